@@ -1,0 +1,93 @@
+"""What a judge says: absolute assessments of single replies, and verdicts on pairs of them.
+
+Paper A asks its judge for one of four bins (1 better, both acceptable, none acceptable, 2 better). Asked for directly
+the bins contradict themselves, so a judge here says of *each* reply whether it is acceptable, and which it prefers;
+the bin follows.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from guardalign.conversations import PreferencePair, Row
+
+Dimension = Literal["adherence", "naturalness", "hallucination"]
+DIMENSIONS: tuple[Dimension, ...] = ("adherence", "naturalness", "hallucination")
+Bin = Literal["1 better", "both", "none", "2 better"]
+BINS: tuple[Bin, ...] = ("1 better", "both", "none", "2 better")
+Status = Literal["complied", "broken", "not applicable"]
+
+
+class GuardrailVerdict(Row):
+    """Whether a reply keeps guardrail ``number`` (from 1), with the words of the reply (or prompt) that show it."""
+
+    number: int
+    status: Status
+    quote: str = ""
+    reason: str = ""
+
+
+class Assessment(Row):
+    """One dimension of one reply, judged by itself. ``score`` orders replies of equal acceptability (higher better)."""
+
+    acceptable: bool
+    score: float
+    reason: str = ""
+    quotes: tuple[str, ...] = ()
+
+
+class ReplyAssessment(Row):
+    """All that a judge says of one reply to the prompt of ``pair_id``."""
+
+    adherence: Assessment
+    naturalness: Assessment
+    hallucination: Assessment
+    guardrails: tuple[GuardrailVerdict, ...] = ()
+
+    def dimension(self, name: Dimension) -> Assessment:
+        return getattr(self, name)
+
+
+class DimensionVerdict(Row):
+    """One dimension of a comparison. ``preference`` is the judge's own, also where both or none are acceptable."""
+
+    acceptable_1: bool
+    acceptable_2: bool
+    preference: Literal["1", "2", "tie"]
+
+    @property
+    def bin(self) -> Bin:
+        if self.acceptable_1 and self.acceptable_2:
+            return "both"
+        if self.acceptable_1:
+            return "1 better"
+        return "2 better" if self.acceptable_2 else "none"
+
+
+class Verdict(Row):
+    """A judge's word on two arms' replies to one prompt.
+
+    ``order`` is the order in which the judge saw the replies ("12" or "21"); everything else is already turned back,
+    so that 1 is always ``arm_1``. Exactly one of ``invalid`` (why there is no verdict) and ``dimensions`` is filled.
+    """
+
+    pair_id: str
+    conversation_id: str
+    arm_1: str
+    arm_2: str
+    judge: str
+    order: Literal["12", "21"] = "12"
+    dimensions: dict[Dimension, DimensionVerdict] = {}
+    reply_1: ReplyAssessment | None = None
+    reply_2: ReplyAssessment | None = None
+    invalid: str | None = None
+
+
+class Judge(Protocol):
+    """Anything that compares two replies. ``compare`` returns one verdict an order asked for, in the input's order."""
+
+    name: str
+
+    def compare(
+        self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str
+    ) -> list[Verdict]: ...
