@@ -1,0 +1,43 @@
+# The project's commands; `make help` lists them. Everything runs in .venv, which `make` builds on first use.
+PYTHON ?= python3
+PARAMS ?= params/embedded.yaml
+CORES  ?= 1
+VENV   := .venv
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint lab reference clean
+
+help:  ## List the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@echo '  PARAMS=file.yaml chooses the parameter file (now $(PARAMS)), PYTHON=... the interpreter that builds .venv.'
+
+$(READY): requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo 'guardalign needs Python 3.11 or newer, and $(PYTHON) was not found: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "guardalign needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1): make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo 'Python could not make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv).' >&2; exit 1; }
+	@echo 'Installing the pinned packages into $(VENV); this takes some minutes the first time.'
+	$(PY) -m pip install --quiet -r requirements.txt
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(READY)  ## Build .venv with the pinned packages
+
+run: $(READY)  ## Execute the notebooks 01-07 with PARAMS and print where the report is
+	@$(PY) -m guardalign.workflow $(PARAMS) --cores $(CORES)
+
+test: $(READY)  ## Run every test, with coverage
+	@$(PY) -m pytest --cov --cov-report=term
+
+lint: $(READY)  ## Check style, formatting and types
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+lab: $(READY)  ## Open JupyterLab on the notebooks
+	@$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
+
+reference: $(READY)  ## The reference run: three seeds and the sweep of the embedded default
+	@$(PY) -m guardalign.workflow params/reference.yaml --cores $(CORES)
+
+clean:  ## Remove the run folder of PARAMS (the environment stays)
+	@rm -rf outputs/$$(sed -nE 's/^run:[[:space:]]*([A-Za-z0-9_-]+).*/\1/p' $(PARAMS)) && echo 'Removed the run folder of $(PARAMS).'

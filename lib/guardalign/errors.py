@@ -1,0 +1,27 @@
+"""The errors a person is meant to read: each says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class GuardalignError(Exception):
+    """Anything the package refuses or cannot do; the message is for the person who started it."""
+
+
+class ParameterError(GuardalignError):
+    """A parameter that is unknown, misspelt, ill-typed, missing or out of range."""
+
+
+class InputError(GuardalignError):
+    """Input data that cannot be read; names the file and the line."""
+
+
+class MissingStage(GuardalignError):
+    """What an earlier notebook makes is not there; names the notebook."""
+
+
+class ForeignRun(GuardalignError):
+    """The run folder holds an earlier stage that was made with other parameters."""
+
+
+class StageFailed(GuardalignError):
+    """A stage or a training process ended without its product."""

@@ -1,0 +1,201 @@
+"""Where things lie in a run's folder, and how they are written: a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from guardalign.errors import ForeignRun, GuardalignError, InputError, MissingStage
+
+Model = TypeVar("Model", bound=BaseModel)
+VERSIONED = ("torch", "transformers", "trl", "peft", "numpy", "datasets", "papermill", "snakemake")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` to write to, and rename it to ``path`` if the block succeeds.
+
+    Raises GuardalignError where the disk is full; nothing half-written is left behind in any case.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.chmod(0o644)
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise GuardalignError(f"The disk is full: {path} could not be written. Free some space and run again.") from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 with plain newlines."""
+    with replacing(Path(path)) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(text)
+
+
+def write_rows(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    with replacing(Path(path)) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
+        for row in rows:
+            stream.write(json_line(row) + "\n")
+
+
+def json_line(row: BaseModel | dict[str, Any]) -> str:
+    """One row as it stands in a JSONL file."""
+    return row.model_dump_json() if isinstance(row, BaseModel) else json.dumps(row, ensure_ascii=False)
+
+
+def read_rows(path: Path, model: type[Model]) -> list[Model]:
+    """Read a JSONL file that the project wrote. Raises InputError with file and line where a row is no ``model``."""
+    rows = []
+    with Path(path).open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                rows.append(model.model_validate_json(line))
+            except ValidationError as error:
+                raise InputError(f"{path}, line {number} is no {model.__name__}: {first_error(error)}") from None
+    return rows
+
+
+def first_error(error: ValidationError) -> str:
+    """The first complaint of a pydantic error in one line."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hex digits of SHA-256 over the parts: a Path counts with its content, anything else as canonical JSON."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for piece in _bytes(part):
+            digest.update(piece)
+        digest.update(b"\x00")
+    return digest.hexdigest()[:16]
+
+
+def _bytes(part: Any) -> Iterator[bytes]:
+    if isinstance(part, Path):
+        files = sorted(path for path in part.rglob("*") if path.is_file()) if part.is_dir() else [part]
+        for path in files:
+            yield path.relative_to(part).as_posix().encode()
+            with path.open("rb") as stream:
+                yield from iter(lambda: stream.read(1 << 20), b"")
+    else:
+        yield json.dumps(part, sort_keys=True, ensure_ascii=False, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no fingerprint")
+
+
+def project_root() -> Path:
+    """The folder that holds ``notebooks/``, ``params/`` and ``outputs/``: the checkout, else the working folder."""
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout if (checkout / "Snakefile").exists() else Path.cwd()
+
+
+def require(path: Path, notebook: str) -> Path:
+    """Return ``path`` if it is there. Raises MissingStage naming the notebook that makes it otherwise."""
+    if not Path(path).exists():
+        raise MissingStage(f"{path} is missing. Run notebooks/{notebook}.ipynb first, with the same parameters: it makes it.")
+    return Path(path)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The layout of ``outputs/<run>``: which product lies where."""
+
+    root: Path
+
+    @classmethod
+    def named(cls, run: str) -> RunFolder:
+        """The folder of a run: ``outputs/<run>``, or ``run`` itself where it is an absolute path."""
+        return cls(project_root() / "outputs" / run)
+
+    def data(self, name: str) -> Path:
+        return self.root / "data" / f"{name}.jsonl"
+
+    def model(self, arm: str) -> Path:
+        return self.root / "models" / arm
+
+    def replies(self, arm: str) -> Path:
+        return self.root / "replies" / f"{arm}.jsonl"
+
+    def verdicts(self, arm_1: str, arm_2: str) -> Path:
+        return self.root / "verdicts" / f"{arm_1}-vs-{arm_2}.jsonl"
+
+    def tables(self, name: str) -> Path:
+        """``name`` with its suffix, e.g. ``table1.csv``."""
+        return self.root / "tables" / name
+
+    def figures(self, name: str) -> Path:
+        """``name`` with its suffix, e.g. ``figure3.png``."""
+        return self.root / "figures" / name
+
+    @property
+    def notebooks(self) -> Path:
+        return self.root / "notebooks"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the stages have recorded so far (``run.json``), by stage."""
+        path = self.root / "run.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def record(self, stage: str, **facts: Any) -> None:
+        """Put what ``stage`` knows (parameters, seeds, content hashes, …) into ``run.json``, with the versions in use."""
+        known = self.facts | {stage: facts}
+        known["versions"] = {"python": platform.python_version()} | {
+            name: metadata.version(name) for name in VERSIONED if _installed(name)
+        }
+        write_text(self.root / "run.json", json.dumps(known, indent=1, sort_keys=True, default=_plain) + "\n")
+
+    def agree(self, earlier: Iterable[str], sections: dict[str, Any]) -> None:
+        """Check that the stages this one builds on saw the same parameters. Raises ForeignRun naming the first that differs."""
+        facts = self.facts
+        for stage in earlier:
+            recorded = facts.get(stage, {}).get("parameters", {})
+            for name in sorted(recorded.keys() & sections.keys()):
+                now = json.loads(json.dumps(sections[name], default=_plain))
+                if recorded[name] != now:
+                    raise ForeignRun(
+                        f"{self.root} was made by {stage} with another `{name}`: {recorded[name]!r}, now {now!r}. "
+                        f"Run notebooks/{stage}.ipynb again, or give this run another name (`run:`)."
+                    )
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
