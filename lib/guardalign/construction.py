@@ -1,33 +1,28 @@
-"""Conversations to preference pairs: one point per tagged agent turn, and the prompt of paper A's Fig. 1b."""
+"""From conversations to preference pairs, and from pairs to the prompt of paper A (Fig. 1b)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
-from guardalign.conversations import Conversation, PreferencePair, Turn
+from guardalign.conversations import Turn
 
-# Wording after Fig. 1b of arXiv 2406.18954. All that a conversation's points share stands first, so that the prompt of
-# an earlier turn is a prefix of the prompts of later ones.
 INSTRUCTION = (
-    "Given below are some guardrails and a conversation between User and Agent. The agent is expected to respond such "
-    "that it does not violate or break any of the below mentioned guardrails."
+    "Below are the guardrails of a customer care agent and a conversation between a User and the Agent. "
+    "The Agent must not break any of the guardrails."
 )
-REQUEST = (
-    "You are required to output the single turn Agent Message (single reply) in the conversation in the most "
-    'appropriate manner (following the prompt "Agent: ").'
-)
-SPEAKER = {"user": "User", "agent": "Agent"}
+REQUEST = 'Write the single next message of the Agent, as it would follow "Agent:".'
 
 
-def format_prompt(guardrails: Sequence[str], turns: Iterable[Turn]) -> str:
-    """The prompt for the agent's next message; it ends in ``\\nAgent:``, so a completion starts with a space."""
-    numbered = {str(number): text for number, text in enumerate(guardrails, start=1)}
-    block = json.dumps({"guardrails": numbered}, ensure_ascii=False, indent=2)
-    lines = "".join(f"{SPEAKER[turn.role]}: {turn.text}\n" for turn in turns)
-    return f"{INSTRUCTION}\n\n>>>\n{block}\n<<<\n\n{REQUEST}\n\nConversation:\n\n{lines}Agent:"
+def format_prompt(guardrails: Sequence[str], turns: Sequence[Turn]) -> str:
+    """The prompt whose completion is the agent's next message.
 
-
-def completion(reply: str) -> str:
-    """A reply as it continues a prompt, without the end-of-sequence token."""
-    return f" {reply}"
+    Everything a conversation's points have in common stands first (instruction, guardrails as JSON numbered from 1,
+    request), then the history; so the points of one conversation are prefixes of each other up to the final
+    ``Agent:``. The completion is a space and the reply. Source: paper A (arXiv 2406.18954), Fig. 1b.
+    """
+    rules = json.dumps(
+        {"guardrails": {str(number): text for number, text in enumerate(guardrails, 1)}}, indent=1, ensure_ascii=False
+    )
+    history = "\n".join(f"{turn.role.title()}: {turn.text}" for turn in turns)
+    return f"{INSTRUCTION}\n>>>\n{rules}\n<<<\n{REQUEST}\nConversation:\n{history}\nAgent:"
