@@ -41,7 +41,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise GuardalignError(f"The disk is full: {path} could not be written. Free some space and run again.") from error
+            raise GuardalignError(
+                f"The disk is full: {path} could not be written. Free some space and run again."
+            ) from error
         raise
     finally:
         part.unlink(missing_ok=True)
@@ -122,7 +124,9 @@ def project_root() -> Path:
 def require(path: Path, notebook: str) -> Path:
     """Return ``path`` if it is there. Raises MissingStage naming the notebook that makes it otherwise."""
     if not Path(path).exists():
-        raise MissingStage(f"{path} is missing. Run notebooks/{notebook}.ipynb first, with the same parameters: it makes it.")
+        raise MissingStage(
+            f"{path} is missing. Run notebooks/{notebook}.ipynb first, with the same parameters: it makes it."
+        )
     return Path(path)
 
 
@@ -172,7 +176,7 @@ class RunFolder:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def record(self, stage: str, **facts: Any) -> None:
-        """Put what ``stage`` knows (parameters, seeds, content hashes, …) into ``run.json``, with the versions in use."""
+        """Put what ``stage`` knows (parameters, seeds, content hashes) into ``run.json``, with the versions in use."""
         known = self.facts | {stage: facts}
         known["versions"] = {"python": platform.python_version()} | {
             name: metadata.version(name) for name in VERSIONED if _installed(name)
@@ -180,7 +184,7 @@ class RunFolder:
         write_text(self.root / "run.json", json.dumps(known, indent=1, sort_keys=True, default=_plain) + "\n")
 
     def agree(self, earlier: Iterable[str], sections: dict[str, Any]) -> None:
-        """Check that the stages this one builds on saw the same parameters. Raises ForeignRun naming the first that differs."""
+        """Check that the ``earlier`` stages saw the same parameters. Raises ForeignRun naming one that differs."""
         facts = self.facts
         for stage in earlier:
             recorded = facts.get(stage, {}).get("parameters", {})

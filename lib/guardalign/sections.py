@@ -1,0 +1,167 @@
+"""The sections of a parameter file: what each parameter is called, its type and its range."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Method = Literal[
+    "sft", "dpo", "ipo_sum", "ipo_mean", "slic", "hinge", "kto", "kto_tanh", "kto_pair", "ppo_offline", "rpo"
+]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A group of parameters; frozen, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Conversations(Section):
+    """How many conversations of the embedded world go into each split."""
+
+    train: Positive
+    feedback: Positive
+    test: Positive
+    transfer: Count = 0
+
+
+class Shares(Section):
+    """Which shares of one's own conversations go into each split; the rest (1 - train - feedback) is the test split."""
+
+    train: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    feedback: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+    @model_validator(mode="after")
+    def _leaves_a_test_split(self) -> Shares:
+        if self.train + self.feedback >= 1:
+            raise ValueError("train + feedback must stay below 1: the rest is the test split")
+        return self
+
+
+class Source(Section):
+    """Where conversations or ready pairs come from. ``conversations`` is the world's, ``shares`` one's own data's."""
+
+    kind: Literal["world", "jsonl"]
+    path: str | None = None
+    conversations: Conversations | None = None
+    shares: Shares = Shares()
+    ignore_roles: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Source:
+        if self.kind == "jsonl" and not self.path:
+            raise ValueError("kind: jsonl needs a path")
+        if self.kind == "world" and self.conversations is None:
+            raise ValueError("kind: world needs conversations: {train, feedback, test, transfer}")
+        return self
+
+
+class Lora(Section):
+    """Low-rank adapters in place of full fine-tuning."""
+
+    rank: Positive = 16
+    alpha: Positive = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Model(Section):
+    """The base model: ``embedded`` (ships with the project), a folder, or a name on the Hugging Face hub."""
+
+    name: str
+    max_length: Positive
+    precision: Literal["fp32", "bf16", "fp16", "int8", "nf4"] = "fp32"
+    lora: Lora | None = None
+
+
+class Training(Section):
+    """What all arms share."""
+
+    batch_size: Positive
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    engine: Literal["tree", "trl"] = "tree"
+    batching: Literal["conversation", "pair"] = "conversation"
+
+
+class Sft(Section):
+    """Supervised fine-tuning; M_2SFT adds a second stage of ``epochs`` to M_1SFT."""
+
+    learning_rate: Rate
+    epochs: Positive = 1
+
+
+class Alignment(Section):
+    """One arm's alignment: its method, how fast, and how far from the reference (β)."""
+
+    method: Method
+    learning_rate: Rate
+    beta: Annotated[float, Field(gt=0, le=100)]
+    epochs: Positive = 1
+    options: dict[str, float | bool | str] = {}
+
+
+class Flow(Section):
+    """The two alignments a flow compares."""
+
+    ipo: Alignment
+    kto: Alignment
+
+
+class Variant(Section):
+    """One method of the comparison: its own rate and β, everything else is shared."""
+
+    learning_rate: Rate
+    beta: Annotated[float, Field(gt=0, le=100)] = 0.1
+    options: dict[str, float | bool | str] = {}
+
+
+class Comparison(Section):
+    """The methods notebook 05 trains from M_1SFT on the same pairs."""
+
+    methods: dict[Method, Variant] = Field(min_length=1)
+    epochs: Positive = 1
+
+
+class Generation(Section):
+    """How replies are drawn; temperature 0 is greedy."""
+
+    max_new_tokens: Positive
+    batch_size: Positive
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+
+
+class JudgeSection(Section):
+    """Who compares replies. ``api_key_env`` names the environment variable with the key: no key stands in a file."""
+
+    kind: Literal["embedded", "llm", "none"]
+    orders: Literal["both", "first"] = "both"
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str = "OPENAI_API_KEY"
+    max_cost: Annotated[float, Field(ge=0)] | None = None
+    concurrency: Positive = 8
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> JudgeSection:
+        if self.kind == "llm" and not self.model:
+            raise ValueError("kind: llm needs the judge's model (and base_url where it is no OpenAI endpoint)")
+        return self
+
+
+class Launch(Section):
+    """How training starts: in this process (``none``) or by ``accelerate launch`` with a named configuration."""
+
+    kind: str = Field(default="none", pattern=r"^[A-Za-z0-9_-]+$")
+
+
+class Report(Section):
+    """Intervals of the report: bootstrap replicates over conversations, and their level."""
+
+    replicates: Annotated[int, Field(ge=100)]
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
