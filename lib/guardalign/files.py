@@ -124,9 +124,7 @@ def project_root() -> Path:
 def require(path: Path, notebook: str) -> Path:
     """Return ``path`` if it is there. Raises MissingStage naming the notebook that makes it otherwise."""
     if not Path(path).exists():
-        raise MissingStage(
-            f"{path} is missing. Run notebooks/{notebook}.ipynb first, with the same parameters: it makes it."
-        )
+        raise MissingStage(f"{path} is missing: notebooks/{notebook}.ipynb makes it. Run that first, same parameters.")
     return Path(path)
 
 
