@@ -136,16 +136,52 @@ class Generation(Section):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
 
 
-class JudgeSection(Section):
-    """Who compares replies. ``api_key_env`` names the environment variable with the key: no key stands in a file."""
+class Server(Section):
+    """An OpenAI-compatible server and how it is asked. Time is in seconds, money in US dollars, lengths in tokens.
+
+    ``api_key_env`` names the environment variable with the key: no key stands in a file. ``api_version`` is Azure's
+    dated interface. ``reply_format: text`` is for servers without response_format; OpenAI's reasoning models want
+    ``length_field: max_completion_tokens`` and ``temperature: null``. ``timeout_seconds`` bounds a silence,
+    ``total_seconds`` a whole reply. ``retries`` counts faults of the server or the line, ``asks`` how often one
+    question is put in a run when the reply itself is unusable, the later times at ``second_temperature``. ``max_cost`` and
+    ``max_total_tokens`` bound what a store costs in all; ``prices`` is a price file of one's own. ``mode: batch`` uses
+    the provider's Batch API.
+    """
+
+    model: str | None = None
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = "OPENAI_API_KEY"
+    api_version: str | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
+    second_temperature: Annotated[float, Field(ge=0, le=2)] = 0.5
+    max_tokens: Positive = 4096
+    length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    seed: int | None = None
+    reply_format: Literal["json_schema", "json_object", "text"] = "json_schema"
+    mode: Literal["direct", "batch"] = "direct"
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    total_seconds: Annotated[float, Field(gt=0)] = 300.0
+    retries: Count = 6
+    backoff_seconds: Annotated[float, Field(gt=0)] = 1.0
+    backoff_max_seconds: Annotated[float, Field(gt=0)] = 60.0
+    asks: Positive = 2
+    max_cost: Annotated[float, Field(ge=0)] | None = None
+    max_total_tokens: Count | None = None
+    prices: str | None = None
+    batch_size: Annotated[int, Field(ge=1, le=50_000)] = 10_000
+    batch_hours: Annotated[float, Field(gt=0)] = 25.0
+    poll_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+
+class JudgeSection(Server):
+    """Who compares replies; a language model needs ``model``, and of ``Server`` what the defaults do not fit."""
 
     kind: Literal["embedded", "llm", "none"]
     orders: Literal["both", "first"] = "both"
-    model: str | None = None
-    base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
-    max_cost: Annotated[float, Field(ge=0)] | None = None
-    concurrency: Positive = 8
+    canaries: Count = 20
 
     @model_validator(mode="after")
     def _is_complete(self) -> JudgeSection:

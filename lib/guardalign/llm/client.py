@@ -1,0 +1,283 @@
+"""The one way to a language model: questions in, outcomes out, each paid for once."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sized
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from guardalign.errors import ParameterError
+from guardalign.llm.bridge import iterate
+from guardalign.llm.budget import Budget, BudgetReached, Ledger, PriceTable
+from guardalign.llm.endpoint import Endpoint, EndpointError
+from guardalign.llm.request import NO_TOKENS, Outcome, Request, Usage
+from guardalign.llm.store import Delivered, Store
+from guardalign.llm.structured import Unreadable, parse
+from guardalign.llm.transport import NoReply, Purse, Transport
+
+BYTES_PER_TOKEN = 4
+"""Of English text, for estimates only; limits are held against the worst case."""
+
+
+@dataclass
+class Statistics:
+    """What this client has done so far. ``invalid`` and ``faults`` are counts by kind."""
+
+    asked: int = 0
+    stored: int = 0
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost: float = 0.0
+    invalid: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def count(self, outcome: Outcome) -> None:
+        self.asked += 1
+        self.stored += outcome.stored
+        self.calls += outcome.calls
+        self.usage += outcome.usage
+        self.cost += outcome.cost or 0.0
+        if outcome.invalid:
+            self.invalid[outcome.invalid.split(":")[0]] += 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A dry run: what asking would take. Tokens are estimates (4 bytes each); ``most`` assumes the longest replies."""
+
+    requests: int
+    stored: int
+    calls: int
+    prompt_tokens: int
+    most_completion_tokens: int
+    least: float | None
+    most: float | None
+
+    def __str__(self) -> str:
+        cost = "price not known" if self.most is None else f"${self.least:.2f} to ${self.most:.2f}"
+        return (
+            f"{self.requests} questions, {self.stored} of them answered already: {self.calls} calls, "
+            f"about {self.prompt_tokens} prompt tokens, at most {self.most_completion_tokens} completion tokens, {cost}"
+        )
+
+
+class Client:
+    """Asks one endpoint and keeps every reply in ``store`` (a folder).
+
+    ``offline``: answers from the store alone, and what is not there is invalid ("not recorded: …"). Budget and prices
+    are the endpoint's; the budget counts all that the store has ever cost. Raises ParameterError where a budget in
+    money meets a model without a price.
+    """
+
+    def __init__(self, endpoint: Endpoint, store: Path, offline: bool = False, progress: bool = True) -> None:
+        self.endpoint = endpoint
+        self.store = Store(store)
+        self.offline = offline
+        self.progress = progress
+        self.statistics = Statistics()
+        self.price = PriceTable.load(endpoint.prices).price(endpoint)
+        self.budget = Budget(endpoint.max_cost, endpoint.max_total_tokens)
+        if self.price is None and self.budget.cost is not None:
+            raise ParameterError(
+                f"No price is known for the model {endpoint.model}, so `max_cost` cannot be kept: give a price file "
+                f"(`prices:`), or a limit in tokens (`max_total_tokens`)."
+            )
+        self._ledger: Ledger | None = None
+        self._flying: dict[str, asyncio.Future[None]] = {}
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books of the store, opened when first needed."""
+        if self._ledger is None:
+            self._ledger = Ledger(self.store.root / "ledger.jsonl")
+        return self._ledger
+
+    def ask(self, request: Request) -> Outcome:
+        """The outcome of one request."""
+        return next(iter(list(self.run([request]))))
+
+    def run(self, requests: Iterable[Request], label: str = "asking") -> Iterator[Outcome]:
+        """The outcome of every request, as they come (not in order), each stored before it is given out.
+
+        Requests are taken as calls become free, so memory does not grow with their number. Raises BudgetReached and
+        EndpointError after the calls on their way have ended; everything paid for stays in the store.
+        """
+        total = len(requests) if isinstance(requests, Sized) else None
+        with self._bar(label, total) as bar:
+            for outcome in iterate(lambda: self.stream(requests)):
+                self.statistics.count(outcome)
+                bar.set_postfix_str(self._cost_so_far(), refresh=False)
+                bar.update()
+                yield outcome
+
+    def plan(self, requests: Iterable[Request]) -> Plan:
+        """What asking ``requests`` would take, without a call."""
+        number = stored = size = 0
+        waiting: set[str] = set()
+        for request in requests:
+            number += 1
+            key = request.key(self.endpoint)
+            if key in waiting or self._recall(request, key):
+                stored += 1
+                continue
+            waiting.add(key)
+            size += request.size
+        tokens, most = size // BYTES_PER_TOKEN, len(waiting) * self.endpoint.max_tokens
+        least = self.price.of(Usage(tokens)) if self.price else None
+        highest = self.price.of(Usage(tokens, 0, most)) if self.price else None
+        return Plan(number, stored, len(waiting), tokens, most, least, highest)
+
+    async def stream(self, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
+        """As ``run``, for callers with an event loop of their own; nothing is counted."""
+        if self.offline:
+            for request in requests:
+                yield self._recall(request, request.key(self.endpoint)) or self._unrecorded(request)
+            return
+        source = self._batched(requests) if self.endpoint.mode == "batch" else self._direct(requests)
+        async with aclosing(source) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    async def _direct(self, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
+        finished: asyncio.Queue[asyncio.Task[Outcome]] = asyncio.Queue()
+        running: set[asyncio.Task[Outcome]] = set()
+        source, stop = iter(requests), None
+        async with self._transport() as transport:
+            try:
+                while True:
+                    while not transport.stopping and len(running) < self.endpoint.concurrency:
+                        if (request := next(source, None)) is None:
+                            break
+                        key = request.key(self.endpoint)
+                        if outcome := self._recall(request, key):
+                            yield outcome
+                            continue
+                        task = asyncio.create_task(self._answer(transport, request, key))
+                        running.add(task)
+                        task.add_done_callback(finished.put_nowait)
+                    if not running:
+                        break
+                    task = await finished.get()
+                    running.discard(task)
+                    try:
+                        outcome = task.result()
+                    except (BudgetReached, EndpointError) as error:
+                        stop, transport.stopping = stop or error, True
+                        continue
+                    yield outcome
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+        if stop is not None:
+            raise stop
+
+    async def _batched(self, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
+        from guardalign.llm.batch import batches
+
+        async with self._transport() as transport, aclosing(batches(self, transport, requests)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    def _transport(self) -> Transport:
+        return Transport(self.endpoint, Purse(self.budget, self.ledger), self.price, self.statistics.faults)
+
+    async def _answer(self, transport: Transport, request: Request, key: str) -> Outcome:
+        while key in self._flying:
+            await self._flying[key]
+            if outcome := self._recall(request, key):
+                return outcome
+        self._flying[key] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._ask(transport, request, key)
+        finally:
+            self._flying.pop(key).set_result(None)
+
+    async def _ask(self, transport: Transport, request: Request, key: str) -> Outcome:
+        replies = self.store.replies(key)
+        usage, cost = Usage(), 0.0
+        for calls in range(1, self.endpoint.asks + 1):
+            body = request.body(self.endpoint, ask=len(replies))
+            try:
+                reply = await transport.send(body, f"{key[:40]}-{len(replies)}", request.size)
+            except NoReply as none:
+                return Outcome(request, invalid=str(none), calls=calls, usage=usage, cost=cost)
+            replies = self.keep(request, key, reply, body)
+            usage, cost = usage + reply.usage, cost + (reply.cost or 0.0)
+            outcome = examine(request, reply, calls=calls, usage=usage, cost=cost)
+            if outcome.invalid is None or transport.stopping:
+                break
+        return outcome
+
+    def keep(self, request: Request, key: str, reply: Delivered, body: dict[str, object]) -> list[Delivered]:
+        """Store a reply; returns all replies to the same question."""
+        question = {"base_url": self.endpoint.base_url, "prompt": request.prompt, "body": body}
+        return self.store.add(key, question, reply)
+
+    def _recall(self, request: Request, key: str) -> Outcome | None:
+        for reply in self.store.replies(key):
+            outcome = examine(request, reply, stored=True)
+            if outcome.invalid is None:
+                return outcome
+        return None
+
+    def _unrecorded(self, request: Request) -> Outcome:
+        replies = self.store.replies(request.key(self.endpoint))
+        if replies:
+            return examine(request, replies[-1], stored=True)
+        return Outcome(request, invalid="not recorded: the store has no reply to this question")
+
+    def _bar(self, label: str, total: int | None) -> tqdm:
+        live = sys.stderr.isatty()
+        return tqdm(
+            desc=label, total=total, disable=not self.progress, mininterval=0.5 if live else 15, dynamic_ncols=live
+        )
+
+    def _cost_so_far(self) -> str:
+        cost = f"${self.statistics.cost:.2f}" if self.price else f"{self.statistics.usage.total} tokens"
+        return f"{cost}, {sum(self.statistics.invalid.values())} invalid"
+
+
+def examine(
+    request: Request,
+    reply: Delivered,
+    stored: bool = False,
+    calls: int = 0,
+    usage: Usage = NO_TOKENS,
+    cost: float = 0.0,
+) -> Outcome:
+    """What a delivered reply is worth: the value asked for, or the reason why it is invalid."""
+    value, invalid = None, _fault_of(request, reply)
+    if invalid is None:
+        try:
+            value = parse(reply.text, request.reply) if request.reply else reply.text
+            invalid = request.check(value) if request.check else None
+        except Unreadable as error:
+            invalid = str(error)
+    return Outcome(
+        request,
+        value=value if invalid is None else None,
+        invalid=invalid,
+        text=reply.text,
+        finished=reply.finish != "length",
+        stored=stored,
+        calls=calls,
+        usage=usage,
+        cost=cost,
+    )
+
+
+def _fault_of(request: Request, reply: Delivered) -> str | None:
+    if reply.refusal:
+        return f"refused: {reply.refusal[:200]}"
+    if reply.finish == "content_filter":
+        return "refused: stopped by the provider's content filter"
+    if request.reply and reply.finish == "length":
+        return f"cut off: the reply reached max_tokens after {len(reply.text)} characters"
+    return None

@@ -1,0 +1,109 @@
+"""What is asked and what comes back, as plain records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from guardalign.llm.endpoint import Endpoint
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question. ``reply`` is the record the reply must be (None: free text), ``check`` says what is wrong with it.
+
+    ``check`` gets the parsed reply (or the text) and returns a reason ("kind: details") or None.
+    ``id`` is the caller's own and no part of the key, so equal questions are asked once. ``prompt`` is the name and
+    version of the prompt file.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    reply: type[BaseModel] | None = None
+    check: Callable[[Any], str | None] | None = None
+    prompt: str = ""
+
+    def body(self, endpoint: Endpoint, ask: int = 0) -> dict[str, Any]:
+        """The JSON body of the call."""
+        messages = [{"role": message.role, "content": message.content} for message in self.messages]
+        return endpoint.sampling(ask) | {"messages": messages} | response_format(self.reply, endpoint)
+
+    def key(self, endpoint: Endpoint) -> str:
+        """64 hex digits of SHA-256 over everything that could change the reply: endpoint, prompt, messages, schema."""
+        parts = {
+            "endpoint": endpoint.identity(),
+            "prompt": self.prompt,
+            "messages": [[message.role, message.content] for message in self.messages],
+            "schema": schema(self.reply) if self.reply else None,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def size(self) -> int:
+        """UTF-8 bytes of all messages: no tokenizer in use makes more tokens than bytes of them."""
+        return sum(len(message.content.encode("utf-8", "replace")) + 16 for message in self.messages)
+
+
+@cache
+def schema(reply: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a reply, as strict structured outputs want it: no defaults, no further properties."""
+    return reply.model_json_schema()
+
+
+def response_format(reply: type[BaseModel] | None, endpoint: Endpoint) -> dict[str, Any]:
+    if reply is None or endpoint.reply_format == "text":
+        return {}
+    if endpoint.reply_format == "json_object":
+        return {"response_format": {"type": "json_object"}}
+    named = {"name": reply.__name__, "strict": True, "schema": schema(reply)}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one call: ``cached`` of the prompt's were served from the provider's prompt cache."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.prompt + other.prompt, self.cached + other.cached, self.completion + other.completion)
+
+
+NO_TOKENS = Usage()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request: exactly one of ``value`` and ``invalid`` (why not, "kind: details") is there.
+
+    ``finished`` is false where the reply was cut off at the token limit. ``calls`` and ``cost`` count what this run
+    did for it: none where the reply was ``stored``. ``cost`` is None where the model's price is not known.
+    """
+
+    request: Request
+    value: Any = None
+    invalid: str | None = None
+    text: str = ""
+    finished: bool = True
+    stored: bool = False
+    calls: int = 0
+    usage: Usage = NO_TOKENS
+    cost: float | None = 0.0

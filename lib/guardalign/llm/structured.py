@@ -1,0 +1,74 @@
+"""From the text of a reply to the record it should be: one JSON object or nothing.
+
+A parser that takes the first thing looking like an answer rewards replies that smuggle one in, and echoes of the
+prompt. Here prose around the object is tolerated, a second and different object is not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from guardalign.files import first_error
+
+LONGEST = 1_000_000
+MOST_STARTS = 1_000
+THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+
+
+class Unreadable(ValueError):
+    """The text holds no single JSON object; the message begins with the kind of failure."""
+
+
+def parse(text: str, reply: type[BaseModel]) -> BaseModel:
+    """The record in ``text``. Raises Unreadable ("not JSON: …", "several answers: …", "wrong schema: …")."""
+    found = the_object(text)
+    try:
+        return reply.model_validate_json(json.dumps(found), strict=True)
+    except ValidationError as error:
+        raise Unreadable(f"wrong schema: {first_error(error)}") from None
+
+
+def the_object(text: str) -> dict[str, Any]:
+    """The one JSON object in ``text``; the same object delivered twice counts once. Raises Unreadable."""
+    if len(text) > LONGEST:
+        raise Unreadable(f"not JSON: {len(text)} characters")
+    distinct = {json.dumps(found, sort_keys=True): found for found in objects(THINKING.sub("", text, count=1))}
+    if not distinct:
+        raise Unreadable("not JSON: no object in the reply")
+    if len(distinct) > 1:
+        raise Unreadable(f"several answers: {len(distinct)} different objects in the reply")
+    return next(iter(distinct.values()))
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    """All outermost JSON objects in ``text``, in order. Raises Unreadable for duplicate keys and NaN."""
+    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+    found: list[dict[str, Any]] = []
+    start = text.find("{")
+    for _ in range(MOST_STARTS):
+        if start < 0:
+            return found
+        try:
+            value, end = decoder.raw_decode(text, start)
+            found.append(value)
+        except json.JSONDecodeError:
+            end = start + 1
+        except RecursionError:
+            raise Unreadable("not JSON: nested too deeply") from None
+        start = text.find("{", end)
+    raise Unreadable("not JSON: too many opening braces")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise Unreadable("several answers: a key stands twice in one object")
+    return made
+
+
+def _no_constant(name: str) -> Any:
+    raise Unreadable(f"not JSON: {name}")
