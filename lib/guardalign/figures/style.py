@@ -1,0 +1,144 @@
+"""One look for all figures: colours, sizes, captions, saving.
+
+Colours are told apart with any colour vision and in grey (Okabe & Ito's palette, lightness spread on purpose). Ink,
+paper and rules are used nowhere else, so that a page can swap them for a dark one (see ``report``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from guardalign.files import replacing, write_text
+
+INK, MUTED, RULE, PAPER = "#16191d", "#5a626b", "#d5d9de", "#fefefe"
+ON_DARK, ON_LIGHT = "#ffffff", "#101316"
+BINS = {"better_1": "#0b4f87", "both": "#cfe3f1", "none": "#9a9a9a", "better_2": "#f0a04b"}
+BIN_HATCH = {"none": "////"}
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#7f7f7f")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES = ("-", "--", "-.", ":")
+SEQUENTIAL, DIVERGING = "cividis", "PuOr"
+WIDTH = 8.0
+# Characters that fit into an inch of a bold 11.5 pt title and of a 7.5 pt caption, with some to spare.
+TITLE_CHARACTERS, CAPTION_CHARACTERS = 9.2, 16.0
+
+SETTINGS: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": RULE,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "guardalign",
+    "hatch.linewidth": 0.6,
+    "axes.unicode_minus": True,
+    "figure.constrained_layout.use": True,
+    "mathtext.fontset": "dejavusans",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw within this block and the figure has the project's look, whatever the reader's own settings are."""
+    with matplotlib.rc_context(SETTINGS):
+        yield
+
+
+def canvas(
+    height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure that belongs to nobody's pyplot state, and its axes row by row."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, list(axes.ravel())
+
+
+def finish(figure: Figure, title: str, caption: str, plain_title: str = "") -> Figure:
+    """Set the title (the finding) above and the caption below, both wrapped to the figure's width.
+
+    ``plain_title`` is the title without mathtext, for those who read it by ear; title and caption stay with the
+    figure (``figure.titles``) for :func:`save` and the report.
+    """
+    width = figure.get_figwidth()
+    figure.suptitle(
+        wrap(title, int(width * TITLE_CHARACTERS)), x=0.01, ha="left", fontsize=11.5, fontweight="bold", color=INK
+    )
+    figure.supxlabel(wrap(caption, int(width * CAPTION_CHARACTERS)), x=0.01, ha="left", fontsize=7.5, color=MUTED)
+    figure.set_label(plain_title or title)
+    figure.set_gid(caption)
+    return figure
+
+
+def save(figure: Figure, table: pd.DataFrame, path: str | Path) -> list[Path]:
+    """Write ``path``.png, .svg and .csv (the numbers behind the figure); a suffix of ``path`` is ignored.
+
+    The same figure gives the same bytes. Returns the three paths.
+    """
+    stem = Path(path)
+    stem = stem.with_suffix("") if stem.suffix in (".png", ".svg", ".csv") else stem
+    paths = [stem.parent / f"{stem.name}.{kind}" for kind in ("png", "svg", "csv")]
+    notes = {"Title": figure.get_label(), "Description": figure.get_gid() or ""}
+    with matplotlib.rc_context(SETTINGS):
+        with replacing(paths[0]) as part:
+            figure.savefig(part, format="png", dpi=160, metadata=notes | {"Software": None})
+        with replacing(paths[1]) as part:
+            figure.savefig(part, format="svg", metadata=notes | {"Date": None, "Creator": None})
+    write_text(paths[2], table.to_csv(index=False))
+    return paths
+
+
+def label_axes(axes: Axes, grid: Literal["x", "y", ""] = "") -> None:
+    """Ticks without marks, and a quiet grid along ``grid`` ("x", "y" or "")."""
+    axes.tick_params(length=0)
+    if grid:
+        axes.grid(axis=grid)
+        axes.set_axisbelow(True)
+
+
+def percent(value: float, _: object = None) -> str:
+    """0.654 → 65 %, for axes."""
+    return f"{100 * value:.0f} %"
+
+
+def wrap(text: str, characters: int) -> str:
+    """Break ``text`` into lines of at most ``characters`` that are seen: mathtext's commands take no room.
+
+    No-break spaces (U+00A0) hold.
+    """
+    lines: list[str] = []
+    for word in re.split(r"[ \n]+", text.strip()):
+        if lines and _seen(f"{lines[-1]} {word}") <= characters:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def _seen(text: str) -> int:
+    return len(re.sub(r"\\mathrm|[${}_^]", "", text))
