@@ -1,0 +1,131 @@
+"""Text to token sequences: where the prompt ends and the completion starts, one BOS, EOS at the end.
+
+Prompt and completion are tokenised as one text, so that the tokens at the boundary are those of the joint text. A token
+that reaches past the prompt's last character belongs to the completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from guardalign.construction import format_prompt
+from guardalign.conversations import PreferencePair, Row
+from guardalign.errors import InputError
+from guardalign.prefix_tree import EmptyReply, TokenSequence
+
+Overlong = Literal["refuse", "truncate"]
+_CONVERSATION = "Conversation:\n"
+_TURNS = ("\nUser: ", "\nAgent: ")
+
+
+class Example(Row):
+    """One training point as text: the prompt, and completions that follow it verbatim (leading space included)."""
+
+    id: str
+    conversation_id: str
+    prompt: str
+    chosen: str
+    rejected: str | None = None
+
+
+def examples_of(pairs: Iterable[PreferencePair]) -> list[Example]:
+    """The pairs in the prompt format of paper A; a completion is a space and the reply."""
+    return [
+        Example(
+            id=pair.id,
+            conversation_id=pair.conversation_id,
+            prompt=format_prompt(pair.guardrails, pair.turns),
+            chosen=f" {pair.chosen}",
+            rejected=f" {pair.rejected}" if pair.rejected else None,
+        )
+        for pair in pairs
+    ]
+
+
+def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> str:
+    """The tokenizer's own chat template up to where the assistant speaks; completions follow it as they are."""
+    return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> np.ndarray:
+    """Token ids (n,) of a prompt to generate from: one BOS where the tokenizer has the habit, no EOS."""
+    return _with_bos(tokenizer, tokenizer(prompt, add_special_tokens=False)["input_ids"])
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    max_length: int | None = None,
+    overlong: Overlong = "refuse",
+    names: Sequence[str] | None = None,
+) -> list[TokenSequence]:
+    """Encode prompts and their completions, EOS appended.
+
+    Longer than ``max_length`` tokens: refused by name, or shortened by the conversation's oldest turns (guardrails and
+    the last turn are kept). Raises ``EmptyReply`` for a completion without text, ``InputError`` for an over-long one.
+    """
+    names = names or [str(i) for i in range(len(prompts))]
+    for name, completion in zip(names, completions, strict=True):
+        if not completion.strip():
+            raise EmptyReply(f"{name}: the reply is empty")
+    sequences = _encode_all(tokenizer, prompts, completions)
+    if max_length is None:
+        return sequences
+    for i, sequence in enumerate(sequences):
+        if len(sequence.tokens) > max_length:
+            if overlong == "refuse":
+                raise InputError(
+                    f"{names[i]}: {len(sequence.tokens)} tokens, more than max_length {max_length} "
+                    "(raise it, or set overlong to truncate)"
+                )
+            sequences[i] = _shortened(tokenizer, prompts[i], completions[i], max_length, names[i])
+    return sequences
+
+
+def _shortened(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, completion: str, max_length: int, name: str
+) -> TokenSequence:
+    while (shorter := drop_oldest_turn(prompt)) is not None:
+        prompt = shorter
+        [sequence] = _encode_all(tokenizer, [prompt], [completion])
+        if len(sequence.tokens) <= max_length:
+            return sequence
+    raise InputError(f"{name}: longer than max_length {max_length} even without its older turns")
+
+
+def drop_oldest_turn(prompt: str) -> str | None:
+    """A prompt of paper A's format without its conversation's first turn; None where only one turn is left."""
+    head, marker, turns = prompt.rpartition(_CONVERSATION)
+    if not marker:
+        return None
+    cuts = [at for at in (turns.find(turn, 1) for turn in _TURNS) if at >= 0]
+    return f"{head}{marker}{turns[min(cuts) + 1 :]}" if cuts else None
+
+
+def _encode_all(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], completions: Sequence[str]
+) -> list[TokenSequence]:
+    if not prompts:
+        return []
+    texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
+    encoded: Any = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    sequences = []
+    for prompt, ids, offsets in zip(prompts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        ends = np.array([end for _, end in offsets])
+        tokens = _with_bos(tokenizer, ids)
+        start = int(np.searchsorted(ends, len(prompt), side="right")) + len(tokens) - len(ids)
+        if tokens[-1] != tokenizer.eos_token_id:
+            tokens = np.append(tokens, tokenizer.eos_token_id)
+        sequences.append(TokenSequence(tokens, start))
+    return sequences
+
+
+def _with_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> np.ndarray:
+    bos = tokenizer.bos_token_id
+    habit = bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
+    return np.array([bos, *ids] if habit and ids[:1] != [bos] else ids, dtype=np.int64)

@@ -1,0 +1,137 @@
+"""Checkpoints as models: full ones, adapters on a base, quantised ones; and the fingerprint of what was loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from guardalign.errors import GuardalignError
+from guardalign.files import fingerprint
+
+Precision = Literal["fp32", "bf16", "int8", "nf4"]
+_WEIGHTS = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "*.index.json")
+
+
+class LoraSettings(BaseModel):
+    """Low-rank adapters on every linear layer of the decoder (or ``target_modules``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+
+def is_adapter(path: str) -> bool:
+    return (Path(path) / "adapter_config.json").exists()
+
+
+def adapter_base(path: str) -> str:
+    """The base model an adapter folder was trained on."""
+    config = json.loads((Path(path) / "adapter_config.json").read_text(encoding="utf-8"))
+    return config["base_model_name_or_path"]
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(path)
+
+
+def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | None = None) -> PreTrainedModel:
+    """The policy to train (or score with) from a folder or hub name.
+
+    With ``lora``: an adapter folder goes on being trained, a full model gets a new adapter. Without: an adapter is
+    merged into its base. Weights are float32 except for ``int8`` and ``nf4``, where bitsandbytes quantises the base.
+    Dropout in the model's configuration is switched off.
+    """
+    model = _load_base(path, precision)
+    if is_adapter(path):
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, path, is_trainable=lora is not None)
+        if lora is None:
+            model = model.merge_and_unload()
+    elif lora is not None:
+        model = _with_adapter(model, lora, quantised=precision in ("int8", "nf4"))
+    elif precision in ("int8", "nf4"):
+        raise GuardalignError(f"precision {precision} trains adapters only: give lora settings")
+    return model
+
+
+def load_frozen(path: str, precision: Precision = "fp32") -> PreTrainedModel:
+    """A model to score with, no gradients; an adapter folder is its base with the adapter on it."""
+    model = _load_base(path, precision)
+    if is_adapter(path):
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, path)
+    return model.eval().requires_grad_(False)
+
+
+def _load_base(path: str, precision: Precision) -> Any:
+    base = adapter_base(path) if is_adapter(path) else path
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(base, **_arguments(base, precision))
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _with_adapter(model: PreTrainedModel, lora: LoraSettings, quantised: bool) -> Any:
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    if quantised:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, settings)
+
+
+def _arguments(path: str, precision: Precision) -> dict[str, Any]:
+    config = AutoConfig.from_pretrained(path)
+    for name in ("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
+        if getattr(config, name, None):
+            setattr(config, name, 0.0)
+    arguments: dict[str, Any] = {"config": config, "dtype": torch.float32}
+    if precision in ("int8", "nf4"):
+        from transformers import BitsAndBytesConfig
+
+        arguments["quantization_config"] = (
+            BitsAndBytesConfig(load_in_8bit=True)
+            if precision == "int8"
+            else BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_compute_dtype=torch.bfloat16,
+                bnb_4bit_use_double_quant=True,
+            )
+        )
+        arguments["dtype"] = torch.bfloat16
+    if torch.cuda.is_available():
+        arguments["device_map"] = {"": torch.cuda.current_device()}
+    return arguments
+
+
+def model_fingerprint(path: str) -> str:
+    """Changes with the weights, the architecture, or the adapter's state: hub models by commit, folders by content."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return fingerprint(path, getattr(AutoConfig.from_pretrained(path), "_commit_hash", None))
+    files = sorted({file for pattern in _WEIGHTS for file in folder.glob(pattern)})
+    if not any(file.suffix in (".safetensors", ".bin") for file in files):
+        raise GuardalignError(f"{path} holds no model weights")
+    base = [model_fingerprint(adapter_base(path))] if is_adapter(path) else []
+    return fingerprint(*base, *files)

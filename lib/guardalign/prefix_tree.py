@@ -1,0 +1,165 @@
+"""Token sequences that share prefixes, packed so that every distinct prefix is computed once.
+
+Sequences become a trie of token ids, written out depth first: a row of nodes in which a node's ancestors all stand
+before it. In that order node k is an ancestor of (or is) node q exactly when ``k <= q < end[k]``, so one integer a node
+describes the whole attention mask, and ``depth`` is the position id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guardalign.errors import InputError
+
+
+class EmptyReply(InputError):
+    """A sequence without completion tokens, or without a token before the first of them, cannot be scored."""
+
+
+class OverBudget(InputError):
+    """A group of sequences does not fit the token budget of a row."""
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSequence:
+    """Token ids (int64, (n,)) of prompt and completion; the completion starts at ``start`` (1 <= start < n)."""
+
+    tokens: np.ndarray
+    start: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.start < len(self.tokens):
+            raise EmptyReply(
+                f"a completion needs at least one token and a token before it: it starts at {self.start} "
+                f"in a sequence of {len(self.tokens)}"
+            )
+
+    @property
+    def completion_length(self) -> int:
+        return len(self.tokens) - self.start
+
+    @property
+    def order(self) -> bytes:
+        """Sorts sequences so that shared prefixes stand together."""
+        return self.tokens.astype(">u4").tobytes()
+
+
+@dataclass(frozen=True)
+class TreeRow:
+    """One packed row of N nodes. All index tensors are int64.
+
+    ``tokens``, ``depth``, ``end``: (N,). ``predictors`` (P,): the nodes whose next-token distribution is needed.
+    ``edge_predictor``, ``edge_token`` (E,): for each distinct completion token, the row of ``predictors`` that
+    predicts it and its id. ``score_edge``, ``score_sequence`` (T,): for every completion token of every sequence, in
+    the order of ``sequences``, its edge and the index of its sequence within the row. ``sequences``: which of the
+    packed sequences stand here. ``logical_tokens``: what the same sequences come to one by one.
+    """
+
+    tokens: Tensor
+    depth: Tensor
+    end: Tensor
+    predictors: Tensor
+    edge_predictor: Tensor
+    edge_token: Tensor
+    score_edge: Tensor
+    score_sequence: Tensor
+    sequences: tuple[int, ...]
+    logical_tokens: int
+
+    @property
+    def unique_tokens(self) -> int:
+        return len(self.tokens)
+
+
+def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
+    """How many leading tokens two sequences share."""
+    n = min(len(a), len(b))
+    differ = a[:n] != b[:n]
+    first = int(differ.argmax()) if n else 0
+    return first if n and differ[first] else n
+
+
+def tree_row(sequences: Sequence[TokenSequence], indices: Sequence[int] | None = None) -> TreeRow:
+    """Pack the sequences (of ``indices``, all by default) into one row; duplicates and mutual prefixes are fine."""
+    chosen = list(range(len(sequences)) if indices is None else indices)
+    ordered = sorted(chosen, key=lambda i: sequences[i].order)
+    paths, tails, depths, parents, end = _depth_first(sequences, ordered)
+    nodes = np.concatenate([paths[i][sequences[i].start :] for i in chosen])
+    parent = np.concatenate(parents)
+    tokens = np.concatenate(tails)
+    edges, score_edge = np.unique(nodes, return_inverse=True)
+    predictors, edge_predictor = np.unique(parent[edges], return_inverse=True)
+    lengths = np.array([sequences[i].completion_length for i in chosen])
+    as_tensor = torch.from_numpy
+    return TreeRow(
+        tokens=as_tensor(tokens),
+        depth=as_tensor(np.concatenate(depths)),
+        end=as_tensor(end),
+        predictors=as_tensor(predictors),
+        edge_predictor=as_tensor(edge_predictor),
+        edge_token=as_tensor(tokens[edges]),
+        score_edge=as_tensor(score_edge),
+        score_sequence=as_tensor(np.repeat(np.arange(len(chosen)), lengths)),
+        sequences=tuple(chosen),
+        logical_tokens=sum(len(sequences[i].tokens) for i in chosen),
+    )
+
+
+def _depth_first(
+    sequences: Sequence[TokenSequence], ordered: list[int]
+) -> tuple[dict[int, np.ndarray], list[np.ndarray], list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Each sequence's path of nodes, and tokens, depths, parents (by tail) and subtree ends of the nodes."""
+    paths: dict[int, np.ndarray] = {}
+    tails, depths, parents = [], [], []
+    end = np.zeros(sum(len(sequences[i].tokens) for i in ordered), dtype=np.int64)
+    previous_tokens = path = np.zeros(0, dtype=np.int64)
+    size = 0
+    for i in ordered:
+        tokens = sequences[i].tokens
+        shared = common_prefix(previous_tokens, tokens)
+        end[path[shared:]] = size
+        path = np.concatenate([path[:shared], np.arange(size, size + len(tokens) - shared)])
+        paths[i] = path
+        tails.append(tokens[shared:])
+        depths.append(np.arange(shared, len(tokens)))
+        parents.append(np.concatenate([np.array([-1]), path])[shared:-1])
+        size += len(tokens) - shared
+        previous_tokens = tokens
+    end[path] = size
+    return paths, tails, depths, parents, end[:size]
+
+
+def pack(sequences: Sequence[TokenSequence], groups: Sequence[Sequence[int]], budget: int) -> list[list[int]]:
+    """Cut groups of sequences (a pair's two, say; never split) into rows of at most ``budget`` distinct tokens.
+
+    Groups with common prefixes go to the same row. Returns each row's groups by their index.
+    Raises ``OverBudget`` for a group that is too long for a row of its own.
+    """
+    rows: list[list[int]] = []
+    room, previous = 0, np.zeros(0, dtype=np.int64)
+    for g in sorted(range(len(groups)), key=lambda g: sequences[groups[g][0]].order):
+        members = sorted((sequences[i] for i in groups[g]), key=lambda s: s.order)
+        own = _distinct(members, np.zeros(0, dtype=np.int64))
+        if own > budget:
+            raise OverBudget(f"{own} distinct tokens do not fit a row's budget of {budget}")
+        cost = _distinct(members, previous)
+        if not rows or cost > room:
+            rows.append([])
+            room, cost = budget, own
+        rows[-1].append(g)
+        room -= cost
+        previous = sequences[groups[g][0]].tokens
+    return rows
+
+
+def _distinct(members: list[TokenSequence], previous: np.ndarray) -> int:
+    total = 0
+    for member in members:
+        total += len(member.tokens) - max(common_prefix(previous, member.tokens), 0)
+        previous = member.tokens
+    return total

@@ -1,0 +1,43 @@
+"""``python -m guardalign.training arm.json [arm2.json ...]``, by itself or under ``accelerate launch``.
+
+Each file is a ``TrainingConfig``; its ``data`` names a JSONL of ``Example`` rows.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from guardalign.encoding import Example
+from guardalign.errors import GuardalignError, ParameterError
+from guardalign.files import first_error, read_rows
+from guardalign.training import TrainingConfig, train
+
+
+def read_config(path: Path) -> TrainingConfig:
+    try:
+        return TrainingConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ParameterError(f"{path}: {first_error(error)}") from None
+
+
+def main(paths: list[str]) -> int:
+    if not paths:
+        print(__doc__)
+        return 2
+    try:
+        for path in paths:
+            config = read_config(Path(path))
+            if config.data is None:
+                raise ParameterError(f"{path}: data must name a JSONL of examples")
+            train(config, read_rows(config.data, Example), log=lambda line: print(line, flush=True))
+    except GuardalignError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

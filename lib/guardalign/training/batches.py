@@ -1,0 +1,134 @@
+"""Which replies stand in which optimiser step: decided at the start, from the seed alone, for all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from guardalign.encoding import Example, Overlong, encode
+from guardalign.errors import InputError
+from guardalign.losses import Method
+from guardalign.prefix_tree import TokenSequence
+from guardalign.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class EncodedExamples:
+    """The examples' chosen and rejected sequences, (n,) each; ``rejected`` is empty where the method reads none."""
+
+    examples: tuple[Example, ...]
+    chosen: tuple[TokenSequence, ...]
+    rejected: tuple[TokenSequence, ...]
+
+
+def encode_examples(
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    method: Method,
+    max_length: int | None,
+    overlong: Overlong,
+) -> EncodedExamples:
+    if not examples:
+        raise InputError("there are no examples to train on")
+    prompts, names = [e.prompt for e in examples], [e.id for e in examples]
+    chosen = encode(tokenizer, prompts, [e.chosen for e in examples], max_length, overlong, names)
+    rejected: list[TokenSequence] = []
+    if method.replies != "chosen":
+        unpaired = [e.id for e in examples if e.rejected is None]
+        if unpaired:
+            raise InputError(f"{unpaired[0]}: the method needs a rejected reply ({len(unpaired)} examples have none)")
+        rejected = encode(tokenizer, prompts, [str(e.rejected) for e in examples], max_length, overlong, names)
+    return EncodedExamples(tuple(examples), tuple(chosen), tuple(rejected))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One optimiser step: S replies (chosen first, then rejected) and, after them, mismatched ones.
+
+    ``examples`` (S,) tells each reply's example. ``groups``: sequences that belong together (a pair's two replies), the
+    units that are packed and divided among processes.
+    """
+
+    sequences: tuple[TokenSequence, ...]
+    examples: tuple[int, ...]
+    chosen: int
+    groups: tuple[tuple[int, ...], ...]
+
+    @property
+    def replies(self) -> int:
+        return len(self.examples)
+
+
+def plan(data: EncodedExamples, config: TrainingConfig) -> list[Batch]:
+    """All optimiser steps in order. ``batching: pair`` draws as TRL does; ``conversation`` keeps points together.
+
+    Single replies (KTO, PPO) are shuffled apart from their counterparts in ``pair``; in ``conversation`` they stay with
+    their conversation, in random order.
+    """
+    single = config.loss.replies == "single"
+    size = config.batch_size * (2 if single else 1)
+    batches = []
+    for epoch in range(config.epochs):
+        order = _order(data, config, epoch, replies=2 if single else 1)
+        for at in range(0, len(order), size):
+            units = order[at : at + size]
+            batches.append(_singles(data, units, config.loss.mismatched) if single else _pairs(data, units))
+    return batches
+
+
+def _order(data: EncodedExamples, config: TrainingConfig, epoch: int, replies: int) -> list[int]:
+    """Units of an epoch; unit u is example u // replies and, of single replies, the chosen one where u is even."""
+    count = len(data.examples) * replies
+    if config.batching == "pair":
+        # transformers' Trainer seeds its sampler with seed + epoch: the same order, so the same batches as TRL's.
+        return torch.randperm(count, generator=torch.Generator().manual_seed(config.seed + epoch)).tolist()
+    rng = np.random.default_rng([config.seed, epoch])
+    names = [example.conversation_id for example in data.examples]
+    rank = {name: place for place, name in enumerate(rng.permutation(sorted(set(names))))}
+    return sorted(rng.permutation(count).tolist(), key=lambda unit: rank[names[unit // replies]])
+
+
+def _pairs(data: EncodedExamples, units: Sequence[int]) -> Batch:
+    chosen = [data.chosen[u] for u in units]
+    if not data.rejected:
+        return Batch(tuple(chosen), tuple(units), len(chosen), tuple((i,) for i in range(len(chosen))))
+    rejected = [data.rejected[u] for u in units]
+    groups = tuple((i, len(chosen) + i) for i in range(len(chosen)))
+    return Batch(tuple(chosen + rejected), (*units, *units), len(chosen), groups)
+
+
+def _singles(data: EncodedExamples, units: Sequence[int], mismatched: bool) -> Batch:
+    units = sorted(units, key=lambda unit: unit % 2)
+    sequences = [(data.rejected if u % 2 else data.chosen)[u // 2] for u in units]
+    groups: list[tuple[int, ...]] = [(i,) for i in range(len(units))]
+    extra = _mismatched(sequences) if mismatched else []
+    for place, (i, sequence) in enumerate(extra):
+        sequences = [*sequences, sequence]
+        groups[i] = (i, len(units) + place)
+    examples = tuple(u // 2 for u in units)
+    return Batch(tuple(sequences), examples, sum(u % 2 == 0 for u in units), tuple(groups))
+
+
+def _mismatched(sequences: Sequence[TokenSequence]) -> list[tuple[int, TokenSequence]]:
+    """Each prompt with the next reply (cyclically) that was given to another prompt; none where all prompts are one."""
+    prompts = [sequence.tokens[: sequence.start].tobytes() for sequence in sequences]
+    count = len(sequences)
+    found = []
+    for i in range(count):
+        other = next((j % count for j in range(i + 1, i + count) if prompts[j % count] != prompts[i]), None)
+        if other is not None:
+            reply = sequences[other].tokens[sequences[other].start :]
+            prompt = sequences[i].tokens[: sequences[i].start]
+            found.append((i, TokenSequence(np.concatenate([prompt, reply]), len(prompt))))
+    return found
+
+
+def share(batch: Batch, rank: int, world: int) -> list[tuple[int, ...]]:
+    """A process's groups of a batch, sorted so that neighbours share prefixes, in parts of about equal length."""
+    groups = sorted(batch.groups, key=lambda group: batch.sequences[group[0]].order)
+    bounds = np.linspace(0, len(groups), world + 1).round().astype(int)
+    return groups[bounds[rank] : bounds[rank + 1]]

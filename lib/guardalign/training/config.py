@@ -1,0 +1,115 @@
+"""What an arm's training is told: the JSON that ``python -m guardalign.training`` reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from guardalign.encoding import Overlong
+from guardalign.loading import LoraSettings, Precision
+from guardalign.losses import METHODS, LossOptions, Method
+
+Device = Literal["auto", "cpu"]
+
+
+class TrainingConfig(BaseModel):
+    """One arm's training.
+
+    ``batch_size`` counts pairs an optimiser step over all processes; methods of single replies (kto, kto_tanh,
+    ppo_offline) take twice as many replies, so that a step sees the same data whatever the method. ``row_tokens`` is
+    the most distinct tokens in one forward pass: a batch that needs more is accumulated, with the same result.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arm: str
+    model: str
+    output: Path
+    method: str
+    reference: str | None = None
+    data: Path | None = None
+    learning_rate: PositiveFloat
+    epochs: PositiveInt = 1
+    batch_size: PositiveInt = 8
+    beta: PositiveFloat = 0.1
+    options: dict[str, Any] = {}
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup_ratio: float = Field(0.1, ge=0, le=1)
+    max_grad_norm: PositiveFloat = 1.0
+    seed: int = 0
+    max_length: PositiveInt | None = None
+    overlong: Overlong = "refuse"
+    engine: Literal["tree", "trl"] = "tree"
+    batching: Literal["conversation", "pair"] = "conversation"
+    precision: Precision = "fp32"
+    lora: LoraSettings | None = None
+    gradient_checkpointing: bool = False
+    row_tokens: PositiveInt = 8192
+    cache: Path | None = None
+    save_steps: PositiveInt = 50
+    tensorboard: bool = False
+    probe_steps: int = Field(0, ge=0)
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str) -> str:
+        if value not in METHODS:
+            raise ValueError(f"unknown method {value!r}: one of {', '.join(METHODS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _known_options(self) -> TrainingConfig:
+        unknown = set(self.options) - set(LossOptions.model_fields) | set(self.options) & {"beta"}
+        if unknown:
+            known = ", ".join(name for name in LossOptions.model_fields if name != "beta")
+            raise ValueError(f"unknown option {', '.join(sorted(unknown))}: one of {known}")
+        self.loss_options  # noqa: B018  (refuses ill-typed options here rather than after loading a model)
+        return self
+
+    @property
+    def loss_options(self) -> LossOptions:
+        return LossOptions(beta=self.beta, **self.options)
+
+    @property
+    def loss(self) -> Method:
+        return METHODS[self.method]
+
+    @property
+    def reference_model(self) -> str:
+        return self.reference or self.model
+
+    @property
+    def reference_cache(self) -> Path:
+        return self.cache or self.output.parent / ".reference"
+
+    def facts(self) -> dict[str, Any]:
+        """What decides the resulting weights; where they go and how progress is shown does not."""
+        aside = {"arm", "output", "data", "cache", "model", "reference", "save_steps", "tensorboard", "probe_steps"}
+        return self.model_dump(mode="json", exclude=aside)
+
+
+class TrainingResult(BaseModel):
+    """What came of it.
+
+    ``skipped``: a finished folder with the same fingerprint was there; ``resumed_step``: where a partial one went on.
+    Tokens are summed over steps: ``logical`` as if every row stood alone, ``unique`` as computed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    arm: str
+    output: Path
+    fingerprint: str
+    steps: int
+    seconds: float
+    logical_tokens: int = 0
+    unique_tokens: int = 0
+    world_size: int = 1
+    resumed_step: int = 0
+    skipped: bool = False
+    metrics: dict[str, float] = {}
+    warnings: tuple[str, ...] = ()
