@@ -143,9 +143,9 @@ class Server(Section):
     dated interface. ``reply_format: text`` is for servers without response_format; OpenAI's reasoning models want
     ``length_field: max_completion_tokens`` and ``temperature: null``. ``timeout_seconds`` bounds a silence,
     ``total_seconds`` a whole reply. ``retries`` counts faults of the server or the line, ``asks`` how often one
-    question is put in a run when the reply itself is unusable, the later times at ``second_temperature``. ``max_cost`` and
-    ``max_total_tokens`` bound what a store costs in all; ``prices`` is a price file of one's own. ``mode: batch`` uses
-    the provider's Batch API.
+    question is put in a run when the reply itself is unusable, the later times at ``second_temperature``. ``max_cost``
+    and ``max_total_tokens`` bound what a store costs in all; ``prices`` is a price file of one's own. ``mode: batch``
+    uses the provider's Batch API.
     """
 
     model: str | None = None

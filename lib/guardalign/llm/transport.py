@@ -70,7 +70,7 @@ class Purse:
         more = f", and {lost} calls without a known end may have cost ${self.ledger.uncertain.cost:.4f} more"
         return (
             f"The next call could pass the budget of {self.budget}: ${known.cost:.4f} and {known.tokens} tokens are "
-            f"spent{more if lost else ''}. Everything paid for is stored; raise `max_cost` or `max_total_tokens` to go on."
+            f"spent{more if lost else ''}. What was paid is stored; raise `max_cost` or `max_total_tokens` to go on."
         )
 
 

@@ -1,0 +1,24 @@
+"""Whether quoted words occur where they are said to come from."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+TYPOGRAPHY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "…": "..."})
+SPACES = re.compile(r"\s+")
+
+
+def normal(text: str) -> str:
+    """``text`` without what copying changes and nobody means: letter case, spacing, typographic quotes and dashes."""
+    return SPACES.sub(" ", unicodedata.normalize("NFKC", text.translate(TYPOGRAPHY))).strip().casefold()
+
+
+def occurs(quote: str, texts: Iterable[str]) -> bool:
+    """Whether ``quote`` stands in one of ``texts``. Quotation marks and dots around it do not count."""
+    wanted = normal(quote).strip("\"' ")
+    trimmed = wanted.strip(".").strip()
+    if not trimmed and not wanted:
+        return False
+    return any((trimmed or wanted) in normal(text) for text in texts)
