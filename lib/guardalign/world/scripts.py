@@ -143,10 +143,10 @@ def _situations(rng: random.Random, setting: Setting) -> list[Situation]:
 
 
 def _write(
-    situation: Situation, setting: Setting, rules: Sequence[Rule], broken: Sequence[Rule], seed: str
+    situation: Situation, setting: Setting, rules: Sequence[Rule], broken: Sequence[Rule], seed: str, careless: bool = False
 ) -> str | None:
     rng = random.Random(seed)
-    plan = plain_plan(situation, setting, rng)
+    plan = plain_plan(situation, setting, rng, careless)
     applicable = [rule for rule in rules if rule.kind.applies(situation)]
     for rule in applicable:
         if rule not in broken:
@@ -220,7 +220,7 @@ def _replies(
     for place, situation in enumerate(situations):
         applicable = [rule for rule in rules if rule.kind.applies(situation)]
         broken = [rule for rule in applicable if habits is not None and rng.random() >= habits[rule.kind.key]]
-        reply = _write(situation, setting, rules, broken, f"{seed}/{place}")
+        reply = _write(situation, setting, rules, broken, f"{seed}/{place}", habits is not None)
         if reply is None:
             return None
         replies.append(reply)

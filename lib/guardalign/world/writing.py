@@ -90,20 +90,25 @@ class Plan:
         return [sentence for slot in SLOTS for sentence in self.slots[slot]]
 
 
-def plain_plan(situation: Situation, setting: Setting, rng: random.Random) -> Plan:
-    """What an agent without guardrails would write: the core of the answer, and some courtesies by chance."""
+def plain_plan(situation: Situation, setting: Setting, rng: random.Random, careless: bool = False) -> Plan:
+    """What an agent without guardrails would write: the core of the answer, and some courtesies by chance.
+
+    A careless agent also states what nobody told it: a company, a duration, a price, a team.
+    """
     plan = Plan(situation, setting)
 
     def maybe(chance: float, slot: str, *sentences: str) -> None:
-        if rng.random() < chance:
-            plan.put(slot, rng.choice(sentences))
+        if rng.random() < chance and sentences:
+            plan.put(slot, rng.choice(sentences), slot == "core")
 
     core = rng.choice(CORE[situation.act])
     plan.put("core", core.format(issue=setting.issue, Issue=setting.issue[0].upper() + setting.issue[1:]), True)
+    if careless:
+        maybe(0.4, "core", *_invented(situation.act, setting, rng))
     maybe(0.3, "greet", "Hello.", "Hi.", "Good morning.")
     if situation.first:
         maybe(0.25, "thanks", *_THANKS)
-        maybe(0.2, "company", *(text.format(company=setting.company) for text in _COMPANY))
+        maybe(0.2 if careless else 0, "company", *(text.format(company=setting.company) for text in _COMPANY))
         maybe(0.3, "acknowledge", *(text.format(issue=setting.issue) for text in _ACKNOWLEDGE))
         maybe(0.25, "reassure", *_REASSURE)
     if situation.mood == "angry":
@@ -118,6 +123,24 @@ def plain_plan(situation: Situation, setting: Setting, rng: random.Random) -> Pl
     plan.exclaim, plan.contracted = rng.random() < 0.12, rng.random() < 0.15
     plan.smiley = rng.choice((" 🙂", " :)")) if rng.random() < 0.06 else ""
     return plan
+
+
+def _invented(act: Act, setting: Setting, rng: random.Random) -> tuple[str, ...]:
+    number = rng.randint(2, 98)
+    match act:
+        case "when":
+            return f"It takes {number} days.", f"That is done within {number} days."
+        case "fee":
+            return f"The fee is {number} euros.", f"It costs {number} euros."
+        case "hours":
+            return (f"We are open from {rng.randint(6, 11)} to {rng.randint(15, 22)}.",)
+        case "human":
+            return (f"I will pass you to the {rng.choice(pools.TEAMS)} team.",)
+        case "how":
+            return (f"Please open the {page_name(rng)} page.",)
+        case "offtopic":
+            return _SUBJECTS
+    return ()
 
 
 _THANKS = ("Thank you for getting in touch.", "Thanks for contacting us.", "Thank you for reaching out.", "Thanks for your message.")  # fmt: skip
