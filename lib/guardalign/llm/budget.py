@@ -117,7 +117,8 @@ class Ledger:
             self._open[entry["call"]] = spent
             self.uncertain += spent
             return
-        self.uncertain -= self._open.pop(entry["call"], Spent())
+        ended = self._open.pop(entry["call"], Spent())
+        self.uncertain = self.uncertain - ended if self._open else Spent()
         if entry["is"] == "paid":
             self.known += spent
 

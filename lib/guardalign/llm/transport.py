@@ -147,11 +147,11 @@ class Transport:
             await self.purse.settle(call, spent)
 
     async def _post(self, body: dict[str, Any], name: str) -> Delivered:
-        async with asyncio.timeout(self.endpoint.total_seconds):
-            data = await self.client.post(
-                "/chat/completions", body=body, cast_to=object, options={"headers": {"Idempotency-Key": name}}
-            )
         try:
+            async with asyncio.timeout(self.endpoint.total_seconds):
+                data = await self.client.post(
+                    "/chat/completions", body=body, cast_to=object, options={"headers": {"Idempotency-Key": name}}
+                )
             return self.read(data)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError):
             raise Fault("unreadable response") from None
