@@ -4,13 +4,43 @@
 >>> figure = figures.comparison_bars(rates, [("M_1SFT", "M_1SFT_ipo")], profile="embedded")   # Figures 3 and 4
 >>> figures.save(figure, rates, run.figures("figure4"))       # figure4.png, figure4.svg, figure4.csv
 
-``rates`` is always ``winrates.table``'s result (one judge). Titles state the finding and captions say n, judge,
-orders, interval and seeds unless they are given; ``profile`` is named in the caption.
+========================================================  ===================================================
+``comparison_bars(rates, comparisons)``                   four-segment bars, as in paper A's Figures 3 and 4
+``table_1(rates)``                                        this run's Table 1, paper A's numbers beside it
+``forest(rates)``                                         every arm against every opponent
+``pair_map(rates, dimension)``                            heat map of all pairs
+``ranking(winrates.rank(rows), rates)``                   Bradley–Terry strengths
+``guardrail_map(winrates.compliance(verdicts, kind))``    which guardrails each arm keeps
+``tradeoff(rates)``                                       adherence against naturalness
+``cost_against_wins(rates, cost, unit)``                  what an arm cost against what it wins
+``reply_panels(replystats.reply_statistics(replies))``    length, repetition, cut-offs
+``training_curves({arm: rows of metrics.jsonl})``         loss, margin, accuracy, …
+========================================================  ===================================================
+
+``rates`` is always ``winrates.table``'s result (one judge). All take ``title``, ``profile`` and ``note``: the title
+states the finding unless it is given, the caption says n, judge, orders, interval, seeds and ``profile``, then
+``note``.
 """
 
 from guardalign.figures.bars import comparison_bars
 from guardalign.figures.beside import table_1
 from guardalign.figures.forest import forest
+from guardalign.figures.maps import guardrail_map, pair_map
+from guardalign.figures.ranks import ranking
+from guardalign.figures.replies import cost_against_wins, reply_panels, tradeoff
 from guardalign.figures.style import save
+from guardalign.figures.training import training_curves
 
-__all__ = ["comparison_bars", "forest", "save", "table_1"]
+__all__ = [
+    "comparison_bars",
+    "cost_against_wins",
+    "forest",
+    "guardrail_map",
+    "pair_map",
+    "ranking",
+    "reply_panels",
+    "save",
+    "table_1",
+    "tradeoff",
+    "training_curves",
+]

@@ -52,11 +52,11 @@ def caption(rates: pd.DataFrame, profile: str = "", more: str = "") -> str:
         return more
     level = f"{100 * rates['level'].iloc[0]:.0f} %"
     parts = [
-        f"n = {_span(rates['n'])} judged prompts of {_span(rates['conversations'])} conversations",
+        f"n = {span(rates['n'])} judged prompts of {span(rates['conversations'])} conversations",
         f"judge: {', '.join(sorted(rates['judge'].unique()))}",
-        f"{_span(rates['orders'])} order{'s' if rates['orders'].max() > 1 else ''} a prompt",
+        f"{span(rates['orders'])} order{'s' if rates['orders'].max() > 1 else ''} a prompt",
         f"{level} bootstrap intervals over conversations" + (" and seeds" if rates["seeds"].max() > 1 else ""),
-        f"{_span(rates['seeds'])} training seed{'s' if rates['seeds'].max() > 1 else ''}",
+        f"{span(rates['seeds'])} training seed{'s' if rates['seeds'].max() > 1 else ''}",
         f"invalid verdicts {100 * rates['invalid'].max():.1f} %" + _at_most(rates["invalid"]),
     ]
     if not rates["flips"].isna().all():
@@ -65,7 +65,8 @@ def caption(rates: pd.DataFrame, profile: str = "", more: str = "") -> str:
     return "; ".join(parts) + "." + (f" {more}" if more else "")
 
 
-def _span(values: pd.Series) -> str:
+def span(values: pd.Series) -> str:
+    """``40`` or ``40–160``: the range of whole numbers."""
     low, high = int(values.min()), int(values.max())
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 

@@ -1,0 +1,142 @@
+"""Panels on the replies themselves: length, repetition, cut-offs; adherence against naturalness; cost against wins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from guardalign.figures.style import INK, MARKERS, MUTED, PAPER, SERIES, canvas, finish, label_axes, percent, styled
+from guardalign.figures.words import HOLD, caption, span
+from guardalign.papers import mathtext
+from guardalign.winrates import opponents
+
+
+def reply_panels(statistics: pd.DataFrame, title: str = "", profile: str = "", note: str = "") -> Figure:
+    """Words a reply (box: quartiles, whiskers: 5–95 %), mean share of repeated 3-grams, share cut off; a row an arm.
+
+    ``statistics`` is ``replystats.reply_statistics``'s result.
+    """
+    medians = statistics.groupby("arm")["words"].median().sort_values()
+    arms = list(medians.index)
+    groups = [statistics[statistics["arm"] == arm] for arm in arms]
+    with styled():
+        figure, axes = canvas(1.6 + 0.32 * len(arms), columns=3, sharey=True, width_ratios=[2, 1, 1])
+        axes[0].boxplot(
+            [group["words"] for group in groups], orientation="horizontal", positions=range(len(arms)), whis=(5, 95),
+            showfliers=False, widths=0.55, patch_artist=True, medianprops={"color": INK, "linewidth": 1.6},
+            boxprops={"facecolor": "#b9d6ea", "edgecolor": MUTED}, whiskerprops={"color": MUTED},
+            capprops={"color": MUTED},
+        )  # fmt: skip
+        _shares(axes[1], [float(group["repetition"].mean()) for group in groups], SERIES[1])
+        _shares(axes[2], [1 - float(group["finished"].mean()) for group in groups], SERIES[7])
+        for axis, text in zip(axes, ("Words a reply", "Repeated 3-grams", "Cut off"), strict=True):
+            axis.set_title(text)
+            label_axes(axis, "x")
+        axes[0].set_yticks(range(len(arms)), [mathtext(arm) for arm in arms])
+        spread = medians.iloc[-1] / max(medians.iloc[0], 1)
+        words = title or (
+            f"Median reply length: {medians.iloc[0]:.0f} to {medians.iloc[-1]:.0f} words"
+            + ("; longest and shortest arms differ by more than half" if spread > 1.5 else "")
+        )
+        count = statistics.groupby("arm").size()
+        below = (
+            f"n = {span(count)} replies an arm; boxes: quartiles, whiskers: 5th and 95th percentile"
+            + (f"; profile: {profile}" if profile else "")
+            + f". {note}"
+        )
+        return finish(figure, words, below.strip(), words)
+
+
+def tradeoff(
+    rates: pd.DataFrame, x: str = "adherence", y: str = "naturalness", title: str = "", profile: str = "",
+    note: str = "",
+) -> Figure:  # fmt: skip
+    """One point an arm: mean win rate on ``x`` against that on ``y``, over its opponents, with mean intervals."""
+    sides = opponents(rates)
+    across, up = (sides[sides["dimension"] == name].groupby("arm")[["win", "low", "high"]].mean() for name in (x, y))
+    up = up.reindex(across.index)
+    with styled():
+        figure, (axes,) = canvas(4.6, width=6.5)
+        _points(axes, across["win"], up["win"], _reach(up), _reach(across))
+        axes.set_xlabel(f"{x.capitalize()}: win rate")
+        axes.set_ylabel(f"{y.capitalize()}: win rate")
+        axes.xaxis.set_major_formatter(percent)
+        correlation = across["win"].corr(up["win"])
+        words = title or f"Arms that win on {x} {_trade(correlation)} on {y} (r{HOLD}={HOLD}{correlation:.2f})"
+        below = f"Mean over an arm’s opponents of “better or both acceptable”. {note}".strip()
+        return finish(figure, words.replace("= -", "= −"), caption(rates, profile, below), words)
+
+
+def cost_against_wins(
+    rates: pd.DataFrame, cost: pd.Series, unit: str, dimension: str = "adherence", title: str = "", profile: str = "",
+    note: str = "",
+) -> Figure:  # fmt: skip
+    """One point an arm: what it cost (``cost``: arm → number, in ``unit``) against its mean win rate."""
+    sides = opponents(rates[rates["dimension"] == dimension])
+    means = sides.groupby("arm")[["win", "low", "high"]].mean()
+    known = means.join(cost.rename("cost"), how="inner")
+    with styled():
+        figure, (axes,) = canvas(4.2, width=6.5)
+        axes.set_xlim(0, 1.12 * float(known["cost"].max()))
+        _points(axes, known["cost"], known["win"], _reach(known))
+        axes.set_xlabel(f"cost of the arm, {unit}")
+        axes.set_ylabel(f"{dimension.capitalize()}: win rate")
+        best, cheapest = str(known["win"].idxmax()), str(known["cost"].idxmin())
+        top = known.loc[[best]].iloc[0]
+        words = f"{{}} wins most ({100 * top['win']:.0f} %) at {top['cost']:.3g} {unit}"
+        if best != cheapest:
+            words += f"; the cheapest arm, {{}}, {100 * known.loc[[cheapest]].iloc[0]['win']:.0f} %"
+        below = caption(rates, profile, f"Mean over an arm’s opponents. {note}".strip())
+        names = [mathtext(arm) for arm in (best, cheapest)]
+        return finish(figure, title or words.format(*names), below, title or words.format(best, cheapest))
+
+
+def _reach(sides: pd.DataFrame) -> np.ndarray:
+    return np.array([sides["win"] - sides["low"], sides["high"] - sides["win"]])
+
+
+def _points(axes: Axes, x: pd.Series, y: pd.Series, up: np.ndarray, across: np.ndarray | None = None) -> None:
+    """A marker an arm, its intervals beneath, its name beside it: markers stay on top of names."""
+    for place in range(len(x)):
+        colour, marker = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
+        sideways = None if across is None else across[:, [place]]
+        point = (x.iloc[place], y.iloc[place])
+        axes.errorbar(*point, yerr=up[:, [place]], xerr=sideways, color=colour, elinewidth=0.9, zorder=2)
+        axes.plot(*point, marker, color=colour, markersize=7, zorder=4)
+    axes.yaxis.set_major_formatter(percent)
+    label_axes(axes)
+    axes.grid(True)
+    _name_points(axes, x, y)
+
+
+def _trade(correlation: float) -> str:
+    if np.isnan(correlation) or abs(correlation) < 0.3:
+        return "neither gain nor lose"
+    return "also win" if correlation > 0 else "lose"
+
+
+def _shares(axes: Axes, shares: list[float], colour: str) -> None:
+    axes.barh(range(len(shares)), shares, 0.55, color=colour)
+    for place, share in enumerate(shares):
+        axes.annotate(f"{100 * share:.1f} %", (share, place), (4, 0), textcoords="offset points", va="center",
+                      fontsize=8)  # fmt: skip
+    axes.set_xlim(0, max(0.05, 1.5 * max(shares)))
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.xaxis.set_major_formatter(percent)
+
+
+def _name_points(axes: Axes, x: pd.Series, y: pd.Series) -> None:
+    """Names beside the points, pushed apart vertically where two would cover each other."""
+    width, height = np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())
+    taken: list[tuple[float, float]] = []
+    for arm in y.sort_values().index:
+        place = y[arm] + 0.02 * height
+        while any(abs(place - other) < 0.08 * height and abs(x[arm] - at) < 0.13 * width for at, other in taken):
+            place += 0.02 * height
+        taken.append((x[arm], place))
+        box = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+        axes.annotate(mathtext(str(arm)), (x[arm], place), (7, 0), textcoords="offset points", fontsize=9, color=INK,
+                      bbox=box, zorder=3)  # fmt: skip
