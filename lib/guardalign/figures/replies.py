@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from guardalign.figures.style import INK, MARKERS, MUTED, PAPER, SERIES, canvas, finish, label_axes, percent, styled
+from guardalign.figures.style import INK, MARKERS, MUTED, SERIES, canvas, finish, label_axes, percent, styled
 from guardalign.figures.words import HOLD, caption, span
 from guardalign.papers import mathtext
 from guardalign.winrates import opponents
@@ -59,7 +59,7 @@ def tradeoff(
     across, up = (sides[sides["dimension"] == name].groupby("arm")[["win", "low", "high"]].mean() for name in (x, y))
     up = up.reindex(across.index)
     with styled():
-        figure, (axes,) = canvas(4.6, width=6.5)
+        figure, (axes,) = canvas(4.6, width=7.2)
         _points(axes, across["win"], up["win"], _reach(up), _reach(across))
         axes.set_xlabel(f"{x.capitalize()}: win rate")
         axes.set_ylabel(f"{y.capitalize()}: win rate")
@@ -79,7 +79,7 @@ def cost_against_wins(
     means = sides.groupby("arm")[["win", "low", "high"]].mean()
     known = means.join(cost.rename("cost"), how="inner")
     with styled():
-        figure, (axes,) = canvas(4.2, width=6.5)
+        figure, (axes,) = canvas(4.2, width=7.2)
         axes.set_xlim(0, 1.12 * float(known["cost"].max()))
         _points(axes, known["cost"], known["win"], _reach(known))
         axes.set_xlabel(f"cost of the arm, {unit}")
@@ -99,17 +99,17 @@ def _reach(sides: pd.DataFrame) -> np.ndarray:
 
 
 def _points(axes: Axes, x: pd.Series, y: pd.Series, up: np.ndarray, across: np.ndarray | None = None) -> None:
-    """A marker an arm, its intervals beneath, its name beside it: markers stay on top of names."""
+    """A marker an arm above its intervals; names stand in a legend, where no two can cover each other."""
     for place in range(len(x)):
         colour, marker = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
         sideways = None if across is None else across[:, [place]]
         point = (x.iloc[place], y.iloc[place])
         axes.errorbar(*point, yerr=up[:, [place]], xerr=sideways, color=colour, elinewidth=0.9, zorder=2)
-        axes.plot(*point, marker, color=colour, markersize=7, zorder=4)
+        axes.plot(*point, marker, color=colour, markersize=7, zorder=4, label=mathtext(str(x.index[place])))
     axes.yaxis.set_major_formatter(percent)
     label_axes(axes)
     axes.grid(True)
-    _name_points(axes, x, y)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, labelspacing=0.8)
 
 
 def _trade(correlation: float) -> str:
@@ -126,17 +126,3 @@ def _shares(axes: Axes, shares: list[float], colour: str) -> None:
     axes.set_xlim(0, max(0.05, 1.5 * max(shares)))
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.xaxis.set_major_formatter(percent)
-
-
-def _name_points(axes: Axes, x: pd.Series, y: pd.Series) -> None:
-    """Names beside the points, pushed apart vertically where two would cover each other."""
-    width, height = np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())
-    taken: list[tuple[float, float]] = []
-    for arm in y.sort_values().index:
-        place = y[arm] + 0.02 * height
-        while any(abs(place - other) < 0.08 * height and abs(x[arm] - at) < 0.13 * width for at, other in taken):
-            place += 0.02 * height
-        taken.append((x[arm], place))
-        box = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
-        axes.annotate(mathtext(str(arm)), (x[arm], place), (7, 0), textcoords="offset points", fontsize=9, color=INK,
-                      bbox=box, zorder=3)  # fmt: skip
