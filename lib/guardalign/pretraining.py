@@ -40,7 +40,7 @@ class PretrainingConfig(BaseModel):
     heads: int = 8
     kv_heads: int = 4
     intermediate: int = 640
-    documents: int = 24000
+    documents: int = 20000
     documents_per_step: int = 24
     learning_rate: float = 2e-3
     warmup_steps: int = 60

@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from guardalign.world import domains as pools
 from guardalign.world.domains import DOMAINS, Domain
@@ -247,6 +247,7 @@ def _reader(wording: str) -> re.Pattern[str]:
 _READERS = [(_reader(wording), kind) for kind in KINDS for wording in kind.wordings]
 
 
+@lru_cache(maxsize=65536)
 def read_rule(text: str) -> Rule | None:
     """Read a guardrail's kind and values back from its sentence; None for one that is not of this world."""
     for pattern, kind in _READERS:

@@ -1,0 +1,129 @@
+"""Reading a reply as a customer would: does it answer, is it written well, does it say what nobody told it?
+
+Everything here works on text alone: the reply, the turns before it and the guardrails' sentences.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from guardalign.world import domains as pools
+from guardalign.world.domains import DOMAINS
+from guardalign.world.kinds import sentences
+from guardalign.world.scripts import write_scripts
+from guardalign.world.situation import Act, Situation
+
+_ANSWERS: dict[Act, str] = {
+    "open": r"look into|check|take care|found|noted|see|help|understand|open your case|right away|sort",
+    "give_reference": r"found|have it|details|your case|noted|see the|thank",
+    "how": r"\bpage\b|steps|show you|do that for you|set that up|\b1\)|open ",
+    "when": r"how long|how many|\bdays?\b|takes? as|take long|depends|time",
+    "fee": r"cost|\bfee\b|price|euros|expensive|on the bill|depends",
+    "hours": r"\bopen\b|hours|reach us|again later|most of the time|\d+ (to|until|till) \d+",
+    "refund": r"refund|manager|euros|money",
+    "human": r"take over|team|talk to|hear from|colleague|person",
+    "complain": r"take care|working on|first now|on top|right away|look into",
+    "offtopic": r"\w",
+    "close": r"welcome|pleasure|glad|thank you|sort it out",
+}
+_ISSUES = tuple(named for domain in DOMAINS.values() for _, named in domain.issues)
+_FINISHED = re.compile("(?:[.!?]|[:;]-?[)(DP]|[\U0001f300-\U0001faff\u2600-\u27bf]|-[A-Z]{2})\\W*$")
+_WORD = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?|\d+\)?|-[A-Z]{2}\b")
+_OPENERS = {word for phrase in (*pools.START_PHRASES, *pools.CLOSING_PHRASES) for word in phrase.split()}
+_KNOWN_NAMES = {
+    word
+    for name in (
+        *pools.CUSTOMERS, *pools.COMPETITORS, *pools.SYSTEMS, *pools.TEAMS, *pools.WEEKDAYS,
+        *(company for domain in DOMAINS.values() for company in domain.companies),
+    )  # fmt: skip
+    for word in name.split()
+    if word[0].isupper()
+}
+
+
+def unanswered(reply: str, situation: Situation) -> str:
+    """Why the reply is no coherent continuation; empty when it is one."""
+    lowered = reply.lower()
+    other = [issue for issue in _ISSUES if issue in lowered and issue != situation.issue]
+    if other and situation.issue not in lowered:
+        return f"talks about {other[0]}, the customer about {situation.issue}"
+    if not re.search(_ANSWERS[situation.act], lowered):
+        return f"does not answer the customer's last message ({situation.act})"
+    if situation.act != "close" and re.search(r"you('| a)re welcome", lowered):
+        return "says goodbye before the end"
+    return ""
+
+
+def repeated(reply: str) -> str:
+    """The first sentence or run of three words that is repeated; empty when nothing is."""
+    said = [re.sub(r"\W+", " ", sentence.lower()).strip() for sentence in sentences(reply)]
+    for place, sentence in enumerate(said):
+        if sentence in said[:place]:
+            return sentence
+    words = re.findall(r"\w+", reply.lower())
+    runs = [tuple(words[at : at + 3]) for at in range(len(words) - 2)]
+    for place, run in enumerate(runs):
+        if runs[:place].count(run) >= 2 or (len(set(run)) == 1 and not run[0].isdigit()):
+            return " ".join(run)
+    return ""
+
+
+def cut_off(reply: str) -> bool:
+    return not _FINISHED.search(reply.strip())
+
+
+def _masked(sentence: str) -> list[str]:
+    words = []
+    for place, word in enumerate(_WORD.findall(sentence)):
+        if word.rstrip(")").isdigit():
+            word = "0)" if word.endswith(")") else "0"
+        elif word.startswith("-"):
+            word = "-XX"
+        elif word.isupper() and len(word) == 2:
+            word = "XX"
+        elif word in _KNOWN_NAMES or (place and word[0].isupper() and word != "I" and "'" not in word):
+            word = "Name"
+        words.append(word if word in ("Name", "XX", "-XX") else word.lower())
+    return ["<", *words, ">"]
+
+
+class _Half(dict[str, float]):
+    """Agents who keep every guardrail half of the time, so that both ways of writing are heard."""
+
+    def __missing__(self, key: str) -> float:
+        return 0.5
+
+
+@cache
+def _usage() -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
+    """Pairs of neighbouring words in some thousand replies of the world, good and bad ones, and the words alone."""
+    scripts = write_scripts(1500, 7, list(DOMAINS), prefix="fluency", habits=_Half())
+    texts = [turn.text for script in scripts for turn in script.conversation.turns if turn.role == "agent"]
+    spoken = [_masked(sentence) for text in texts for sentence in sentences(text)]
+    pairs = frozenset(pair for words in spoken for pair in zip(words, words[1:], strict=False))
+    return pairs, frozenset(word for words in spoken for word in words)
+
+
+def odd_wording(reply: str) -> list[str]:
+    """Neighbouring words, both of this world, that nobody in it ever puts together ("looking check")."""
+    pairs, words = _usage()
+    return [
+        f"{first} {second}".strip("<> ")
+        for sentence in sentences(reply)
+        for first, second in zip(_masked(sentence), _masked(sentence)[1:], strict=False)
+        if first in words and second in words and (first, second) not in pairs
+    ]
+
+
+def invented(reply: str, context: str) -> list[str]:
+    """Figures, references and names in the reply that neither guardrails nor history hold."""
+    told = set(re.findall(r"\w+", context.lower()))
+    figures = re.findall(r"\b[A-Z]{2}\d{4}\b|\b\d+\b(?!\))", re.sub(r"-[A-Z]{2}\W*$", "", reply))
+    found = [figure for figure in figures if figure.lower() not in told]
+    for sentence in sentences(reply):
+        for place, word in enumerate(re.findall(r"[A-Za-z][\w'’]*", sentence)):
+            name = word in _KNOWN_NAMES if place == 0 else word[0].isupper() and not word.isupper()
+            if name and word not in _OPENERS and not re.match(r"I['’]", word) and not told.issuperset(re.findall(r"\w+", word.lower())):
+                found.append(word)
+    return list(dict.fromkeys(found))
