@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,10 +78,17 @@ def load_frozen(path: str, precision: Precision = "fp32") -> PreTrainedModel:
 
 def _load_base(path: str, precision: Precision) -> Any:
     base = adapter_base(path) if is_adapter(path) else path
+    with without_bars():
+        return AutoModelForCausalLM.from_pretrained(base, **_arguments(base, precision))
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep transformers' progress bars out of logs and notebooks."""
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(base, **_arguments(base, precision))
+        yield
     finally:
         if bars:
             logging.enable_progress_bar()

@@ -14,6 +14,7 @@ from guardalign.encoding import Example
 from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import first_error, read_rows
 from guardalign.training import TrainingConfig, train
+from guardalign.training.watch import accelerator, check_processes, watch_caller
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -27,7 +28,9 @@ def main(paths: list[str]) -> int:
     if not paths:
         print(__doc__)
         return 2
+    watch_caller()
     try:
+        check_processes(accelerator().num_processes)
         for path in paths:
             config = read_config(Path(path))
             if config.data is None:

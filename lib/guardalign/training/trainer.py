@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import get_scheduler
 
 from guardalign.encoding import Example
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint, write_text
-from guardalign.loading import load_frozen, load_model, load_tokenizer, model_fingerprint
+from guardalign.loading import load_frozen, load_model, load_tokenizer, model_fingerprint, without_bars
 from guardalign.reference import store_of, token_logprobs
 from guardalign.scoring import TreeScorer
 from guardalign.training import checkpoints
@@ -25,6 +24,7 @@ from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
 from guardalign.training.progress import Progress, peak_memory, step_metrics
 from guardalign.training.step import StepInput, StepOutput, forward_backward
+from guardalign.training.watch import accelerator
 
 Log = Callable[[str], object]
 RESULT = "training.json"
@@ -76,7 +76,7 @@ class _Run:
 
     def __init__(self, config: TrainingConfig, examples: Sequence[Example], mark: str, log: Log) -> None:
         self.config, self.mark = config, mark
-        self.accelerator = Accelerator()
+        self.accelerator = accelerator()
         self.main = self.accelerator.is_main_process
         self.log: Log = log if self.main else (lambda _: None)
         self.device = self.accelerator.device
@@ -276,7 +276,8 @@ class _Run:
 def save_model(scorer: TreeScorer, tokenizer: Any, config: TrainingConfig, result: TrainingResult) -> None:
     """The checkpoint in transformers' own format; ``training.json`` last: a folder without it is not finished."""
     model: Any = scorer.model
-    model.save_pretrained(config.output, safe_serialization=True)
+    with without_bars():
+        model.save_pretrained(config.output)
     tokenizer.save_pretrained(config.output)
     if scorer.value_head is not None:
         torch.save(scorer.value_head.state_dict(), config.output / "value_head.pt")

@@ -1,0 +1,153 @@
+"""Training as a process of its own: ``accelerate launch`` from a notebook cell, its log streamed, its end checked.
+
+The child lives in its own process group and watches the caller: when the caller is interrupted or killed, nothing of
+the training is left behind. Kind ``none`` trains in this process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+import yaml
+
+from guardalign.encoding import Example
+from guardalign.errors import ParameterError, StageFailed
+from guardalign.files import project_root, write_rows, write_text
+from guardalign.training import TrainingConfig, TrainingResult, train
+from guardalign.training.trainer import finished, training_fingerprint
+from guardalign.training.watch import CALLER, PROCESSES, caller_mark
+
+Log = Callable[[str], object]
+LAST_LINES = 25
+SECONDS_BETWEEN_LINES = 1.0
+SECONDS_TO_END = 10.0
+
+
+def run_training(
+    config: TrainingConfig, examples: Sequence[Example], kind: str = "none", log: Log = print
+) -> TrainingResult:
+    """Train one arm, in this process or by ``accelerate launch`` with ``params/accelerate/<kind>.yaml``.
+
+    A finished arm is returned as it is without starting anything. The whole log is in ``<output>/training.log``.
+    Raises ``StageFailed`` with the log's last lines where the child fails, ends without its product, or ran on fewer
+    processes than the configuration asks for; ``ParameterError`` for an unknown kind.
+    """
+    if kind == "none":
+        return train(config, examples, log)
+    settings = accelerate_config(kind)
+    mark = training_fingerprint(config, examples)
+    if done := finished(config, mark):
+        log(f"{config.arm}: unchanged since it was trained, left as it is")
+        return done
+    job = config.output / "job"
+    data = job / "examples.jsonl"
+    write_rows(data, examples)
+    write_text(job / "config.json", config.model_copy(update={"data": data.resolve()}).model_dump_json(indent=1))
+    processes = int(yaml.safe_load(settings.read_text(encoding="utf-8"))["num_processes"])
+    _run(_command(settings, job / "config.json"), processes, config.output / "training.log", config.arm, log)
+    result = finished(config, mark)
+    if result is None:
+        raise StageFailed(f"{config.arm}: training ended well but left no result in {config.output}")
+    if result.world_size != processes:
+        raise StageFailed(f"{config.arm}: {settings} asks for {processes} processes, {result.world_size} ran")
+    return result.model_copy(update={"skipped": False})
+
+
+def accelerate_config(kind: str) -> Path:
+    """The accelerate configuration of a kind, or ``kind`` itself where it is a file."""
+    folder = project_root() / "params" / "accelerate"
+    path = Path(kind) if Path(kind).is_file() else folder / f"{kind}.yaml"
+    if not path.exists():
+        known = ", ".join(["none", *sorted(file.stem for file in folder.glob("*.yaml"))])
+        raise ParameterError(f"launch.kind: {kind!r} is none of {known}")
+    return path
+
+
+def _command(settings: Path, job: Path) -> list[str]:
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings)]
+    several_machines = int(yaml.safe_load(settings.read_text(encoding="utf-8")).get("num_machines", 1)) > 1
+    # Port 0 takes a free one; machines that must find each other keep the port of their configuration.
+    port = [] if several_machines else ["--main_process_port", "0"]
+    return [*launcher, *port, "-m", "guardalign.training", str(job)]
+
+
+def _run(command: list[str], processes: int, log_file: Path, name: str, log: Log) -> None:
+    library = str(Path(__file__).resolve().parents[1])
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")])),
+        "PYTHONUNBUFFERED": "1",
+        CALLER: caller_mark(),
+        PROCESSES: str(processes),
+    }
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        last = _stream(child, log_file, name, log)
+        code = child.wait()
+    finally:
+        end_tree(child.pid)
+    if code != 0:
+        tail = "\n".join(last)
+        raise StageFailed(f"{name}: training ended with exit code {code}; the log is in {log_file} and ends:\n{tail}")
+
+
+def _stream(child: subprocess.Popen[str], log_file: Path, name: str, log: Log) -> deque[str]:
+    """Write every line to the file, pass on the arm's own ones (at most one a second), and keep the last of all."""
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    passed, held = 0.0, None
+    assert child.stdout is not None
+    with log_file.open("a", encoding="utf-8") as stream:
+        for line in child.stdout:
+            stream.write(line)
+            stream.flush()
+            text = line.rstrip()
+            last.append(text)
+            if not text.startswith(f"{name}:"):
+                continue
+            now = time.monotonic()
+            if "WARNING" in text or now - passed >= SECONDS_BETWEEN_LINES:
+                passed, held = now, None
+                log(text)
+            else:
+                held = text
+    if held is not None:
+        log(held)
+    return last
+
+
+def end_tree(pid: int) -> None:
+    """End a process and all it started (workers may have process groups of their own): asked first, then killed."""
+    try:
+        root = psutil.Process(pid)
+        processes = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    _signal(processes, signal.SIGTERM)
+    _, alive = psutil.wait_procs(processes, timeout=SECONDS_TO_END)
+    _signal(alive, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=SECONDS_TO_END)
+
+
+def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
