@@ -1,0 +1,95 @@
+# The series of notebooks as a workflow: one rule a notebook, the executed notebook under `log:`, the stage's product under
+# `output:`. Paths are relative to the run's folder (snakemake --directory outputs/<run>). A rule's `params:` are the
+# sections its notebook shows, so a changed parameter runs again only what depends on it.
+#
+# `make run` starts it through `python -m guardalign.workflow`, which checks the parameters and the folder first.
+import json
+import sys
+from pathlib import Path
+
+from guardalign.notebooks import shown_parameters
+from guardalign.params import Params
+
+PARAMS = Path(config["params"])
+SETTINGS = Params.load(PARAMS).sections()
+NOTEBOOKS = Path(workflow.basedir) / "notebooks"
+
+# A stage's products are small files that its last cell writes. What is costly (models, replies, verdicts) lies beside
+# them under its own fingerprint: Snakemake removes a rule's outputs before it runs, and those must survive that.
+COMMAND = "exec {sys.executable:q} -m guardalign.run_notebook {input.notebook:q} --params {PARAMS:q} --product {output[0]:q}"
+
+
+def notebook(name):
+    return str(NOTEBOOKS / f"{name}.ipynb")
+
+
+def shown(name):
+    sections = shown_parameters(NOTEBOOKS / f"{name}.ipynb")
+    return json.dumps({section: SETTINGS[section] for section in sections}, sort_keys=True)
+
+
+# Every product is asked for, not the report alone: a product that a failed run has removed is made again even though an
+# older report is still there.
+rule series:
+    input:
+        "data/pairs.jsonl", "tables/data_card.csv", "tables/sft.csv", "tables/flow1.csv", "tables/flow2.csv",
+        "tables/methods.csv", "tables/judging.csv", "report.html"
+
+
+rule dataset_construction:
+    input: notebook=notebook("01_dataset_construction")
+    output: "data/pairs.jsonl", "tables/data_card.csv"
+    log: "notebooks/01_dataset_construction.ipynb"
+    params: shown("01_dataset_construction")
+    shell: COMMAND
+
+
+rule sft:
+    input: "data/pairs.jsonl", notebook=notebook("02_sft")
+    output: "tables/sft.csv"
+    log: "notebooks/02_sft.ipynb"
+    params: shown("02_sft")
+    shell: COMMAND
+
+
+rule flow1_alignment:
+    priority: 30
+    input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("03_flow1_alignment")
+    output: "tables/flow1.csv"
+    log: "notebooks/03_flow1_alignment.ipynb"
+    params: shown("03_flow1_alignment")
+    shell: COMMAND
+
+
+rule flow2_feedback_alignment:
+    priority: 20
+    input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("04_flow2_feedback_alignment")
+    output: "tables/flow2.csv"
+    log: "notebooks/04_flow2_feedback_alignment.ipynb"
+    params: shown("04_flow2_feedback_alignment")
+    shell: COMMAND
+
+
+rule method_comparison:
+    priority: 10
+    input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("05_method_comparison")
+    output: "tables/methods.csv"
+    log: "notebooks/05_method_comparison.ipynb"
+    params: shown("05_method_comparison")
+    shell: COMMAND
+
+
+rule judging:
+    input: "data/pairs.jsonl", "tables/flow1.csv", "tables/flow2.csv", notebook=notebook("06_judging")
+    output: "tables/judging.csv"
+    log: "notebooks/06_judging.ipynb"
+    params: shown("06_judging")
+    shell: COMMAND
+
+
+rule plots:
+    input: "tables/judging.csv", "tables/methods.csv", "tables/data_card.csv", notebook=notebook("07_plots")
+    output: "report.html"
+    log: "notebooks/07_plots.ipynb"
+    params: shown("07_plots")
+    shell: COMMAND
