@@ -128,14 +128,6 @@ class Comparison(Section):
     epochs: Positive = 1
 
 
-class Generation(Section):
-    """How replies are drawn; temperature 0 is greedy."""
-
-    max_new_tokens: Positive
-    batch_size: Positive
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-
-
 class Server(Section):
     """An OpenAI-compatible server and how it is asked. Time is in seconds, money in US dollars, lengths in tokens.
 
@@ -174,6 +166,24 @@ class Server(Section):
     batch_size: Annotated[int, Field(ge=1, le=50_000)] = 10_000
     batch_hours: Annotated[float, Field(gt=0)] = 25.0
     poll_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+
+class ServerArm(Server):
+    """An arm that a server answers. ``style: prompt`` sends what trained arms get, as one message; ``chat`` sends the
+    guardrails as the system's message and the conversation as messages of user and assistant."""
+
+    model: str
+    style: Literal["prompt", "chat"] = "prompt"
+    max_tokens: Positive = 256
+
+
+class Generation(Section):
+    """How replies are drawn; temperature 0 is greedy. ``replies`` names arms whose replies come from a server."""
+
+    max_new_tokens: Positive
+    batch_size: Positive
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    replies: dict[str, ServerArm] = {}
 
 
 class JudgeSection(Server):

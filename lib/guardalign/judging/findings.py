@@ -134,24 +134,23 @@ def assessment(reply: Any, dimensions: Sequence[Dimension]) -> ReplyAssessment |
     """All that was said of one reply; None where not all dimensions were asked for."""
     if set(dimensions) != set(DIMENSIONS):
         return None
-    asked = [each for each in reply.guardrails if each.status != "not applicable"]
-    broken = [each for each in asked if each.status == "broken"]
+    broken = [each for each in reply.guardrails if each.status == "broken"]
     made_up = [claim for claim in reply.claims if claim.source == "none"]
     return ReplyAssessment(
         adherence=Assessment(
             acceptable=not broken,
-            score=1 - len(broken) / len(asked) if asked else 1.0,
+            score=-len(broken),
             reason="; ".join(f"{each.number}: {each.reason}" for each in broken),
             quotes=tuple(each.quote for each in broken),
         ),
         naturalness=Assessment(
             acceptable=reply.naturalness.acceptable,
-            score=float(reply.naturalness.acceptable),
+            score=float(reply.naturalness.acceptable) - 1,
             reason=reply.naturalness.reason,
         ),
         hallucination=Assessment(
             acceptable=not made_up,
-            score=1 - len(made_up) / len(reply.claims) if reply.claims else 1.0,
+            score=-len(made_up),
             quotes=tuple(claim.quote for claim in made_up),
         ),
         guardrails=tuple(GuardrailVerdict(**each.model_dump()) for each in reply.guardrails),

@@ -4,7 +4,7 @@ from guardalign.llm.budget import Budget, BudgetReached, Ledger, Price, PriceTab
 from guardalign.llm.client import Client, Plan, Statistics
 from guardalign.llm.endpoint import Endpoint, EndpointError
 from guardalign.llm.request import Message, Outcome, Request, Usage
-from guardalign.llm.store import Delivered, Store
+from guardalign.llm.store import Delivered, Recording, Store
 
 __all__ = [
     "Budget",
@@ -19,6 +19,7 @@ __all__ = [
     "Plan",
     "Price",
     "PriceTable",
+    "Recording",
     "Request",
     "Spent",
     "Statistics",

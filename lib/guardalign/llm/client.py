@@ -42,7 +42,7 @@ class Statistics:
         self.stored += outcome.stored
         self.calls += outcome.calls
         self.usage += outcome.usage
-        self.cost += outcome.cost or 0.0
+        self.cost += outcome.cost
         if outcome.invalid:
             self.invalid[outcome.invalid.split(":")[0]] += 1
 
@@ -75,9 +75,9 @@ class Client:
     money meets a model without a price.
     """
 
-    def __init__(self, endpoint: Endpoint, store: Path, offline: bool = False, progress: bool = True) -> None:
+    def __init__(self, endpoint: Endpoint, store: Path | Store, offline: bool = False, progress: bool = True) -> None:
         self.endpoint = endpoint
-        self.store = Store(store)
+        self.store = store if isinstance(store, Store) else Store(store)
         self.offline = offline
         self.progress = progress
         self.statistics = Statistics()
@@ -256,7 +256,7 @@ def examine(
     value, invalid = None, _fault_of(request, reply)
     if invalid is None:
         try:
-            value = parse(reply.text, request.reply) if request.reply else reply.text
+            value = parse(reply.text, request.reply) if request.reply else reply.text or reply.refusal or ""
             invalid = request.check(value) if request.check else None
         except Unreadable as error:
             invalid = str(error)
@@ -266,6 +266,7 @@ def examine(
         invalid=invalid,
         text=reply.text,
         finished=reply.finish != "length",
+        tokens=reply.usage.completion,
         stored=stored,
         calls=calls,
         usage=usage,
@@ -274,7 +275,7 @@ def examine(
 
 
 def _fault_of(request: Request, reply: Delivered) -> str | None:
-    if reply.refusal:
+    if reply.refusal and request.reply:
         return f"refused: {reply.refusal[:200]}"
     if reply.finish == "content_filter":
         return "refused: stopped by the provider's content filter"

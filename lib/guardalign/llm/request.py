@@ -94,8 +94,8 @@ NO_TOKENS = Usage()
 class Outcome:
     """What became of one request: exactly one of ``value`` and ``invalid`` (why not, "kind: details") is there.
 
-    ``finished`` is false where the reply was cut off at the token limit. ``calls`` and ``cost`` count what this run
-    did for it: none where the reply was ``stored``. ``cost`` is None where the model's price is not known.
+    ``finished`` is false where the reply was cut off at the token limit; ``tokens`` is the reply's length. ``calls``,
+    ``usage`` and ``cost`` count what this run did for it: nothing where the reply was ``stored``.
     """
 
     request: Request
@@ -103,7 +103,8 @@ class Outcome:
     invalid: str | None = None
     text: str = ""
     finished: bool = True
+    tokens: int = 0
     stored: bool = False
     calls: int = 0
     usage: Usage = NO_TOKENS
-    cost: float | None = 0.0
+    cost: float = 0.0

@@ -85,3 +85,15 @@ class Store:
     def record(self, key: str) -> dict[str, Any]:
         """The whole file of one question: key, request, replies."""
         return json.loads(self.path(key).read_bytes())
+
+
+class Recording(Store):
+    """Replies from one JSONL file (rows with ``key`` and ``replies``), for reading alone."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.parent)
+        rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        self._replies = {row["key"]: [Delivered.of(reply) for reply in row["replies"]] for row in rows}
+
+    def replies(self, key: str) -> list[Delivered]:
+        return self._replies.get(key, [])

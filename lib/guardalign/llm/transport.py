@@ -176,8 +176,9 @@ class Transport:
         )
 
     def hide(self, text: str) -> str:
-        """``text`` without the key, whatever the server put into it."""
-        return text.replace(self._key, "[key]") if len(self._key) > 6 else text
+        """``text`` as proper Unicode and without the key, whatever the server put into it."""
+        proper = text.encode("utf-8", "replace").decode()
+        return proper.replace(self._key, "[key]") if len(self._key) > 6 else proper
 
     def _most(self, size: int) -> Spent:
         usage = Usage(size, 0, self.endpoint.max_tokens)

@@ -1,0 +1,86 @@
+"""Several judges as one: each has one voice a pair, the majority decides, and their agreement is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from statistics import fmean
+
+from guardalign.conversations import PreferencePair
+from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, Judge, Verdict
+
+Item = tuple[PreferencePair, str, str]
+VALUE = {"1": 1.0, "tie": 0.0, "2": -1.0}
+
+
+class PanelJudge:
+    """Keeps the protocol ``Judge``; one verdict an item, for orders are settled inside each judge's voice."""
+
+    def __init__(self, judges: Sequence[Judge], name: str = "panel") -> None:
+        self.judges = tuple(judges)
+        self.name = name
+
+    def compare(self, items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
+        """The majority's verdict on every item; invalid where no more than half of the judges gave one."""
+        return self.majority(self.ballots(items, arm_1, arm_2), items, arm_1, arm_2)
+
+    def ballots(self, items: list[Item], arm_1: str, arm_2: str) -> list[list[Verdict]]:
+        """What each judge says by itself: one list a judge."""
+        return [judge.compare(items, arm_1, arm_2) for judge in self.judges]
+
+    def majority(self, ballots: list[list[Verdict]], items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
+        """One verdict an item from the judges' ballots."""
+        verdicts = []
+        for at, (pair, _, _) in enumerate(items):
+            voices = [_of_item(ballot, at, len(items)) for ballot in ballots]
+            valid = [voice for voice in voices if voice]
+            facts = {"pair_id": pair.id, "conversation_id": pair.conversation_id, "arm_1": arm_1, "arm_2": arm_2}
+            if 2 * len(valid) <= len(self.judges):
+                missing = f"no majority: {len(valid)} of {len(self.judges)} judges gave a verdict"
+                verdicts.append(Verdict(**facts, judge=self.name, invalid=missing))
+                continue
+            found = {name: decided for name in DIMENSIONS if (decided := _decide(valid, name))}
+            verdicts.append(Verdict(**facts, judge=self.name, dimensions=found))
+        return verdicts
+
+
+def _of_item(ballot: list[Verdict], at: int, items: int) -> list[Verdict]:
+    orders = len(ballot) // items
+    return [verdict for verdict in ballot[at * orders : (at + 1) * orders] if verdict.invalid is None]
+
+
+def _decide(voices: list[list[Verdict]], name: Dimension) -> DimensionVerdict | None:
+    """More than half of the voices accept a reply, or it is not acceptable; the preference never contradicts that."""
+    said = [[verdict.dimensions[name] for verdict in voice if name in verdict.dimensions] for voice in voices]
+    said = [each for each in said if each]
+    if not said:
+        return None
+    good_1 = fmean(fmean(each.acceptable_1 for each in voice) for voice in said) > 0.5
+    good_2 = fmean(fmean(each.acceptable_2 for each in voice) for voice in said) > 0.5
+    leaning = fmean(fmean(VALUE[each.preference] for each in voice) for voice in said)
+    if good_1 != good_2:
+        leaning = 1.0 if good_1 else -1.0
+    return DimensionVerdict(
+        acceptable_1=good_1, acceptable_2=good_2, preference="tie" if leaning == 0 else "1" if leaning > 0 else "2"
+    )
+
+
+def agreement(ballots: list[list[Verdict]]) -> dict[Dimension, float]:
+    """Share of prompts for which two judges give the same bin, averaged over all pairs of judges that share prompts.
+
+    A judge asked in both orders speaks by the first. Dimensions that no two judges share are left out.
+    """
+    bins = [
+        {(each.pair_id, name): each.dimensions[name].bin for each in ballot[::-1] for name in each.dimensions}
+        for ballot in ballots
+    ]
+    result: dict[Dimension, float] = {}
+    for name in DIMENSIONS:
+        shares = [
+            fmean(one[unit] == two[unit] for unit in shared)
+            for one, two in combinations(bins, 2)
+            if (shared := [unit for unit in one.keys() & two.keys() if unit[1] == name])
+        ]
+        if shares:
+            result[name] = fmean(shares)
+    return result
