@@ -42,14 +42,75 @@ class Shares(Section):
         return self
 
 
+class Server(Section):
+    """An OpenAI-compatible server and how it is asked. Time is in seconds, money in US dollars, lengths in tokens.
+
+    ``api_key_env`` names the environment variable with the key: no key stands in a file. ``api_version`` is Azure's
+    dated interface. ``reply_format: text`` is for servers without response_format; OpenAI's reasoning models want
+    ``length_field: max_completion_tokens`` and ``temperature: null``. ``timeout_seconds`` bounds a silence,
+    ``total_seconds`` a whole reply. ``retries`` counts faults of the server or the line, ``asks`` how often one
+    question is put in a run when the reply itself is unusable, the later times at ``second_temperature``. ``max_cost``
+    and ``max_total_tokens`` bound what a store costs in all; ``prices`` is a price file of one's own. ``mode: batch``
+    uses the provider's Batch API.
+    """
+
+    model: str | None = None
+    base_url: str = "https://api.openai.com/v1"
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = "OPENAI_API_KEY"
+    api_version: str | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
+    second_temperature: Annotated[float, Field(ge=0, le=2)] = 0.5
+    max_tokens: Positive = 4096
+    length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    seed: int | None = None
+    reply_format: Literal["json_schema", "json_object", "text"] = "json_schema"
+    mode: Literal["direct", "batch"] = "direct"
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
+    total_seconds: Annotated[float, Field(gt=0)] = 300.0
+    retries: Count = 6
+    backoff_seconds: Annotated[float, Field(gt=0)] = 1.0
+    backoff_max_seconds: Annotated[float, Field(gt=0)] = 60.0
+    asks: Positive = 2
+    max_cost: Annotated[float, Field(ge=0)] | None = None
+    max_total_tokens: Count | None = None
+    prices: str | None = None
+    batch_size: Annotated[int, Field(ge=1, le=50_000)] = 10_000
+    batch_hours: Annotated[float, Field(gt=0)] = 25.0
+    poll_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+
+class Annotation(Server):
+    """A language model that makes one's own conversations into preference pairs (Stage 1 and 2 of paper A).
+
+    ``guardrails``: one's own, for every conversation that brings none; empty lets the model write
+    ``fewest_guardrails`` to ``most_guardrails`` for each. A rejected reply has between 1 / ``length_ratio`` and
+    ``length_ratio`` times the words of the chosen one. ``mask`` takes personal data out before anything is sent.
+    """
+
+    model: str
+    guardrails: tuple[str, ...] = ()
+    fewest_guardrails: Positive = 3
+    most_guardrails: Positive = 12
+    length_ratio: Annotated[float, Field(gt=1)] = 1.5
+    mask: bool = False
+
+
 class Source(Section):
-    """Where conversations or ready pairs come from. ``conversations`` is the world's, ``shares`` one's own data's."""
+    """Where conversations or ready pairs come from. ``conversations`` is the world's, ``shares`` one's own data's.
+
+    ``seed`` makes the world and the splits; the training seed is another one, so that several of them share the data.
+    """
 
     kind: Literal["world", "jsonl"]
     path: str | None = None
+    seed: Count = 0
     conversations: Conversations | None = None
     shares: Shares = Shares()
     ignore_roles: tuple[str, ...] = ()
+    annotation: Annotation | None = None
 
     @model_validator(mode="after")
     def _is_complete(self) -> Source:
@@ -66,14 +127,20 @@ class Lora(Section):
     rank: Positive = 16
     alpha: Positive = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: str | list[str] = "all-linear"
 
 
 class Model(Section):
-    """The base model: ``embedded`` (ships with the project), a folder, or a name on the Hugging Face hub."""
+    """The base model: ``embedded`` (ships with the project), a folder, or a name on the Hugging Face hub.
+
+    ``max_length`` counts the tokens of prompt and reply; longer points are refused by name, or (``overlong: truncate``)
+    lose their conversation's oldest turns.
+    """
 
     name: str
     max_length: Positive
-    precision: Literal["fp32", "bf16", "fp16", "int8", "nf4"] = "fp32"
+    overlong: Literal["refuse", "truncate"] = "refuse"
+    precision: Literal["fp32", "bf16", "int8", "nf4"] = "fp32"
     lora: Lora | None = None
 
 
@@ -87,6 +154,9 @@ class Training(Section):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     engine: Literal["tree", "trl"] = "tree"
     batching: Literal["conversation", "pair"] = "conversation"
+    row_tokens: Positive = 8192
+    save_steps: Positive = 50
+    gradient_checkpointing: bool = False
 
 
 class Sft(Section):
@@ -126,46 +196,6 @@ class Comparison(Section):
 
     methods: dict[Method, Variant] = Field(min_length=1)
     epochs: Positive = 1
-
-
-class Server(Section):
-    """An OpenAI-compatible server and how it is asked. Time is in seconds, money in US dollars, lengths in tokens.
-
-    ``api_key_env`` names the environment variable with the key: no key stands in a file. ``api_version`` is Azure's
-    dated interface. ``reply_format: text`` is for servers without response_format; OpenAI's reasoning models want
-    ``length_field: max_completion_tokens`` and ``temperature: null``. ``timeout_seconds`` bounds a silence,
-    ``total_seconds`` a whole reply. ``retries`` counts faults of the server or the line, ``asks`` how often one
-    question is put in a run when the reply itself is unusable, the later times at ``second_temperature``. ``max_cost``
-    and ``max_total_tokens`` bound what a store costs in all; ``prices`` is a price file of one's own. ``mode: batch``
-    uses the provider's Batch API.
-    """
-
-    model: str | None = None
-    base_url: str = "https://api.openai.com/v1"
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = "OPENAI_API_KEY"
-    api_version: str | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
-    second_temperature: Annotated[float, Field(ge=0, le=2)] = 0.5
-    max_tokens: Positive = 4096
-    length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    seed: int | None = None
-    reply_format: Literal["json_schema", "json_object", "text"] = "json_schema"
-    mode: Literal["direct", "batch"] = "direct"
-    concurrency: Annotated[int, Field(ge=1, le=1024)] = 16
-    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
-    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
-    timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
-    total_seconds: Annotated[float, Field(gt=0)] = 300.0
-    retries: Count = 6
-    backoff_seconds: Annotated[float, Field(gt=0)] = 1.0
-    backoff_max_seconds: Annotated[float, Field(gt=0)] = 60.0
-    asks: Positive = 2
-    max_cost: Annotated[float, Field(ge=0)] | None = None
-    max_total_tokens: Count | None = None
-    prices: str | None = None
-    batch_size: Annotated[int, Field(ge=1, le=50_000)] = 10_000
-    batch_hours: Annotated[float, Field(gt=0)] = 25.0
-    poll_seconds: Annotated[float, Field(gt=0)] = 30.0
 
 
 class ServerArm(Server):
