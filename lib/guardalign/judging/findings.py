@@ -9,7 +9,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, create_model
 
 from guardalign.conversations import PreferencePair
-from guardalign.judging.quotes import occurs
 from guardalign.judging.verdicts import (
     DIMENSIONS,
     Assessment,
@@ -19,6 +18,7 @@ from guardalign.judging.verdicts import (
     ReplyAssessment,
     Status,
 )
+from guardalign.quotes import occurs
 
 Shown = Literal["A", "B"]
 
