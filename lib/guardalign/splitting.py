@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from guardalign.conversations import PreferencePair, Split
 from guardalign.errors import InputError
+from guardalign.files import RunFolder, read_rows, require
 
 
 def split_of(conversation_id: str, seed: int, train: float, feedback: float) -> Split:
@@ -53,3 +54,9 @@ def leaks(pairs: Iterable[PreferencePair], least_turns: int = 3) -> list[tuple[s
         if other.conversation_id != pair.conversation_id and other.split != pair.split:
             found.add((other.conversation_id, pair.conversation_id))
     return sorted(found)
+
+
+def pairs_in(run: RunFolder, *splits: Split) -> list[PreferencePair]:
+    """The run's pairs of these splits, in file order. Raises MissingStage where notebook 01 has not run."""
+    path = require(run.data("pairs"), notebook="01_dataset_construction")
+    return [pair for pair in read_rows(path, PreferencePair) if pair.split in splits]

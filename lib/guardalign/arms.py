@@ -1,0 +1,76 @@
+"""The study's arms: where each starts, what it learns from, and the training that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from guardalign.conversations import PreferencePair
+from guardalign.encoding import examples_of
+from guardalign.files import RunFolder, require
+from guardalign.launch import run_training
+from guardalign.loading import LoraSettings
+from guardalign.params import Params
+from guardalign.sections import Alignment, Sft
+from guardalign.sources import resolved
+from guardalign.training import TrainingConfig, TrainingResult
+from guardalign.world import BASE_MODEL
+
+FLOW_1 = ("M_1SFT", "M_2SFT", "M_ipo", "M_kto", "M_1SFT_ipo", "M_1SFT_kto")
+FLOW_2 = ("N_1SFT", "N_1SFT_ipo", "N_1SFT_kto")
+ARMS = (*FLOW_1, *FLOW_2)
+"""Paper A's arms; ``base`` is the model they all start from."""
+
+
+def notebook_of(arm: str) -> str:
+    """The notebook that trains ``arm``."""
+    if arm in ("M_1SFT", "M_2SFT", "N_1SFT"):
+        return "02_sft"
+    if arm in FLOW_1:
+        return "03_flow1_alignment"
+    return "04_flow2_feedback_alignment" if arm in FLOW_2 else "05_method_comparison"
+
+
+def model_of(settings: Params, run: RunFolder, arm: str) -> str:
+    """Where the model of ``arm`` lies: a folder, or a hub name. Raises MissingStage where it is not trained yet."""
+    if arm == "base":
+        return base_model(settings.model.name)
+    require(run.model(arm) / "training.json", notebook=notebook_of(arm))
+    return str(run.model(arm))
+
+
+def base_model(name: str) -> str:
+    """What transformers is given for ``embedded``, a folder (absolute or in the project's), or a name on the hub."""
+    if name == "embedded":
+        return str(BASE_MODEL)
+    folder = resolved(name)
+    return str(folder) if folder.is_dir() else name
+
+
+def training_config(settings: Params, run: RunFolder, arm: str, start: str, how: Sft | Alignment) -> TrainingConfig:
+    """The training that makes ``arm`` out of the arm ``start``, which is also its reference."""
+    own: dict[str, Any] = {"method": "sft", "learning_rate": how.learning_rate, "epochs": how.epochs}
+    if isinstance(how, Alignment):
+        own |= {"method": how.method, "beta": how.beta, "options": how.options}
+    lora = settings.model.lora
+    return TrainingConfig(
+        arm=arm,
+        model=model_of(settings, run, start),
+        output=Path(run.model(arm)),
+        seed=settings.seed,
+        max_length=settings.model.max_length,
+        overlong=settings.model.overlong,
+        precision=settings.model.precision,
+        lora=LoraSettings(**lora.model_dump()) if lora else None,
+        **settings.training.model_dump(),
+        **own,
+    )
+
+
+def train_arm(
+    settings: Params, run: RunFolder, arm: str, start: str, how: Sft | Alignment, pairs: Sequence[PreferencePair]
+) -> TrainingResult:
+    """Train ``arm`` from ``start`` on ``pairs``; an arm that is trained already and unchanged is left as it is."""
+    config = training_config(settings, run, arm, start, how)
+    return run_training(config, examples_of(pairs), settings.launch.kind)

@@ -1,0 +1,81 @@
+"""Where preference pairs come from: the embedded world, or one's own JSONL of conversations or ready pairs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from guardalign.construction import Rejection, points
+from guardalign.conversations import SPLITS, Conversation, PreferencePair
+from guardalign.errors import InputError
+from guardalign.files import project_root
+from guardalign.reading import Reading, Refused, holds_pairs, read_conversations, read_pairs
+from guardalign.sections import Source
+from guardalign.splitting import split_of, split_pairs
+from guardalign.world.domains import DOMAINS
+from guardalign.world.scripts import Script, write_scripts
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """Pairs with their splits, the conversations they were made of where those are known, and what was left out."""
+
+    pairs: list[PreferencePair]
+    conversations: list[Conversation] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+
+
+def load(source: Source) -> Sourced:
+    """The data that ``source`` describes. Raises InputError where a file is damaged or too small to split.
+
+    Conversations of one's own come back without pairs: their rejected replies have to be made first (Stage 2).
+    """
+    if source.kind == "world":
+        return world(source)
+    path = resolved(source.path or "")
+    if not holds_pairs(path):
+        return _own_conversations(read_conversations(path, source.ignore_roles))
+    reading = read_pairs(path, source.ignore_roles)
+    pairs = split_pairs(reading.rows, source.seed, source.shares.train, source.shares.feedback)
+    return Sourced(pairs, [], reading.refused, reading.notes)
+
+
+def world(source: Source) -> Sourced:
+    """The embedded world's pairs; the last of its domains is kept for the transfer split alone."""
+    if source.conversations is None:
+        raise InputError("source.conversations says how many conversations of the world are wanted")
+    *home, transfer = DOMAINS
+    pairs: list[PreferencePair] = []
+    conversations: list[Conversation] = []
+    for split in SPLITS:
+        count = getattr(source.conversations, split)
+        domains = [transfer] if split == "transfer" else home
+        for script in write_scripts(count, source.seed, domains, prefix=split):
+            conversations.append(script.conversation)
+            pairs += [pair.model_copy(update={"split": split}) for pair in _points(script)]
+    return Sourced(pairs, conversations)
+
+
+def _points(script: Script) -> list[PreferencePair]:
+    def written(conversation: Conversation, index: int) -> Rejection | None:
+        found = script.rejections.get(index)
+        return Rejection(found.text, found.broken) if found else None
+
+    return points(script.conversation, written)
+
+
+def _own_conversations(reading: Reading[Conversation]) -> Sourced:
+    return Sourced([], reading.rows, reading.refused, reading.notes)
+
+
+def split_conversations(conversations: list[Conversation], source: Source) -> Counter[str]:
+    """How many conversations each split gets, before any pair is made of them."""
+    shares = source.shares
+    return Counter(split_of(each.id, source.seed, shares.train, shares.feedback) for each in conversations)
+
+
+def resolved(path: str) -> Path:
+    """A path of the parameters: absolute, or relative to the project's folder."""
+    return Path(path) if Path(path).is_absolute() else project_root() / path
