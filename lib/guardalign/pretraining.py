@@ -140,7 +140,9 @@ def _batches(config: PretrainingConfig, tokenizer: PreTrainedTokenizerFast) -> I
         window.append(encode_document(conversation, tokenizer, config.context_weight))
         if len(window) == 16 * config.documents_per_step:
             window.sort(key=lambda document: len(document[0]))
-            groups = [window[at : at + config.documents_per_step] for at in range(0, len(window), config.documents_per_step)]
+            groups = [
+                window[at : at + config.documents_per_step] for at in range(0, len(window), config.documents_per_step)
+            ]
             rng.shuffle(groups)
             for group in groups:
                 yield tuple(
@@ -187,6 +189,6 @@ def pretrain(
             rows.append({"step": step, "loss": loss.item(), "reply_loss": reply, "tokens": tokens, "seconds": seconds})
             log(rows[-1])
     output.mkdir(parents=True, exist_ok=True)
-    model.to(torch.bfloat16).save_pretrained(output)
+    model.bfloat16().save_pretrained(output)
     tokenizer.save_pretrained(output)
     return rows

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+from pydantic import Field
+
 from guardalign.conversations import PreferencePair, Row
 
 Dimension = Literal["adherence", "naturalness", "hallucination"]
@@ -77,7 +79,7 @@ class Verdict(Row):
     arm_2: str
     judge: str
     order: Literal["12", "21"] = "12"
-    dimensions: dict[Dimension, DimensionVerdict] = {}
+    dimensions: dict[Dimension, DimensionVerdict] = Field(default_factory=dict)
     reply_1: ReplyAssessment | None = None
     reply_2: ReplyAssessment | None = None
     invalid: str | None = None
@@ -88,6 +90,4 @@ class Judge(Protocol):
 
     name: str
 
-    def compare(
-        self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str
-    ) -> list[Verdict]: ...
+    def compare(self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str) -> list[Verdict]: ...

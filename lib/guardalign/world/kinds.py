@@ -19,9 +19,13 @@ from guardalign.world.situation import Situation
 Values = dict[str, str]
 Check = Callable[[str, Values, Situation], tuple[bool, str]]
 
-NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+NUMBER_WORDS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 REFERENCE_KINDS = "|".join(domain.reference for domain in DOMAINS.values())
-ASKS_REFERENCE = rf"\b(what is|tell me|send me|give me|may i have|could i have|need|share) (your|the) ({REFERENCE_KINDS})\b"
+ASKS_REFERENCE = (
+    rf"\b(what is|tell me|send me|give me|may i have|could i have|need|share) (your|the) ({REFERENCE_KINDS})\b"
+)
 _SENTENCE = re.compile(r"[^.!?]+(?:[.!?]+|$)")
 
 
@@ -37,8 +41,9 @@ def _fill(pattern: str, values: Values, situation: Situation) -> str:
 
     def escaped(match: re.Match[str]) -> str:
         value = known[match.group(1)]
-        if value.isdigit() and int(value) < len(NUMBER_WORDS):
-            return rf"(?<![\w.])(?:{value}|{NUMBER_WORDS[int(value)]})\b"
+        if value.isdigit():
+            word = rf"|{NUMBER_WORDS[int(value)]}" if int(value) < len(NUMBER_WORDS) else ""
+            return rf"(?<![\w.])(?:{value}{word})\b"
         return re.escape(value)
 
     return re.sub(r"<(\w+)>", escaped, pattern)

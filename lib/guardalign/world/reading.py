@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 
 from guardalign.world import domains as pools
 from guardalign.world.domains import DOMAINS
@@ -34,9 +35,13 @@ _OPENERS = {word for phrase in (*pools.START_PHRASES, *pools.CLOSING_PHRASES) fo
 _KNOWN_NAMES = {
     word
     for name in (
-        *pools.CUSTOMERS, *pools.COMPETITORS, *pools.SYSTEMS, *pools.TEAMS, *pools.WEEKDAYS,
+        *pools.CUSTOMERS,
+        *pools.COMPETITORS,
+        *pools.SYSTEMS,
+        *pools.TEAMS,
+        *pools.WEEKDAYS,
         *(company for domain in DOMAINS.values() for company in domain.companies),
-    )  # fmt: skip
+    )
     for word in name.split()
     if word[0].isupper()
 }
@@ -101,19 +106,16 @@ def _usage() -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
     scripts = write_scripts(1500, 7, list(DOMAINS), prefix="fluency", habits=_Half())
     texts = [turn.text for script in scripts for turn in script.conversation.turns if turn.role == "agent"]
     spoken = [_masked(sentence) for text in texts for sentence in sentences(text)]
-    pairs = frozenset(pair for words in spoken for pair in zip(words, words[1:], strict=False))
+    pairs = frozenset(pair for words in spoken for pair in pairwise(words))
     return pairs, frozenset(word for words in spoken for word in words)
 
 
-def odd_wording(reply: str) -> list[str]:
-    """Neighbouring words, both of this world, that nobody in it ever puts together ("looking check")."""
+def odd_wording(reply: str) -> tuple[list[str], float]:
+    """Neighbouring words, both of this world, that nobody in it puts together ("looking check"), and their share."""
     pairs, words = _usage()
-    return [
-        f"{first} {second}".strip("<> ")
-        for sentence in sentences(reply)
-        for first, second in zip(_masked(sentence), _masked(sentence)[1:], strict=False)
-        if first in words and second in words and (first, second) not in pairs
-    ]
+    said = [pair for sentence in map(_masked, sentences(reply)) for pair in pairwise(sentence)]
+    odd = [pair for pair in said if words.issuperset(pair) and pair not in pairs]
+    return [" ".join(pair).strip("<> ") for pair in odd], len(odd) / max(len(said), 1)
 
 
 def invented(reply: str, context: str) -> list[str]:
@@ -124,6 +126,8 @@ def invented(reply: str, context: str) -> list[str]:
     for sentence in sentences(reply):
         for place, word in enumerate(re.findall(r"[A-Za-z][\w'’]*", sentence)):
             name = word in _KNOWN_NAMES if place == 0 else word[0].isupper() and not word.isupper()
-            if name and word not in _OPENERS and not re.match(r"I['’]", word) and not told.issuperset(re.findall(r"\w+", word.lower())):
+            if not name or word in _OPENERS or re.match(r"I['’]", word):
+                continue
+            if not told.issuperset(re.findall(r"\w+", word.lower())):
                 found.append(word)
     return list(dict.fromkeys(found))

@@ -26,8 +26,25 @@ from guardalign.world.writing import Setting, keep, plain_plan, render, spoil
 
 LENGTHS, LENGTH_WEIGHTS = (2, 3, 4, 5, 6, 7, 8, 9, 10), (3, 5, 6, 6, 5, 3, 2, 1, 1)
 MIDDLE_ACTS: tuple[Act, ...] = ("how", "when", "fee", "hours", "refund", "human", "complain", "offtopic")
-OPENING = ("start_phrase", "greet_name", "title", "thank_contact", "name_company", "acknowledge", "reassure", "ask_reference")
-ENDING = ("closing_phrase", "signature", "at_most_sentences", "no_exclamation", "no_emoji", "one_question", "no_contractions")
+OPENING = (
+    "start_phrase",
+    "greet_name",
+    "title",
+    "thank_contact",
+    "name_company",
+    "acknowledge",
+    "reassure",
+    "ask_reference",
+)
+ENDING = (
+    "closing_phrase",
+    "signature",
+    "at_most_sentences",
+    "no_exclamation",
+    "no_emoji",
+    "one_question",
+    "no_contractions",
+)
 CONDITIONAL: dict[str, str] = {
     "fact_when": "when", "fact_fee": "fee", "fact_hours": "hours", "fact_page": "how", "number_steps": "how",
     "refund_limit": "refund", "team": "human", "stay_on_topic": "offtopic", "repeat_reference": "give_reference",
@@ -105,9 +122,13 @@ def _user_text(rng: random.Random, setting: Setting, situation: Situation, intro
         parts.append(rng.choice(NAME_WORDINGS).format(name=setting.name))
     parts.append(
         rng.choice(USER_WORDINGS[situation.act]).format(
-            issue=setting.issue_said, kind=setting.reference_kind, reference=setting.reference,
-            task=setting.task, process=setting.process, service=setting.service,
-        )  # fmt: skip
+            issue=setting.issue_said,
+            kind=setting.reference_kind,
+            reference=setting.reference,
+            task=setting.task,
+            process=setting.process,
+            service=setting.service,
+        )
     )
     if situation.first and situation.reference:
         parts.append(f"My {setting.reference_kind} is {setting.reference}.")
@@ -143,7 +164,12 @@ def _situations(rng: random.Random, setting: Setting) -> list[Situation]:
 
 
 def _write(
-    situation: Situation, setting: Setting, rules: Sequence[Rule], broken: Sequence[Rule], seed: str, careless: bool = False
+    situation: Situation,
+    setting: Setting,
+    rules: Sequence[Rule],
+    broken: Sequence[Rule],
+    seed: str,
+    careless: bool = False,
 ) -> str | None:
     rng = random.Random(seed)
     plan = plain_plan(situation, setting, rng, careless)
@@ -173,9 +199,7 @@ def _reject(
     return rng.choice(candidates[:2])[1] if candidates else None
 
 
-def write_script(
-    seed: str, domain: Domain, identifier: str = "", habits: Mapping[str, float] | None = None
-) -> Script:
+def write_script(seed: str, domain: Domain, identifier: str = "", habits: Mapping[str, float] | None = None) -> Script:
     """Make one conversation up. Without ``habits`` its agent keeps every guardrail that applies.
 
     ``habits`` (kind's key to the chance that it is kept at a turn) makes agents as careless as the text a base model
@@ -232,6 +256,8 @@ def write_scripts(
 ) -> list[Script]:
     """``count`` scripts, the domains taking turns; ids are ``<prefix>-<number>``. Raises KeyError for a domain unknown."""
     return [
-        write_script(f"{seed}/{prefix}/{number}", DOMAINS[domains[number % len(domains)]], f"{prefix}-{number:04d}", habits)
+        write_script(
+            f"{seed}/{prefix}/{number}", DOMAINS[domains[number % len(domains)]], f"{prefix}-{number:04d}", habits
+        )
         for number in range(count)
     ]

@@ -14,7 +14,9 @@ from typing import Literal
 from guardalign.conversations import Turn
 from guardalign.world.domains import DOMAINS
 
-Act = Literal["open", "give_reference", "how", "when", "fee", "hours", "refund", "human", "complain", "offtopic", "close"]
+Act = Literal[
+    "open", "give_reference", "how", "when", "fee", "hours", "refund", "human", "complain", "offtopic", "close"
+]
 Mood = Literal["calm", "angry", "hurried"]
 
 
