@@ -52,17 +52,18 @@ def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | No
     merged into its base. Weights are float32 except for ``int8`` and ``nf4``, where bitsandbytes quantises the base.
     Dropout in the model's configuration is switched off.
     """
+    quantised = precision in ("int8", "nf4")
+    if quantised and lora is None:
+        raise GuardalignError(f"precision {precision} trains adapters only: give lora settings")
     model = _load_base(path, precision)
     if is_adapter(path):
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, path, is_trainable=lora is not None)
         if lora is None:
-            model = model.merge_and_unload()
+            model = model.merge_and_unload().requires_grad_(True)
     elif lora is not None:
-        model = _with_adapter(model, lora, quantised=precision in ("int8", "nf4"))
-    elif precision in ("int8", "nf4"):
-        raise GuardalignError(f"precision {precision} trains adapters only: give lora settings")
+        model = _with_adapter(model, lora, quantised)
     return model
 
 

@@ -141,10 +141,10 @@ def pack(sequences: Sequence[TokenSequence], groups: Sequence[Sequence[int]], bu
     Raises ``OverBudget`` for a group that is too long for a row of its own.
     """
     rows: list[list[int]] = []
-    room, previous = 0, np.zeros(0, dtype=np.int64)
+    room, previous = 0, list[TokenSequence]()
     for g in sorted(range(len(groups)), key=lambda g: sequences[groups[g][0]].order):
         members = sorted((sequences[i] for i in groups[g]), key=lambda s: s.order)
-        own = _distinct(members, np.zeros(0, dtype=np.int64))
+        own = _distinct(members, [])
         if own > budget:
             raise OverBudget(f"{own} distinct tokens do not fit a row's budget of {budget}")
         cost = _distinct(members, previous)
@@ -153,13 +153,14 @@ def pack(sequences: Sequence[TokenSequence], groups: Sequence[Sequence[int]], bu
             room, cost = budget, own
         rows[-1].append(g)
         room -= cost
-        previous = sequences[groups[g][0]].tokens
+        previous = members
     return rows
 
 
-def _distinct(members: list[TokenSequence], previous: np.ndarray) -> int:
+def _distinct(members: list[TokenSequence], placed: list[TokenSequence]) -> int:
+    """Tokens that sorted sequences add to a row that holds ``placed`` (at most: what else it holds may share more)."""
     total = 0
-    for member in members:
-        total += len(member.tokens) - max(common_prefix(previous, member.tokens), 0)
-        previous = member.tokens
+    for at, member in enumerate(members):
+        beside = [*placed, *members[max(at - 1, 0) : at]]
+        total += len(member.tokens) - max((common_prefix(other.tokens, member.tokens) for other in beside), default=0)
     return total

@@ -26,8 +26,15 @@ class RowScores:
 class TreeScorer(nn.Module):
     """Wraps a causal LM (adapters and quantisation included) and, for PPO, a linear value head that starts at zero."""
 
-    def __init__(self, model: PreTrainedModel, value_head: bool = False, precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        value_head: bool = False,
+        precision: Precision = "fp32",
+        block: int = tree_attention.BLOCK,
+    ) -> None:
         super().__init__()
+        self.block = block
         self.model = model
         self.precision = precision
         self.value_head = nn.Linear(model.config.hidden_size, 1) if value_head else None
@@ -49,7 +56,7 @@ class TreeScorer(nn.Module):
             output = self.model(
                 input_ids=row.tokens[None].to(device),
                 position_ids=row.depth[None].to(device),
-                tree_mask=tree_attention.tree_mask(row, device),
+                tree_mask=tree_attention.tree_mask(row, device, self.block),
                 logits_to_keep=predictors,
                 use_cache=False,
                 output_hidden_states=self.value_head is not None,

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from guardalign.errors import GuardalignError
+from guardalign.prefix_tree import EmptyReply, OverBudget, TokenSequence, pack, tree_row
+from guardalign.scoring import TreeScorer
+from guardalign.tree_attention import query_blocks
+from tiny import make_model
+
+VOCABULARY = 40
+
+
+def sequence(*tokens: int, start: int = 1) -> TokenSequence:
+    return TokenSequence(np.array(tokens), start)
+
+
+@st.composite
+def forests(draw: st.DrawFn) -> list[TokenSequence]:
+    """Sequences grown from each other's prefixes: shared, nested, identical and unrelated ones, short and long."""
+    token = st.integers(3, VOCABULARY - 1)
+    found: list[list[int]] = []
+    for _ in range(draw(st.integers(1, 7))):
+        stem: list[int] = []
+        if found and draw(st.booleans()):
+            other = draw(st.sampled_from(found))
+            stem = other[: draw(st.integers(0, len(other)))]
+        tail = draw(st.lists(token, min_size=2 if not stem else 0, max_size=12))
+        tokens = stem + tail
+        if len(tokens) < 2:
+            tokens = [*tokens, draw(token)] if tokens else [draw(token), draw(token)]
+        found.append(tokens)
+    return [TokenSequence(np.array(tokens), draw(st.integers(1, len(tokens) - 1))) for tokens in found]
+
+
+def row_by_row(model: torch.nn.Module, sequences: list[TokenSequence]) -> list[torch.Tensor]:
+    """Completion log-probs from transformers' own forward pass, one plain causal row at a time."""
+    model.set_attn_implementation("eager")
+    found = []
+    for s in sequences:
+        log_probs = model(torch.from_numpy(s.tokens)[None], use_cache=False).logits[0].log_softmax(-1)
+        positions = torch.arange(s.start, len(s.tokens))
+        found.append(log_probs[positions - 1, torch.from_numpy(s.tokens)[positions]])
+    return found
+
+
+def gradients(model: torch.nn.Module) -> torch.Tensor:
+    flat = torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])
+    model.zero_grad(set_to_none=True)
+    return flat
+
+
+def assert_close(a: torch.Tensor, b: torch.Tensor) -> None:
+    assert float((a - b).norm()) <= 1e-4 * max(float(b.norm()), 1e-6)
+
+
+MODELS = {family: make_model(family, VOCABULARY) for family in ("mistral", "llama", "qwen2", "qwen3")}
+
+
+@pytest.mark.parametrize("family", MODELS)
+@given(sequences=forests(), block=st.sampled_from([1, 3, 8, 128]), budget=st.sampled_from([26, 40, 1000]))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_scores_loss_and_gradients_equal_row_by_row(family, sequences, block, budget):
+    model = MODELS[family].eval()
+    weights = torch.linspace(-1, 1.3, len(sequences))
+
+    expected = row_by_row(model, sequences)
+    loss = sum(w * (x.sum() + x.mean() ** 2) for w, x in zip(weights, expected, strict=True))
+    loss.backward()
+    expected_gradients = gradients(model)
+
+    scorer = TreeScorer(model, block=block)
+    found: dict[int, torch.Tensor] = {}
+    for members in pack(sequences, [[i] for i in range(len(sequences))], budget):
+        row = tree_row(sequences, members)
+        assert row.unique_tokens <= budget
+        scores = scorer(row).policy
+        for place, i in enumerate(row.sequences):
+            found[i] = scores[row.score_sequence == place]
+    for i, x in enumerate(expected):
+        assert_close(found[i].detach(), x.detach())
+    tree_loss = sum(weights[i] * (x.sum() + x.mean() ** 2) for i, x in sorted(found.items()))
+    assert_close(tree_loss.detach(), loss.detach())
+    tree_loss.backward()
+    assert_close(gradients(model), expected_gradients)
+
+
+@given(sequences=forests(), block=st.integers(1, 20))
+@settings(max_examples=60, deadline=None)
+def test_the_mask_lets_a_token_see_its_own_past_and_nothing_else(sequences, block):
+    row = tree_row(sequences)
+    tokens, depth = row.tokens.numpy(), row.depth.numpy()
+    past = {tuple(s.tokens[: n + 1]) for s in sequences for n in range(len(s.tokens))}
+    assert row.unique_tokens == len(past)
+    seen = set()
+    for b in query_blocks(row.end, block):
+        for q, visible in zip(range(b.start, b.stop), b.mask, strict=True):
+            keys = b.keys[visible].numpy()
+            assert depth[keys].tolist() == list(range(depth[q] + 1))
+            seen.add(tuple(tokens[keys]))
+    assert seen == past
+
+
+def test_a_tree_by_hand():
+    #       1 - 2 - 3      (completion 3), its own prefix 1 - 2, and a branch 1 - 5 - 6; 7 - 8 is another root
+    row = tree_row([sequence(1, 2, 3, start=2), sequence(1, 5, 6), sequence(1, 2), sequence(7, 8), sequence(7, 8)])
+    assert row.tokens.tolist() == [1, 2, 3, 5, 6, 7, 8]
+    assert row.depth.tolist() == [0, 1, 2, 1, 2, 0, 1]
+    assert row.end.tolist() == [5, 3, 3, 5, 5, 7, 7]
+    assert row.predictors.tolist() == [0, 1, 3, 5]
+    assert row.edge_token.tolist() == [2, 3, 5, 6, 8]
+    assert row.score_edge.tolist() == [1, 2, 3, 0, 4, 4]
+    assert (row.unique_tokens, row.logical_tokens) == (7, 12)
+
+
+def test_a_block_needs_as_many_keys_as_its_first_token_is_deep_whatever_the_width():
+    trunk = list(range(3, 23))
+    leaves = [TokenSequence(np.array([*trunk, 23 + i, 24, 25, 26]), 20) for i in range(10)]
+    row = tree_row(leaves)
+    widest = max(len(b.keys) for b in query_blocks(row.end, 4))
+    assert row.unique_tokens == 60 and widest <= 23 + 4
+
+
+def test_empty_replies_and_replies_without_a_token_before_them_are_refused():
+    with pytest.raises(EmptyReply):
+        sequence(1, 2, start=2)
+    with pytest.raises(EmptyReply):
+        sequence(1, 2, start=0)
+
+
+def test_groups_stay_whole_and_too_long_ones_are_refused():
+    sequences = [sequence(1, 2, 3), sequence(4, 5, 6), sequence(1, 2, 7), sequence(4, 5, 8)]
+    rows = pack(sequences, [[0, 1], [2, 3]], budget=6)
+    assert sorted(rows) == [[0], [1]]
+    assert pack(sequences, [[0, 1], [2, 3]], budget=8) == [[0, 1]]
+    with pytest.raises(OverBudget, match="6 distinct tokens"):
+        pack(sequences, [[0, 1]], budget=5)
+
+
+def test_a_sliding_window_shorter_than_a_sequence_is_refused():
+    model = make_model("mistral", VOCABULARY)
+    model.config.sliding_window = 4
+    scorer = TreeScorer(model)
+    scorer(tree_row([sequence(3, 4, 5, 6)]))
+    with pytest.raises(GuardalignError, match="sliding window of 4"):
+        scorer(tree_row([sequence(3, 4, 5, 6, 7)]))
