@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from guardalign.errors import ForeignRun, GuardalignError, InputError, MissingStage
 
 Model = TypeVar("Model", bound=BaseModel)
+CHANGE_NO_RESULT = frozenset({"launch", "report"})
 VERSIONED = ("torch", "transformers", "trl", "peft", "numpy", "datasets", "papermill", "snakemake")
 
 
@@ -175,6 +176,10 @@ class RunFolder:
 
     def record(self, stage: str, **facts: Any) -> None:
         """Put what ``stage`` knows (parameters, seeds, content hashes) into ``run.json``, with the versions in use."""
+        with _alone(self.root / ".run.json.lock"):
+            self._record(stage, facts)
+
+    def _record(self, stage: str, facts: dict[str, Any]) -> None:
         known = self.facts | {stage: facts}
         known["versions"] = {"python": platform.python_version()} | {
             name: metadata.version(name) for name in VERSIONED if _installed(name)
@@ -186,13 +191,24 @@ class RunFolder:
         facts = self.facts
         for stage in earlier:
             recorded = facts.get(stage, {}).get("parameters", {})
-            for name in sorted(recorded.keys() & sections.keys()):
+            for name in sorted((recorded.keys() & sections.keys()) - CHANGE_NO_RESULT):
                 now = json.loads(json.dumps(sections[name], default=_plain))
                 if recorded[name] != now:
                     raise ForeignRun(
                         f"{self.root} was made by {stage} with another `{name}`: {recorded[name]!r}, now {now!r}. "
                         f"Run notebooks/{stage}.ipynb again, or give this run another name (`run:`)."
                     )
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Stages may run side by side; what each records must not be lost to the other."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _installed(name: str) -> bool:

@@ -192,10 +192,11 @@ class Variant(Section):
 
 
 class Comparison(Section):
-    """The methods notebook 05 trains from M_1SFT on the same pairs."""
+    """The methods notebook 05 trains from M_1SFT on the same pairs; each answers the first ``prompts`` test prompts."""
 
     methods: dict[Method, Variant] = Field(min_length=1)
     epochs: Positive = 1
+    prompts: Positive = 40
 
 
 class ServerArm(Server):

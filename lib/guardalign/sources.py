@@ -10,7 +10,7 @@ from guardalign.construction import Rejection, points
 from guardalign.conversations import SPLITS, Conversation, PreferencePair
 from guardalign.errors import InputError
 from guardalign.files import project_root
-from guardalign.reading import Reading, Refused, holds_pairs, read_conversations, read_pairs
+from guardalign.reading import Refused, holds_pairs, read_conversations, read_pairs
 from guardalign.sections import Source
 from guardalign.splitting import split_of, split_pairs
 from guardalign.world.domains import DOMAINS
@@ -27,19 +27,31 @@ class Sourced:
     notes: Counter[str] = field(default_factory=Counter)
 
 
-def load(source: Source) -> Sourced:
+def load(source: Source, store: Path | None = None) -> Sourced:
     """The data that ``source`` describes. Raises InputError where a file is damaged or too small to split.
 
-    Conversations of one's own come back without pairs: their rejected replies have to be made first (Stage 2).
+    Conversations of one's own become pairs where ``source.annotation`` names a language model that writes their
+    rejected replies; what it says is kept in ``store``. Without it they come back without pairs.
     """
     if source.kind == "world":
         return world(source)
     path = resolved(source.path or "")
-    if not holds_pairs(path):
-        return _own_conversations(read_conversations(path, source.ignore_roles))
-    reading = read_pairs(path, source.ignore_roles)
-    pairs = split_pairs(reading.rows, source.seed, source.shares.train, source.shares.feedback)
-    return Sourced(pairs, [], reading.refused, reading.notes)
+    if holds_pairs(path):
+        ready = read_pairs(path, source.ignore_roles)
+        return Sourced(_split(ready.rows, source), [], ready.refused, ready.notes)
+    reading = read_conversations(path, source.ignore_roles)
+    if source.annotation is None or store is None:
+        return Sourced([], reading.rows, reading.refused, reading.notes)
+    from guardalign.annotation import Annotator
+    from guardalign.llm import Client, Endpoint
+
+    made = Annotator(Client(Endpoint.of(source.annotation), store), source.annotation).annotate(reading.rows)
+    lost = Counter(f"{stage}: {reason}" for stage, _, reason in made.dropped)
+    return Sourced(_split(made.pairs, source), made.conversations, reading.refused, reading.notes + lost)
+
+
+def _split(pairs: list[PreferencePair], source: Source) -> list[PreferencePair]:
+    return split_pairs(pairs, source.seed, source.shares.train, source.shares.feedback)
 
 
 def world(source: Source) -> Sourced:
@@ -64,10 +76,6 @@ def _points(script: Script) -> list[PreferencePair]:
         return Rejection(found.text, found.broken) if found else None
 
     return points(script.conversation, written)
-
-
-def _own_conversations(reading: Reading[Conversation]) -> Sourced:
-    return Sourced([], reading.rows, reading.refused, reading.notes)
 
 
 def split_conversations(conversations: list[Conversation], source: Source) -> Counter[str]:

@@ -1,0 +1,38 @@
+"""Comparisons of a run: replies of two arms in, verdicts in the run's folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from guardalign.conversations import PreferencePair, Reply
+from guardalign.files import RunFolder, read_rows, require, write_rows
+from guardalign.judging.verdicts import Judge, Verdict
+
+
+def replies_of(run: RunFolder, arm: str, notebook: str = "06_judging") -> dict[str, str]:
+    """An arm's replies by pair id. Raises MissingStage where they were not generated."""
+    return {reply.pair_id: reply.text for reply in read_rows(require(run.replies(arm), notebook), Reply)}
+
+
+def compare_arms(
+    run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair], arm_1: str, arm_2: str, part: str = ""
+) -> list[Verdict]:
+    """Judge two arms' replies to ``pairs`` and write the verdicts; ``part`` names a folder of their own for them."""
+    first, second = replies_of(run, arm_1), replies_of(run, arm_2)
+    items = [(pair, first[pair.id], second[pair.id]) for pair in pairs]
+    return _judged(judge, items, arm_1, arm_2, run.verdicts(arm_1, arm_2), part)
+
+
+def compare_gold(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair]) -> list[Verdict]:
+    """Judge the data's own chosen replies against its rejected ones: how often the judge finds the better one."""
+    items = [(pair, pair.chosen, pair.rejected) for pair in pairs]
+    return _judged(judge, items, "chosen", "rejected", run.verdicts("chosen", "rejected"), "")
+
+
+def _judged(
+    judge: Judge, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str, path: Path, part: str
+) -> list[Verdict]:
+    verdicts = judge.compare(items, arm_1, arm_2)
+    write_rows(path.parent / part / path.name, verdicts)
+    return verdicts
