@@ -1,14 +1,21 @@
-"""What stands in a notebook file: its parameters cell, and the error an executed one ended with."""
+"""What stands in a notebook file: its parameters cell, and the error an executed one ended with.
+
+``python -m guardalign.notebooks`` brings the source notebooks in line: the parameters cells show the values of
+``params/embedded.yaml``, and no outputs are kept.
+"""
 
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import yaml
 
 from guardalign.errors import ParameterError
+from guardalign.files import project_root, write_text
 
 
 def parameters_source(notebook: Path) -> str:
@@ -39,3 +46,53 @@ def failure(executed: Path) -> str | None:
             if output.output_type == "error":
                 return f"{output.ename}: {output.evalue}"
     return None
+
+
+def refresh(notebook: Path, values: dict[str, Any]) -> bool:
+    """Show ``values`` in the parameters cell and drop all outputs; True where that changed the file."""
+    before = notebook.read_text(encoding="utf-8")
+    content = nbformat.reads(before, as_version=4)
+    shown = shown_parameters(notebook)
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = "\n".join(f"{name} = {literal(values[name])}" for name in shown)
+    after = nbformat.writes(content) + "\n"
+    if after != before:
+        write_text(notebook, after)
+    return after != before
+
+
+def literal(value: Any, indent: int = 0, width: int = 96) -> str:
+    """A value as Python source: on one line where it fits, else a key a line."""
+    line = repr(value).replace("'", '"')
+    if not isinstance(value, dict) or len(line) + indent <= width:
+        return line
+    inner = " " * (indent + 4)
+    body = "".join(f'{inner}"{key}": {literal(part, indent + 4)},\n' for key, part in value.items())
+    return "{\n" + body + " " * indent + "}"
+
+
+def main() -> int:
+    root = project_root()
+    values = yaml.safe_load((root / "params" / "embedded.yaml").read_text(encoding="utf-8"))
+    numbers = {name: _numbers(part) for name, part in values.items()}
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        if refresh(notebook, numbers):
+            print(f"{notebook.relative_to(root)} brought in line")
+    return 0
+
+
+def _numbers(value: Any) -> Any:
+    """``2e-6``, which YAML reads as text, as the number it is."""
+    if isinstance(value, dict):
+        return {key: _numbers(part) for key, part in value.items()}
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -44,13 +44,13 @@ def _findings(said: ReplyAssessment) -> str:
 
 
 def percent(table: pd.DataFrame, columns: Sequence[str], digits: int = 0) -> pd.DataFrame:
-    """A copy with the shares in ``columns`` as percentages; where ``_low`` and ``_high`` stand beside one, with both."""
+    """A copy with the shares in ``columns`` as percentages, with their interval where ``_low`` and ``_high`` are there."""
     shown = table.copy()
     for name in columns:
         low, high = f"{name}_low", f"{name}_high"
         if low in table:
             spans = zip(table[name], table[low], table[high], strict=True)
-            shown[name] = [_span(*(100 * value for value in span), digits) for span in spans]
+            shown[name] = [_span(100 * value, 100 * least, 100 * most, digits) for value, least, most in spans]
             shown = shown.drop(columns=[low, high])
         else:
             shown[name] = [f"{100 * value:.{digits}f} %" for value in table[name]]
