@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from scipy.stats import norm
 
 from guardalign.conversations import PreferencePair, Reply, Turn
+from guardalign.files import write_rows
 from guardalign.judging.verdicts import (
     DIMENSIONS,
     Assessment,
@@ -113,3 +116,14 @@ def _reply(accepted) -> ReplyAssessment:
             GuardrailVerdict(number=2, status="not applicable"),
         ),
     )
+
+
+def run_folder(root: Path, comparisons: dict[tuple[str, str], float], conversations: int = 20, turns: int = 3) -> Path:
+    """A run as notebooks 01–06 leave it: data, replies and verdicts, with a known gain for each comparison."""
+    write_rows(root / "data" / "test.jsonl", pairs(conversations, turns))
+    for place, ((one, two), gain) in enumerate(comparisons.items()):
+        said = verdicts(one, two, gain, conversations, turns, seed=place)
+        write_rows(root / "verdicts" / f"{one}-vs-{two}.jsonl", said)
+        for arm in (one, two):
+            write_rows(root / "replies" / f"{arm}.jsonl", replies(arm, conversations, turns))
+    return root

@@ -135,7 +135,7 @@ def _win_rates(axes: Axes, position: int, row: pd.Series, paper_panel: str) -> N
     if paper:
         axes.annotate(
             "paper A:\n" + " · ".join(f"{rate:.0f}" for rate in paper),
-            (1.16, position),
+            (1.19, position),
             fontsize=7.5,
             color=MUTED,
             style="italic",

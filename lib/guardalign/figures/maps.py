@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from guardalign.figures.style import DIVERGING, MUTED, ON_DARK, ON_LIGHT, SEQUENTIAL, canvas, finish, styled
-from guardalign.figures.words import Name, caption, interval, span
+from guardalign.figures.words import HOLD, Name, caption, interval, span
 from guardalign.papers import mathtext
 from guardalign.winrates import opponents
 
@@ -26,7 +26,7 @@ def pair_map(
     grid = pd.DataFrame(np.nan, index=arms, columns=arms)
     for one, two, strict in zip(rows["arm_1"], rows["arm_2"], rows["strict"], strict=True):
         grid.loc[one, two], grid.loc[two, one] = strict, 1 - strict
-    side = 1.6 + 0.52 * len(grid)
+    side = 1.6 + 0.44 * len(grid)
     with styled():
         figure, (axes,) = canvas(side + 1.1, width=max(6.0, side + 1.6))
         reach = max(0.15, float(np.nanmax(np.abs(grid.to_numpy() - 0.5))))
@@ -66,7 +66,7 @@ def guardrail_map(
         worst = shown.iloc[int(shown["kept"].argmin())]
         value = interval(worst["kept"], worst["kept_low"], worst["kept_high"])
         rule = _short(str(worst["guardrail"]))
-        words = title or f"Most often broken: “{rule}”, kept by {mathtext(worst['arm'])} in {value} %"
+        words = title or f"Most often broken: “{rule}”, kept by {mathtext(worst['arm'])} in {value}{HOLD}%"
         below = (
             f"Share of guardrails kept in %, where they apply; {span(counts)} judged replies a guardrail, all arms; "
             f"judge: {judge}; intervals: 95 % bootstrap over conversations"

@@ -65,7 +65,10 @@ def tradeoff(
         axes.set_ylabel(f"{y.capitalize()}: win rate")
         axes.xaxis.set_major_formatter(percent)
         correlation = across["win"].corr(up["win"])
-        words = title or f"Arms that win on {x} {_trade(correlation)} on {y} (r{HOLD}={HOLD}{correlation:.2f})"
+        words = (
+            title
+            or f"Arms that win on {x} {_trade(correlation)} on {y} (r{HOLD}={HOLD}{correlation:.2f} over {len(across)} arms)"
+        )
         below = f"Mean over an arm’s opponents of “better or both acceptable”. {note}".strip()
         return finish(figure, words.replace("= -", "= −"), caption(rates, profile, below), words)
 

@@ -83,7 +83,7 @@ def finish(figure: Figure, title: str, caption: str, plain_title: str = "") -> F
     """Set the title (the finding) above and the caption below, both wrapped to the figure's width.
 
     ``plain_title`` is the title without mathtext, for those who read it by ear; title and caption stay with the
-    figure (``figure.titles``) for :func:`save` and the report.
+    figure for :func:`save` and the report.
     """
     width = figure.get_figwidth()
     figure.suptitle(
@@ -91,7 +91,6 @@ def finish(figure: Figure, title: str, caption: str, plain_title: str = "") -> F
     )
     figure.supxlabel(wrap(caption, int(width * CAPTION_CHARACTERS)), x=0.01, ha="left", fontsize=7.5, color=MUTED)
     figure.set_label(plain_title or title)
-    figure.set_gid(caption)
     return figure
 
 
@@ -103,12 +102,14 @@ def save(figure: Figure, table: pd.DataFrame, path: str | Path) -> list[Path]:
     stem = Path(path)
     stem = stem.with_suffix("") if stem.suffix in (".png", ".svg", ".csv") else stem
     paths = [stem.parent / f"{stem.name}.{kind}" for kind in ("png", "svg", "csv")]
-    notes = {"Title": figure.get_label(), "Description": figure.get_gid() or ""}
+    notes = {"Title": figure.get_label(), "Description": figure.get_supxlabel().replace("\n", " ")}
     with matplotlib.rc_context(SETTINGS):
-        with replacing(paths[0]) as part:
-            figure.savefig(part, format="png", dpi=160, metadata=notes | {"Software": None})
         with replacing(paths[1]) as part:
             figure.savefig(part, format="svg", metadata=notes | {"Date": None, "Creator": None})
+        # The layout is found once, for both files: it takes longer than the drawing.
+        figure.set_layout_engine("none")
+        with replacing(paths[0]) as part:
+            figure.savefig(part, format="png", dpi=160, metadata=notes | {"Software": None})
     write_text(paths[2], table.to_csv(index=False))
     return paths
 

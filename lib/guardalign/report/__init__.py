@@ -1,0 +1,46 @@
+"""One self-contained HTML page a run: what came out, how sure that is, and the replies behind it.
+
+>>> from guardalign import report
+>>> report.write(run)                      # a RunFolder or a path; draws the figures, writes report.html, returns its path
+>>> report.compare([run_a, run_b], "compare.html")       # runs side by side
+>>> results = report.load(run.root)        # .rates .rows .compared .compliance .pairs .replies .verdicts .metrics
+>>> report.draw_all(results)               # only the figures
+
+On the command line: ``python -m guardalign.report outputs/embedded`` and ``python -m guardalign.report --compare A B``.
+A folder with ``seed-1/``, ``seed-2/``, … (each with ``verdicts/``) is one run of several training seeds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from guardalign.files import RunFolder, write_text
+from guardalign.report.compare import compare
+from guardalign.report.drawing import draw_all
+from guardalign.report.page import render
+from guardalign.report.results import Results, load
+
+__all__ = ["Results", "compare", "draw_all", "load", "render", "write"]
+
+
+def write(
+    run: RunFolder | str | Path,
+    output: str | Path | None = None,
+    most_examples: int = 5_000,
+    replicates: int | None = None,
+    level: float | None = None,
+) -> Path:
+    """Draw a run's figures, write its page (default: ``report.html`` in its folder) and return the page's path.
+
+    Also writes ``tables/win_rates.csv`` and ``tables/table1.csv``. Raises MissingStage where nothing was judged.
+    """
+    from guardalign.tables import table_1
+
+    root = run.root if isinstance(run, RunFolder) else Path(run)
+    results = load(root, replicates, level)
+    names = draw_all(results)
+    write_text(root / "tables" / "win_rates.csv", results.rates.to_csv(index=False))
+    write_text(root / "tables" / "table1.csv", table_1(results.rates).to_csv(index=False))
+    path = Path(output) if output else root / "report.html"
+    write_text(path, render(results, names, most_examples))
+    return path

@@ -1,0 +1,100 @@
+"""All figures of a run, drawn from what the run has and saved under ``figures/``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from guardalign import figures, tables, winrates
+from guardalign.judging.verdicts import DIMENSIONS
+from guardalign.papers import COMPARISONS
+from guardalign.replystats import reply_statistics
+from guardalign.report.results import Results
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure by its file's name, the numbers behind it, and how to draw it."""
+
+    name: str
+    table: pd.DataFrame
+    draw: Callable[[], Figure]
+
+
+def draw_all(results: Results, folder: Path | None = None) -> list[str]:
+    """Save every figure that the run has data for; returns their names in the report's order."""
+    target = folder or results.root / "figures"
+    names = []
+    for drawing in drawings(results):
+        figures.save(drawing.draw(), drawing.table, target / drawing.name)
+        names.append(drawing.name)
+    return names
+
+
+def drawings(results: Results) -> Iterator[Drawing]:
+    """What :func:`draw_all` saves, one by one."""
+    rates, profile = results.rates, results.name
+    here = set(zip(rates["arm_1"], rates["arm_2"], strict=True))
+    published = [(c.arm_1, c.arm_2) for c in COMPARISONS]
+    for number in ("4", "3"):
+        shown = [(c.arm_1, c.arm_2) for c in COMPARISONS if c.panel[0] == number and (c.arm_1, c.arm_2) in here]
+        if shown:
+            part = rates[[pair in shown for pair in zip(rates["arm_1"], rates["arm_2"], strict=True)]]
+            yield Drawing(f"figure{number}", part, _later(figures.comparison_bars, part, shown, profile=profile))
+    others = [pair for pair in dict.fromkeys(zip(rates["arm_1"], rates["arm_2"], strict=True)) if pair not in published]
+    for place in range(0, len(others), 4):
+        shown = others[place : place + 4]
+        part = rates[[pair in shown for pair in zip(rates["arm_1"], rates["arm_2"], strict=True)]]
+        name = f"comparisons{place // 4 + 1}"
+        yield Drawing(name, part, _later(figures.comparison_bars, part, shown, profile=profile))
+    if here & set(published):
+        yield Drawing("table1", tables.table_1(rates), _later(figures.table_1, rates, profile=profile))
+    yield Drawing("forest", winrates.opponents(rates), _later(figures.forest, rates, profile=profile))
+    yield from _across_arms(results)
+    if results.metrics:
+        joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
+        yield Drawing("training", joined, _later(figures.training_curves, results.metrics, profile=profile))
+
+
+def training_seconds(results: Results) -> pd.Series:
+    """Seconds of training of each arm, from its ``training.json``; what it started from is not added."""
+    seconds = {}
+    for path in sorted(results.root.glob("models/*/training.json")):
+        taken = json.loads(path.read_text(encoding="utf-8")).get("result", {}).get("seconds")
+        if taken:
+            seconds[path.parent.name] = float(taken)
+    return pd.Series(seconds, dtype=float)
+
+
+def _across_arms(results: Results) -> Iterator[Drawing]:
+    rates, profile = results.rates, results.name
+    if rates["comparison"].nunique() > 1:
+        ranked = winrates.rank(results.compared, min(results.replicates, 300), level=results.level)
+        yield Drawing("ranking", ranked.scores, _later(figures.ranking, ranked, rates, profile=profile))
+        for dimension in DIMENSIONS:
+            part = rates[rates["dimension"] == dimension]
+            yield Drawing(f"pairs_{dimension}", part, _later(figures.pair_map, part, dimension, profile=profile))
+        yield Drawing("tradeoff", winrates.opponents(rates), _later(figures.tradeoff, rates, profile=profile))
+    if len(results.compliance):
+        yield Drawing("guardrails", results.compliance,
+                      _later(figures.guardrail_map, results.compliance, profile=profile))  # fmt: skip
+    if results.replies:
+        statistics = reply_statistics(reply for replies in results.replies.values() for reply in replies)
+        summary = statistics.groupby("arm")[["words", "tokens", "repetition", "finished"]].mean().reset_index()
+        yield Drawing("replies", summary, _later(figures.reply_panels, statistics, profile=profile))
+    seconds = training_seconds(results)
+    arms = set(rates["arm_1"]) | set(rates["arm_2"])
+    if len(seconds[seconds.index.isin(arms)]) > 1:
+        table = seconds.rename("seconds").rename_axis("arm").reset_index()
+        yield Drawing(
+            "cost", table, _later(figures.cost_against_wins, rates, seconds, "s of training", profile=profile)
+        )
+
+
+def _later(draw: Callable[..., Figure], *given: object, **named: object) -> Callable[[], Figure]:
+    return lambda: draw(*given, **named)

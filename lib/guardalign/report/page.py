@@ -1,0 +1,181 @@
+"""From results to one page: tables, figures, examples and their surroundings, rendered by jinja2 with autoescape."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from numbers import Number
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from guardalign import tables, winrates
+from guardalign.judging.verdicts import DIMENSIONS
+from guardalign.report import svg, words
+from guardalign.report.examples import packed, payload
+from guardalign.report.results import GOLD, Results, parameters
+
+CONTENTS = (
+    ("win-rates", "Win rates"), ("papers", "Beside the papers"), ("figures", "Figures"), ("examples", "Examples"),
+    ("judge", "The judge"), ("precision", "Precision"), ("about", "Data, cost, environment"),
+)  # fmt: skip
+METHODS = {
+    "SFT": "M_1SFT", "PPO": "ppo_offline", "DPO": "dpo", "SLiC": "slic", "IPO": "ipo_sum", "KTO (logistic)": "kto",
+    "KTO (tanh)": "kto_tanh",
+}  # fmt: skip
+
+
+def render(results: Results, figure_names: list[str], most_examples: int = 5_000) -> str:
+    """The whole page as text."""
+    script = asset("examples.js")
+    block = payload(results, most_examples)
+    rates = results.rates
+    return environment().get_template("report.html").render(
+        name=results.name,
+        css=Markup(asset("page.css")),
+        script=Markup(script),
+        script_hashes=Markup(_hash(script)),
+        headline=words.headline(_first(rates)),
+        summary=words.summary(rates),
+        remarks=_remarks(results),
+        contents=CONTENTS,
+        level=f"{100 * results.level:.0f} %",
+        judge=results.judge,
+        seeds=len(results.verdicts),
+        rates=list(rates.itertuples(index=False)),
+        dimensions=DIMENSIONS,
+        table_1=_table_1(rates),
+        table_3=tables.table_3(_methods(rates)).to_dict("records"),
+        table_3_label="strict, against the preferred reply" if len(_methods(rates)) else "",
+        figures=[_figure(results.root / "figures" / f"{name}.svg") for name in figure_names],
+        example_count=len(block["examples"]),
+        example_total=block["total"],
+        judge_facts=_judge_facts(results),
+        judge_tables=_judge_tables(results),
+        planning=winrates.planning(results.compared, level=results.level).drop(columns=["comparison", "judge"]),
+        data_card=_data_card(results),
+        extra_tables=[(name.replace("_", " "), table) for name, table in results.tables.items()],
+        environment=pd.DataFrame(results.facts.get("versions", {}).items(), columns=["package", "version"]),
+        parameters=yaml.safe_dump(parameters(results), sort_keys=False, allow_unicode=True) if parameters(results) else "",
+        notebooks=[(f"notebooks/{p.name}", p.stem) for p in sorted((results.root / "notebooks").glob("*.html"))],
+        data=packed(block),
+    )  # fmt: skip
+
+
+def environment() -> Environment:
+    """jinja2 with autoescape and the page's filters."""
+    made = Environment(
+        loader=PackageLoader("guardalign.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    made.filters |= {
+        "arm": words.arm, "percent": words.percent, "share": words.share, "p_value": words.p_value,
+        "plain": words.plain,
+    }  # fmt: skip
+    made.tests["number"] = lambda cell: isinstance(cell, Number)
+    return made
+
+
+def asset(name: str) -> str:
+    return resources.files("guardalign.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """The only script that the page's content policy lets run."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _first(rates: pd.DataFrame) -> pd.Series:
+    adherence = rates[rates["dimension"] == "adherence"]
+    return (adherence if len(adherence) else rates).iloc[0]
+
+
+def _remarks(results: Results) -> list[str]:
+    remarks = []
+    if parameters(results).get("source", {}).get("kind") == "world" or results.judge == "embedded":
+        remarks.append(
+            "The numbers are of the embedded world: synthetic conversations, a small model and a judge that reads "
+            "replies by rule. They show how the methods compare there, not how they would with another model or data."
+        )
+    seeds = len(results.verdicts)
+    remarks.append(
+        f"{seeds} training seeds; intervals cover conversations and seeds."
+        if seeds > 1
+        else "One training seed: intervals cover the choice of conversations, not what training again would change."
+    )
+    return remarks
+
+
+def _table_1(rates: pd.DataFrame) -> list[dict[str, Any]]:
+    lines = []
+    for keys, rows in tables.table_1(rates).groupby(["flow", "panel", "arm", "opponent"], sort=False):
+        cells = rows.set_index("dimension")
+        lines.append({
+            "flow": keys[0], "arm": keys[2], "opponent": keys[3],
+            "cells": [cells.loc[name].to_dict() for name in DIMENSIONS],
+        })  # fmt: skip
+    return lines
+
+
+def _methods(rates: pd.DataFrame) -> pd.DataFrame:
+    """This run's methods against the data's preferred reply (adherence, strict), named as paper B names them."""
+    rows = []
+    for method, arm in METHODS.items():
+        names = {arm, f"M_1SFT_{arm}"}
+        for own, other, flip in (("arm_1", "arm_2", False), ("arm_2", "arm_1", True)):
+            met = rates[rates[own].isin(names) & (rates[other] == "chosen") & (rates["dimension"] == "adherence")]
+            for row in met.to_dict("records"):
+                win, low, high = row["strict"], row["strict_low"], row["strict_high"]
+                win, low, high = (1 - win, 1 - high, 1 - low) if flip else (win, low, high)
+                rows.append({"method": method, "win": win, "low": low, "high": high})
+    return pd.DataFrame(rows, columns=["method", "win", "low", "high"])
+
+
+def _figure(path: Path) -> dict[str, Any]:
+    return {"name": path.stem, "svg": svg.inline(path)}
+
+
+def _judge_facts(results: Results) -> list[str]:
+    rates = results.rates
+    facts = [f"Judge: {results.judge}. Invalid verdicts: {words.share(1 - results.compared['valid'].mean())}."]
+    if not rates["flips"].isna().all():
+        facts.append(
+            f"The preference changes with the order on {words.share(rates['flips'].mean())} of prompts (mean over rows); "
+            f"of strict preferences, {words.share(rates['first_preferred'].mean())} go to the reply shown first."
+        )
+    widest = winrates.opponents(rates)["range"].max()
+    facts.append(
+        f"An arm’s win rate moves by at most {words.percent(widest, 1)} points with its opponent on one dimension "
+        "(0 for a judge that looks at each reply by itself, on the same prompts)."
+    )
+    return facts
+
+
+def _judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
+    found = []
+    gold = winrates.gold_accuracy(results.rows, *GOLD)
+    if len(gold):
+        found.append(("The data’s own pairs: how often the judge puts chosen above rejected", gold))
+    judges = [name for name in results.rows["judge"].unique() if name != results.judge]
+    if judges:
+        kappas = [winrates.kappa(results.rows, results.judge, name).assign(judge=name) for name in judges]
+        found.append((f"Agreement with {results.judge} (Cohen’s κ of the four bins)", pd.concat(kappas)))
+        found.append(("Agreement of all judges (Krippendorff’s α)", winrates.krippendorff_alpha(results.rows)))
+    return found
+
+
+def _data_card(results: Results) -> pd.DataFrame:
+    columns = ["split", "conversations", "pairs", "domains", "guardrails a pair", "messages a prompt", "words a reply"]
+    rows = []
+    for split in dict.fromkeys(pair.split for pair in results.pairs.values()):
+        pairs = [pair for pair in results.pairs.values() if pair.split == split]
+        rows.append((
+            split, len({pair.conversation_id for pair in pairs}), len(pairs), len({pair.domain for pair in pairs}),
+            sum(len(pair.guardrails) for pair in pairs) / len(pairs), sum(len(pair.turns) for pair in pairs) / len(pairs),
+            sum(len(pair.chosen.split()) for pair in pairs) / len(pairs),
+        ))  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,156 @@
+"""What a run's folder holds, read for the report; whatever a run does not have is empty, not an error."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from guardalign import winrates
+from guardalign.conversations import PreferencePair, Reply
+from guardalign.errors import MissingStage
+from guardalign.files import read_rows
+from guardalign.guardrail_kinds import kind_of
+from guardalign.judging.verdicts import Verdict
+from guardalign.papers import COMPARISONS
+
+GOLD = ("chosen", "rejected")
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run, over one or several training seeds. ``verdicts`` are by seed; the rest is the first seed's."""
+
+    name: str
+    root: Path
+    verdicts: dict[int, list[Verdict]]
+    pairs: dict[str, PreferencePair]
+    replies: dict[str, list[Reply]]
+    metrics: dict[str, pd.DataFrame]
+    facts: dict[str, Any]
+    replicates: int = 2_000
+    level: float = 0.95
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """All verdicts of all seeds, judges and comparisons, the gold pairs among them."""
+        return pd.concat([winrates.frame(said, seed) for seed, said in self.verdicts.items()], ignore_index=True)
+
+    @cached_property
+    def judge(self) -> str:
+        """The judge with the most verdicts: the one the figures show."""
+        return str(self.rows["judge"].value_counts().idxmax())
+
+    @cached_property
+    def compared(self) -> pd.DataFrame:
+        """The main judge's rows on the arms' comparisons, the paper's first and in its order."""
+        gold = self.rows["arm_1"].isin(GOLD) & self.rows["arm_2"].isin(GOLD)
+        rows = self.rows[(self.rows["judge"] == self.judge) & ~gold]
+        known = {(c.arm_1, c.arm_2): place for place, c in enumerate(_by_flow())}
+        place = [known.get(pair, len(known)) for pair in zip(rows["arm_1"], rows["arm_2"], strict=True)]
+        return rows.assign(place=place).sort_values("place", kind="stable").drop(columns="place")
+
+    @cached_property
+    def rates(self) -> pd.DataFrame:
+        return winrates.table(self.compared, self.replicates, level=self.level)
+
+    @cached_property
+    def compliance(self) -> pd.DataFrame:
+        said = [verdict for verdict in self.first_verdicts if verdict.judge == self.judge and _arms(verdict) != GOLD]
+        return winrates.compliance(said, kind_of(self.pairs.values()), min(self.replicates, 2_000), level=self.level)
+
+    @property
+    def first_verdicts(self) -> list[Verdict]:
+        return self.verdicts[min(self.verdicts)] if self.verdicts else []
+
+
+def load(root: str | Path, replicates: int | None = None, level: float | None = None) -> Results:
+    """Read ``outputs/<run>``. Where it has folders ``seed-<n>`` with verdicts, they are the training seeds.
+
+    ``replicates`` and ``level`` default to the run's own parameters. Raises MissingStage without verdicts.
+    """
+    root = Path(root)
+    folders = _seed_folders(root)
+    if not any((folder / "verdicts").is_dir() for folder in folders.values()):
+        raise MissingStage(f"{root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
+    first = next(iter(folders.values()))
+    facts = _facts(root) or _facts(first)
+    settings = _parameters(facts).get("report", {})
+    return Results(
+        name=root.resolve().name,
+        root=root,
+        verdicts={seed: _verdicts(folder) for seed, folder in folders.items()},
+        pairs=_pairs(first),
+        replies={path.stem: read_rows(path, Reply) for path in sorted((first / "replies").glob("*.jsonl"))},
+        metrics=_metrics(first),
+        facts=facts,
+        replicates=replicates or settings.get("replicates", 2_000),
+        level=level or settings.get("level", 0.95),
+        tables={
+            path.stem: pd.read_csv(path) for path in sorted((root / "tables").glob("*.csv")) if path.stat().st_size
+        },
+    )
+
+
+def parameters(results: Results) -> dict[str, Any]:
+    """The run's parameters as its stages recorded them, all sections together."""
+    return _parameters(results.facts)
+
+
+def _by_flow() -> list[Any]:
+    return sorted(COMPARISONS, key=lambda comparison: (comparison.panel[0] != "4", comparison.panel))
+
+
+def _arms(verdict: Verdict) -> tuple[str, str]:
+    return verdict.arm_1, verdict.arm_2
+
+
+def _seed_folders(root: Path) -> dict[int, Path]:
+    found = {
+        int(path.name.removeprefix("seed-")): path
+        for path in root.glob("seed-*")
+        if path.name.removeprefix("seed-").isdigit() and (path / "verdicts").is_dir()
+    }
+    return dict(sorted(found.items())) or {0: root}
+
+
+def _facts(root: Path) -> dict[str, Any]:
+    path = root / "run.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for stage in facts.values():
+        if isinstance(stage, dict):
+            merged |= stage.get("parameters", {}) if isinstance(stage.get("parameters"), dict) else {}
+    return merged
+
+
+def _verdicts(folder: Path) -> list[Verdict]:
+    return [row for path in sorted((folder / "verdicts").glob("*-vs-*.jsonl")) for row in read_rows(path, Verdict)]
+
+
+def _pairs(folder: Path) -> dict[str, PreferencePair]:
+    files = [path for path in sorted((folder / "data").glob("*.jsonl")) if _holds_pairs(path)]
+    return {row.id: row for path in files for row in read_rows(path, PreferencePair)}
+
+
+def _holds_pairs(path: Path) -> bool:
+    with path.open(encoding="utf-8") as stream:
+        first = stream.readline()
+    return bool(first.strip()) and {"chosen", "conversation_id"} <= set(json.loads(first))
+
+
+def _metrics(folder: Path) -> dict[str, pd.DataFrame]:
+    found = {}
+    for path in sorted((folder / "models").glob("*/metrics.jsonl")):
+        rows = pd.read_json(path, lines=True)
+        if "step" in rows:
+            found[path.parent.name] = rows
+    return found
