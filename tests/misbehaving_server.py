@@ -1,7 +1,7 @@
 """A small OpenAI-compatible server that misbehaves on schedule, over real sockets.
 
-It answers judge prompts by reading them as a model would: the slots of the user message are found by their marks. A reply
-breaks guardrail k where it says ``BREAKS k``, is not natural where it says ``UNNATURAL``, and claims what follows
+It answers judge prompts by reading them as a model would: the slots of the user message are found by their marks. A
+reply breaks guardrail k where it says ``BREAKS k``, is not natural where it says ``UNNATURAL``, and claims what follows
 ``CLAIM``. Every completion that it makes is billed; one sent again under the same Idempotency-Key is not.
 """
 
@@ -15,7 +15,7 @@ import random
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -61,9 +61,7 @@ def assess(text: str, guardrails: dict[str, str], asked: list[str]) -> dict[str,
             for number in guardrails
         ],
         "naturalness": {"acceptable": "UNNATURAL" not in text and bool(words), "reason": "so it says"},
-        "claims": [
-            {"quote": claim, "source": "none", "evidence": ""} for claim in re.findall(r"CLAIM (\w+)", text)
-        ],
+        "claims": [{"quote": claim, "source": "none", "evidence": ""} for claim in re.findall(r"CLAIM (\w+)", text)],
     }
     kept = {"adherence": "guardrails", "naturalness": "naturalness", "hallucination": "claims"}
     return {kept[name]: fields[kept[name]] for name in asked}
@@ -83,13 +81,13 @@ def prefer(findings: dict[str, Any], dimension: str) -> str:
 class Server:
     """Runs in a thread of its own while used as a context manager.
 
-    ``schedule(n)`` names the fault of call n (from 0), or None. ``silence``: seconds that a silent or endlessly dripping
-    reply lasts. ``keep``: whether to remember request bodies and headers.
+    ``schedule(n)`` names the fault of call n (from 0; any status will do), or None. ``silence``: seconds that a silent
+    or endlessly dripping reply lasts. ``keep``: whether to remember request bodies and headers.
     """
 
     def __init__(
         self,
-        answer: Callable[[dict[str, Any]], str] = judge,
+        answer: Callable[[dict[str, Any]], str] | None = None,
         schedule: Callable[[int], str | None] = lambda n: None,
         latency: float = 0.0,
         silence: float = 5.0,
@@ -97,7 +95,7 @@ class Server:
         keep: bool = True,
         idempotent: bool = True,
     ) -> None:
-        self.answer, self.schedule, self.latency, self.silence = answer, schedule, latency, silence
+        self.answer, self.schedule, self.latency, self.silence = answer or judge, schedule, latency, silence
         self.keep, self.idempotent, self.port = keep, idempotent, port
         self.calls = 0
         self.tokens = 0
@@ -106,6 +104,8 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
+        self.said: dict[str, str] = {}
+        self.paths: deque[str] = deque(maxlen=100)
         self._made: dict[str, dict[str, Any]] = {}
         self._ready = threading.Event()
 
@@ -137,7 +137,9 @@ class Server:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-                headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+                headers = {
+                    name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)
+                }
                 content = await reader.readexactly(int(headers.get("content-length", 0)))
                 method, path, _ = head[0].split(" ")
                 await self.route(method, path, headers, content, writer)
@@ -146,7 +148,8 @@ class Server:
     async def route(
         self, method: str, path: str, headers: dict[str, str], content: bytes, writer: asyncio.StreamWriter
     ) -> None:
-        if (method, path) != ("POST", "/v1/chat/completions"):
+        self.paths.append(path)
+        if method != "POST" or not path.split("?")[0].endswith("/chat/completions"):
             await send(writer, 404, {"error": {"message": f"no {path} here"}})
             return
         body = json.loads(content)
@@ -159,7 +162,7 @@ class Server:
         if fault:
             self.faults[fault] += 1
         await asyncio.sleep(self.latency)
-        if fault in BEFORE_ANSWERING:
+        if fault in BEFORE_ANSWERING or (fault or "")[:3].isdigit():
             await self._fail(fault, writer)
         else:
             await self._deliver(fault, self._complete(body, fault, headers.get("idempotency-key", "")), writer)
@@ -172,7 +175,7 @@ class Server:
             await asyncio.sleep(self.silence)
             raise ConnectionResetError
         extra = {"retry-after": "0.2"} if fault == "429 retry-after" else {}
-        await send(writer, int(fault[:3]), {"error": {"message": f"{fault}, as scheduled"}}, extra)
+        await send(writer, int(fault[:3]), {"error": {"message": self.said.get(fault, fault)}}, extra)
 
     def _complete(self, body: dict[str, Any], fault: str | None, key: str) -> dict[str, Any]:
         """The completion; made and billed once for every Idempotency-Key."""
@@ -251,7 +254,9 @@ def header(status: int, length: int, extra: dict[str, str] | None = None) -> byt
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-async def send_bytes(writer: asyncio.StreamWriter, status: int, data: bytes, extra: dict[str, str] | None = None) -> None:
+async def send_bytes(
+    writer: asyncio.StreamWriter, status: int, data: bytes, extra: dict[str, str] | None = None
+) -> None:
     writer.write(header(status, len(data), extra) + data)
     await writer.drain()
 

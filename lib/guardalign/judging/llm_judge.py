@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from guardalign.conversations import PreferencePair
 from guardalign.judging.findings import Shown, assessment, comparison, dimension_verdicts, fault
@@ -16,7 +16,7 @@ from guardalign.prompts import Prompt, Word
 
 Item = tuple[PreferencePair, str, str]
 Order = Literal["12", "21"]
-BOTH: tuple[Order, ...] = ("12", "21")
+BOTH: tuple[Order, ...] = get_args(Order)
 
 
 class LLMJudge:

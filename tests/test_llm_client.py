@@ -1,0 +1,374 @@
+"""The client against a real local server: what is sent, kept, counted, retried, refused and never paid for twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from comparisons import endpoint
+from guardalign.errors import ParameterError
+from guardalign.llm import BudgetReached, Client, EndpointError, Message, Outcome, Request
+from guardalign.llm.pacing import backoff, retry_after
+from misbehaving_server import Server
+
+SECRET = "sk-test-5f3a9c0be1774d0e"
+
+
+class Colour(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    colour: str
+
+
+def question(text: str = "Which colour?", **changes: object) -> Request:
+    return Request(**({"id": text, "messages": (Message("user", text),), "reply": Colour} | changes))
+
+
+def red(body: dict) -> str:
+    return '{"colour": "red"}'
+
+
+def first(*faults: str | None) -> Callable[[int], str | None]:
+    """A schedule whose first calls have these faults."""
+    return lambda number: faults[number] if number < len(faults) else None
+
+
+def client(server: Server, store: Path, **changes: object) -> Client:
+    return Client(endpoint(server.url, **changes), store, progress=False)
+
+
+def test_a_reply_is_stored_and_never_asked_for_again(tmp_path: Path) -> None:
+    with Server(red) as server:
+        asked = client(server, tmp_path).ask(question())
+        assert asked.value == Colour(colour="red")
+        assert (asked.calls, asked.stored, server.calls) == (1, False, 1)
+        again = client(server, tmp_path).ask(question())
+        assert (again.value, again.calls, again.stored, again.cost) == (asked.value, 0, True, 0.0)
+        assert server.calls == 1
+
+
+def test_the_body_has_settings_and_schema_and_the_key_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with Server(red) as server:
+        client(server, tmp_path, seed=4, max_tokens=77).ask(question())
+        body = server.bodies[0]
+        assert (body["model"], body["temperature"], body["seed"], body["max_tokens"]) == ("gpt-4o", 0.0, 4, 77)
+        wanted = body["response_format"]["json_schema"]
+        assert wanted["strict"] is True
+        assert wanted["schema"]["additionalProperties"] is False
+        assert wanted["schema"]["required"] == ["colour"]
+        assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"model": "gpt-4.1"}, {"temperature": 0.1}, {"max_tokens": 5}, {"seed": 1}, {"reply_format": "text"}],
+)
+def test_whatever_could_change_the_reply_is_in_the_key(changes: dict[str, object]) -> None:
+    plain = question().key(endpoint("http://127.0.0.1:1/v1"))
+    assert question().key(endpoint("http://127.0.0.1:1/v1", **changes)) != plain
+    assert question().key(endpoint("http://127.0.0.1:1/v1", concurrency=3, timeout_seconds=9)) == plain
+    assert question(prompt="judge@2").key(endpoint("http://127.0.0.1:1/v1")) != plain
+    assert question(reply=None).key(endpoint("http://127.0.0.1:1/v1")) != plain
+    assert question(id="other").key(endpoint("http://127.0.0.1:1/v1")) == plain
+
+
+def test_equal_questions_on_their_way_are_asked_once(tmp_path: Path) -> None:
+    with Server(red, latency=0.1) as server:
+        outcomes = list(client(server, tmp_path).run([question(id=str(at)) for at in range(20)]))
+        assert server.calls == 1
+        assert sorted(int(each.request.id) for each in outcomes) == list(range(20))
+        assert all(each.value == Colour(colour="red") for each in outcomes)
+
+
+def test_an_invalid_reply_is_asked_again_and_never_final(tmp_path: Path) -> None:
+    replies = iter(["no idea", "still none", '{"colour": "green"}'])
+    with Server(lambda body: next(replies)) as server:
+        outcome = client(server, tmp_path).ask(question())
+        assert outcome.invalid == "not JSON: no object in the reply"
+        assert (outcome.calls, server.calls) == (2, 2)
+        assert [body["temperature"] for body in server.bodies] == [0.0, 0.5]
+        assert client(server, tmp_path).ask(question()).value == Colour(colour="green")
+        assert client(server, tmp_path).ask(question()).value == Colour(colour="green")
+        assert server.calls == 3
+        assert len({headers["idempotency-key"] for headers in server.headers}) == 3
+
+
+def test_what_is_stored_is_checked_anew(tmp_path: Path) -> None:
+    with Server(red) as server:
+        assert client(server, tmp_path).ask(question()).invalid is None
+        strict = question(check=lambda answer: "wrong colour: red" if answer.colour == "red" else None)
+        assert client(server, tmp_path).ask(strict).invalid == "wrong colour: red"
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "503", "reset", "silence", "cut body", "reset midway", "endless drip"])
+def test_faults_that_pass_are_tried_again(tmp_path: Path, fault: str) -> None:
+    with Server(red, schedule=first(fault), silence=1.5) as server:
+        asked = client(server, tmp_path, total_seconds=0.8)
+        assert asked.ask(question()).value == Colour(colour="red")
+        assert server.calls == 2
+        assert sum(asked.statistics.faults.values()) == 1
+        assert max(server.billed.values()) == 1
+
+
+@pytest.mark.parametrize("fault", ["prose", "twice", "slow drip", "sent twice"])
+def test_harmless_oddities_cost_no_second_call(tmp_path: Path, fault: str) -> None:
+    with Server(red, schedule=first(fault)) as server:
+        assert client(server, tmp_path).ask(question()).value == Colour(colour="red")
+        assert server.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [("refusal", "refused"), ("length", "cut off"), ("cut JSON", "not JSON"), ("wrong schema", "wrong schema")],
+)
+def test_unusable_replies_are_told_apart(tmp_path: Path, fault: str, kind: str) -> None:
+    with Server(red, schedule=first(fault)) as server:
+        asked = client(server, tmp_path, asks=1)
+        assert (asked.ask(question()).invalid or "").split(":")[0] == kind
+        assert asked.statistics.invalid == {kind: 1}
+
+
+def test_free_text_may_be_cut_off_and_a_refusal_is_an_answer(tmp_path: Path) -> None:
+    with Server(lambda body: "Once upon a time", schedule=first("length", "refusal")) as server:
+        cut = client(server, tmp_path).ask(question("one", reply=None))
+        assert (cut.value, cut.finished) == ("Once upon ", False)
+        refused = client(server, tmp_path).ask(question("two", reply=None))
+        assert (refused.value, refused.finished) == ("I cannot help with that.", True)
+
+
+def test_retry_after_holds_back_every_call(tmp_path: Path) -> None:
+    with Server(red, schedule=first("429 retry-after")) as server:
+        list(client(server, tmp_path, concurrency=1).run([question(str(at)) for at in range(3)]))
+        assert server.times[1] - server.times[0] >= 0.2
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "1.5", "retry-after-ms": "30"}, 0.03),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-3"}, None),
+        ({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}, 0.0),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+def test_backoff_grows_within_its_bounds() -> None:
+    for fault in range(12):
+        waits = [backoff(fault, 1.0, 60.0) for _ in range(200)]
+        assert min(waits) >= 0.5
+        assert max(waits) <= min(60, 2.0**fault) or fault == 0
+        assert len(set(waits)) > 1 or fault == 0
+
+
+def test_the_rate_limits_space_the_calls(tmp_path: Path) -> None:
+    with Server(red) as server:
+        list(client(server, tmp_path, requests_per_minute=1200).run([question(str(at)) for at in range(5)]))
+        assert server.times[-1] - server.times[0] >= 4 * 0.05 * 0.8
+    long = "word " * 400
+    with Server(red) as server:
+        list(client(server, tmp_path, tokens_per_minute=300_000).run([question(long + str(at)) for at in range(3)]))
+        assert server.times[-1] - server.times[0] >= 2 * 0.1 * 0.8
+
+
+def test_concurrency_is_bounded(tmp_path: Path) -> None:
+    running, most = 0, 0
+
+    def count(body: dict) -> str:
+        nonlocal most
+        most = max(most, server.calls - finished)
+        return red(body)
+
+    finished = 0
+    with Server(count, latency=0.05) as server:
+        asked = client(server, tmp_path, concurrency=3)
+        for _ in asked.run([question(str(at)) for at in range(12)]):
+            finished += 1
+            running += 1
+    assert running == 12
+    assert most <= 2 * 3  # three on their way, and at most as many answered but not yet seen here
+
+
+@pytest.mark.parametrize(
+    ("status", "says"), [("401", "key is not accepted"), ("403", "denied"), ("404", "no such model")]
+)
+def test_a_hopeless_endpoint_stops_the_run_and_shows_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, says: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with Server(red, schedule=lambda number: status) as server:
+        server.said[status] = f"Incorrect API key provided: {SECRET}"
+        with pytest.raises(EndpointError, match=says) as caught:
+            list(client(server, tmp_path, concurrency=4).run([question(str(at)) for at in range(100)]))
+        assert server.calls <= 8
+        assert SECRET not in str(caught.value)
+
+
+def test_a_request_the_server_refuses_is_invalid_and_the_others_go_on(tmp_path: Path) -> None:
+    with Server(red, schedule=first("400")) as server:
+        server.said["400"] = "maximum context length exceeded"
+        outcomes = list(client(server, tmp_path, concurrency=1).run([question("one"), question("two")]))
+        assert [each.invalid is None for each in outcomes] == [False, True]
+        assert "maximum context length" in (outcomes[0].invalid or "")
+
+
+def test_a_server_without_structured_replies_is_named(tmp_path: Path) -> None:
+    with Server(red, schedule=first("400")) as server:
+        server.said["400"] = "response_format is not supported"
+        with pytest.raises(EndpointError, match="reply_format: text"):
+            client(server, tmp_path).ask(question())
+        assert client(server, tmp_path, reply_format="text").ask(question()).value == Colour(colour="red")
+        assert "response_format" not in server.bodies[-1]
+
+
+def test_an_endpoint_that_stopped_answering_ends_the_run(tmp_path: Path) -> None:
+    nobody = endpoint("http://127.0.0.1:9/v1", retries=1, concurrency=4)
+    with pytest.raises(EndpointError, match="stopped answering"):
+        list(Client(nobody, tmp_path, progress=False).run([question(str(at)) for at in range(500)]))
+
+
+def test_a_remote_endpoint_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    with pytest.raises(EndpointError, match="set the environment variable MY_KEY"):
+        Client(endpoint("https://example.invalid/v1", api_key_env="MY_KEY"), tmp_path).ask(question())
+
+
+def test_azure_has_its_own_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with Server(red) as server:
+        base = server.url.removesuffix("/v1")
+        azure = endpoint(base, api_version="2024-10-21", model="my-gpt4")
+        assert Client(azure, tmp_path, progress=False).ask(question()).value == Colour(colour="red")
+        assert server.paths[-1] == "/openai/deployments/my-gpt4/chat/completions?api-version=2024-10-21"
+        assert server.headers[-1]["api-key"] == SECRET
+
+
+def test_the_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    questions = [question(f"{at} " + "long " * 100) for at in range(40)]
+    with Server(red) as server:
+        one = client(server, tmp_path / "one", max_tokens=10).plan(questions[:1])
+        limit = 8 * one.most
+        with pytest.raises(BudgetReached, match="raise `max_cost`"):
+            list(client(server, tmp_path / "all", max_cost=limit, max_tokens=10).run(questions))
+        books = client(server, tmp_path / "all").ledger
+        assert 0 < books.known.cost <= limit
+        assert books.known.tokens == server.tokens
+        calls = server.calls
+        with pytest.raises(BudgetReached):
+            list(client(server, tmp_path / "all", max_cost=limit, max_tokens=10).run(questions[::-1]))
+        assert client(server, tmp_path / "all").ledger.known.cost <= limit
+        done = list(client(server, tmp_path / "all", max_tokens=10).run(questions))
+        assert all(each.invalid is None for each in done)
+        assert server.calls == 40 > calls
+
+
+def test_a_budget_in_tokens_counts_what_may_have_been_billed(tmp_path: Path) -> None:
+    with Server(red, schedule=first("silence"), silence=3.0) as server:
+        asked = client(server, tmp_path, max_total_tokens=6000, retries=0)
+        assert (asked.ask(question("one")).invalid or "").startswith("no reply: time-out")
+        assert asked.ledger.open_calls == 1
+        with pytest.raises(BudgetReached, match="1 calls without a known end"):
+            client(server, tmp_path, max_total_tokens=6000).ask(question("two"))
+        assert server.calls == 1
+
+
+def test_the_books_survive_a_torn_line(tmp_path: Path) -> None:
+    with Server(red) as server:
+        client(server, tmp_path).ask(question("one"))
+        before = client(server, tmp_path).ledger.known
+        with (tmp_path / "ledger.jsonl").open("a") as stream:
+            stream.write('{"is": "paid", "call": "x", "tok')
+        assert client(server, tmp_path).ledger.known == before
+        client(server, tmp_path).ask(question("two"))
+        assert client(server, tmp_path).ledger.known.tokens > before.tokens
+
+
+def test_a_damaged_reply_file_is_asked_for_again(tmp_path: Path) -> None:
+    with Server(red) as server:
+        client(server, tmp_path).ask(question())
+        next(tmp_path.glob("*/*.json")).write_text('{"key": "cut')
+        assert client(server, tmp_path).ask(question()).value == Colour(colour="red")
+        assert server.calls == 2
+
+
+def test_money_needs_a_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with pytest.raises(ParameterError, match="No price is known for the model mystery"):
+        Client(endpoint("https://example.invalid/v1", model="mystery", max_cost=1.0), tmp_path)
+    own = tmp_path / "prices.yaml"
+    own.write_text("models: {mystery: [1.0, 0.5, 2.0]}\n")
+    priced = Client(endpoint("https://example.invalid/v1", model="mystery-2", max_cost=1.0, prices=str(own)), tmp_path)
+    assert priced.price is not None
+    assert priced.price.completion == 2.0
+    own.write_text("models: {mystery: [1.0]}\n")
+    with pytest.raises(ParameterError, match="no price table"):
+        Client(endpoint("https://example.invalid/v1", prices=str(own)), tmp_path)
+
+
+def test_cost_follows_the_price_table(tmp_path: Path) -> None:
+    with Server(red) as server:
+        outcome = client(server, tmp_path, model="gpt-4o-2024-08-06").ask(question("x" * 4000))
+        assert outcome.usage.prompt == 1000
+        assert outcome.usage.completion == len('{"colour": "red"}') // 4 + 1
+        assert outcome.cost == pytest.approx((1000 * 2.5 + outcome.usage.completion * 10) / 1e6)
+        free = client(server, tmp_path, model="my-own").ask(question("x" * 4000))
+        assert free.cost == 0.0
+
+
+def test_a_dry_run_calls_nobody(tmp_path: Path) -> None:
+    with Server(red) as server:
+        client(server, tmp_path).ask(question("one"))
+        plan = client(server, tmp_path).plan([question("one"), question("two"), question("two", id="again")])
+        assert (plan.requests, plan.stored, plan.calls, server.calls) == (3, 2, 1, 1)
+        assert 0 < plan.least < plan.most
+        assert "3 questions, 2 of them answered already: 1 calls" in str(plan)
+
+
+def test_offline_answers_from_the_store_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with Server(red) as server:
+        client(server, tmp_path).ask(question("one"))
+        there = endpoint(server.url)
+    offline = Client(there, tmp_path, offline=True, progress=False)
+    one, two = offline.run([question("one"), question("two")])
+    assert one.value == Colour(colour="red")
+    assert two.invalid == "not recorded: the store has no reply to this question"
+
+
+def test_it_works_inside_a_running_event_loop_and_can_be_left_early(tmp_path: Path) -> None:
+    async def notebook(server: Server) -> list[Outcome]:
+        asked = client(server, tmp_path, concurrency=2)
+        return [
+            outcome for outcome, _ in zip(asked.run(question(str(at)) for at in range(1000)), range(3), strict=False)
+        ]
+
+    with Server(red) as server:
+        assert len(asyncio.run(notebook(server))) == 3
+        calls = server.calls
+        time.sleep(0.2)
+        assert server.calls == calls < 1000
+
+
+def test_the_key_is_in_no_file_though_the_server_repeats_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with Server(lambda body: json.dumps({"colour": SECRET}), schedule=first("400", "500")) as server:
+        server.said.update({"400": f"bad key {SECRET}", "500": f"worse key {SECRET}"})
+        asked = client(server, tmp_path, concurrency=1)
+        outcomes = list(asked.run([question("one"), question("two")]))
+    assert [each.value for each in outcomes if each.value] == [Colour(colour="[key]")]
+    assert SECRET not in repr(outcomes) + repr(asked) + repr(asked.endpoint) + str(asked.endpoint.model_dump())
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 2
+    assert not any(SECRET.encode() in path.read_bytes() for path in files)
