@@ -37,9 +37,9 @@ def reply_panels(statistics: pd.DataFrame, title: str = "", profile: str = "", n
             label_axes(axis, "x")
         axes[0].set_yticks(range(len(arms)), [mathtext(arm) for arm in arms])
         spread = medians.iloc[-1] / max(medians.iloc[0], 1)
-        words = title or (
-            f"Median reply length: {medians.iloc[0]:.0f} to {medians.iloc[-1]:.0f} words"
-            + ("; longest and shortest arms differ by more than half" if spread > 1.5 else "")
+        lengths = [f"{medians.iloc[place]:.0f}" for place in (0, -1)]
+        words = title or f"Median reply length: {' to '.join(dict.fromkeys(lengths))} words" + (
+            "; longest and shortest arms differ by more than half" if spread > 1.5 else ""
         )
         count = statistics.groupby("arm").size()
         below = (
@@ -65,12 +65,10 @@ def tradeoff(
         axes.set_ylabel(f"{y.capitalize()}: win rate")
         axes.xaxis.set_major_formatter(percent)
         correlation = across["win"].corr(up["win"])
-        words = (
-            title
-            or f"Arms that win on {x} {_trade(correlation)} on {y} (r{HOLD}={HOLD}{correlation:.2f} over {len(across)} arms)"
-        )
+        strength = f"(r{HOLD}={HOLD}{correlation:.2f} over {len(across)} arms)"
+        words = title or f"Arms that win on {x} {_trade(correlation)} on {y} {strength}"
         below = f"Mean over an arm’s opponents of “better or both acceptable”. {note}".strip()
-        return finish(figure, words.replace("= -", "= −"), caption(rates, profile, below), words)
+        return finish(figure, words.replace("-", "−"), caption(rates, profile, below), words)
 
 
 def cost_against_wins(

@@ -1,7 +1,7 @@
 """One self-contained HTML page a run: what came out, how sure that is, and the replies behind it.
 
 >>> from guardalign import report
->>> report.write(run)                      # a RunFolder or a path; draws the figures, writes report.html, returns its path
+>>> report.write(run)                      # RunFolder or path; draws figures, writes report.html
 >>> report.compare([run_a, run_b], "compare.html")       # runs side by side
 >>> results = report.load(run.root)        # .rates .rows .compared .compliance .pairs .replies .verdicts .metrics
 >>> report.draw_all(results)               # only the figures

@@ -74,7 +74,7 @@ def training_seconds(results: Results) -> pd.Series:
 def _across_arms(results: Results) -> Iterator[Drawing]:
     rates, profile = results.rates, results.name
     if rates["comparison"].nunique() > 1:
-        ranked = winrates.rank(results.compared, min(results.replicates, 300), level=results.level)
+        ranked = winrates.rank(results.compared, min(results.replicates, 200), level=results.level)
         yield Drawing("ranking", ranked.scores, _later(figures.ranking, ranked, rates, profile=profile))
         for dimension in DIMENSIONS:
             part = rates[rates["dimension"] == dimension]

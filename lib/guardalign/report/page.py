@@ -7,6 +7,7 @@ import hashlib
 from importlib import resources
 from numbers import Number
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -61,7 +62,7 @@ def render(results: Results, figure_names: list[str], most_examples: int = 5_000
         data_card=_data_card(results),
         extra_tables=[(name.replace("_", " "), table) for name, table in results.tables.items()],
         environment=pd.DataFrame(results.facts.get("versions", {}).items(), columns=["package", "version"]),
-        parameters=yaml.safe_dump(parameters(results), sort_keys=False, allow_unicode=True) if parameters(results) else "",
+        parameters=_yaml(parameters(results)),
         notebooks=[(f"notebooks/{p.name}", p.stem) for p in sorted((results.root / "notebooks").glob("*.html"))],
         data=packed(block),
     )  # fmt: skip
@@ -87,6 +88,10 @@ def asset(name: str) -> str:
 def _hash(script: str) -> str:
     """The only script that the page's content policy lets run."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _yaml(tree: dict[str, Any]) -> str:
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True) if tree else ""
 
 
 def _first(rates: pd.DataFrame) -> pd.Series:
@@ -143,9 +148,10 @@ def _judge_facts(results: Results) -> list[str]:
     rates = results.rates
     facts = [f"Judge: {results.judge}. Invalid verdicts: {words.share(1 - results.compared['valid'].mean())}."]
     if not rates["flips"].isna().all():
+        flips, first = words.share(rates["flips"].mean()), words.share(rates["first_preferred"].mean())
         facts.append(
-            f"The preference changes with the order on {words.share(rates['flips'].mean())} of prompts (mean over rows); "
-            f"of strict preferences, {words.share(rates['first_preferred'].mean())} go to the reply shown first."
+            f"The preference changes with the order on {flips} of prompts (mean over rows); of strict preferences, "
+            f"{first} go to the reply shown first."
         )
     widest = winrates.opponents(rates)["range"].max()
     facts.append(
@@ -169,13 +175,16 @@ def _judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _data_card(results: Results) -> pd.DataFrame:
-    columns = ["split", "conversations", "pairs", "domains", "guardrails a pair", "messages a prompt", "words a reply"]
     rows = []
     for split in dict.fromkeys(pair.split for pair in results.pairs.values()):
         pairs = [pair for pair in results.pairs.values() if pair.split == split]
-        rows.append((
-            split, len({pair.conversation_id for pair in pairs}), len(pairs), len({pair.domain for pair in pairs}),
-            sum(len(pair.guardrails) for pair in pairs) / len(pairs), sum(len(pair.turns) for pair in pairs) / len(pairs),
-            sum(len(pair.chosen.split()) for pair in pairs) / len(pairs),
-        ))  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+        rows.append({
+            "split": split,
+            "conversations": len({pair.conversation_id for pair in pairs}),
+            "pairs": len(pairs),
+            "domains": len({pair.domain for pair in pairs}),
+            "guardrails a pair": fmean(len(pair.guardrails) for pair in pairs),
+            "messages a prompt": fmean(len(pair.turns) for pair in pairs),
+            "words a chosen reply": fmean(len(pair.chosen.split()) for pair in pairs),
+        })  # fmt: skip
+    return pd.DataFrame(rows)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from statsmodels.stats.proportion import proportion_confint
 
 Floats = NDArray[np.float64]
 BATCH_CELLS = 2_000_000
@@ -68,8 +69,7 @@ def bootstrap(
         generator = np.random.default_rng(seed)
         replicas = _ratios(resampled_sums(sums, replicates, generator), len(names), len(columns))
         low, high = np.quantile(replicas, [tail, 1 - tail], axis=0)
-        if sums.shape[1] < 2:
-            low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
+        low, high = _without_spread(values, low, high, measures, sums.shape[1], level)
         counts = sums.reshape(*sums.shape[:2], len(names), len(columns))[..., -1].sum((0, 1))
         for index, name in enumerate(names):
             results[name] = {
@@ -84,6 +84,23 @@ def bootstrap(
     order = prompts[by].drop_duplicates()
     rows = [results[tuple(row)] for row in order.itertuples(index=False, name=None)]
     return pd.DataFrame(rows, index=pd.MultiIndex.from_frame(order))
+
+
+def _without_spread(
+    values: Floats, low: Floats, high: Floats, measures: list[str], conversations: int, level: float
+) -> tuple[Floats, Floats]:
+    """Where all conversations say the same, resampling sees no spread, and claims certainty: there the interval
+    reaches as far towards a measure's bounds as the exact binomial one of 0 in so many conversations (Clopper &
+    Pearson 1934). One conversation has no interval at all."""
+    if conversations < 2:
+        return np.full_like(low, np.nan), np.full_like(high, np.nan)
+    reach = proportion_confint(0, conversations, alpha=1 - level, method="beta")[1]
+    floor = np.array([-1.0 if measure == "net" else 0.0 for measure in measures])
+    flat = (low == high) & (low == values)
+    return (
+        np.where(flat, values - reach * (values - floor), low),
+        np.where(flat, values + reach * (1 - values), high),
+    )
 
 
 def _weights(

@@ -27,10 +27,19 @@
     return node;
   };
 
+  const notation = /^([MN])(?:_(\d?SFT))?(?:_([a-z]+))?$/;
   const armName = (arm) => {
-    const found = /^([MN])(?:_(\d?SFT))?(?:_([a-z]+))?$/.exec(arm);
-    if (!found) return arm;
-    return found[1] + (found[2] ? " " + found[2] : "") + (found[3] ? " " + found[3] : "");
+    const found = notation.exec(arm);
+    return found ? found.slice(1).filter(Boolean).join(" ") : arm;
+  };
+  const armNode = (arm) => {
+    const found = notation.exec(arm);
+    const node = make("span", "");
+    if (!found) { node.append(arm); return node; }
+    node.append(make("i", "", found[1]));
+    if (found[2]) node.append(make("sub", "", found[2]));
+    if (found[3]) node.append(make("sup", "", found[3]));
+    return node;
   };
 
   const marked = (text, quotes) => {
@@ -78,7 +87,7 @@
   };
 
   const replyBox = (heading, text, assessment) => {
-    const box = make("div", "reply", make("h4", "", heading));
+    const box = make("div", "reply", make("h4", "", ...heading));
     const quotes = assessment
       ? [...assessment[0].flatMap((part) => part[2]), ...assessment[1].map((part) => part[2])].map((place) => texts[place])
       : [];
@@ -95,8 +104,8 @@
   const card = (example) => {
     const [comparison, prompt, replies, verdict, said, flips, invalid] = example;
     const [id, domain, guardrails, , turns, chosen] = prompts[prompt];
-    const [one, two] = comparisons[comparison].map(armName);
-    const where = make("p", "where", make("b", "", one + " against " + two), "  ·  " + id + (domain ? "  ·  " + domain : ""));
+    const [one, two] = comparisons[comparison];
+    const where = make("p", "where", make("b", "", armNode(one), " against ", armNode(two)), "  ·  " + id + (domain ? "  ·  " + domain : ""));
     const words = verdict.length ? dimensions.map((name, place) => name + ": " + bins[verdict[place]]).join("  ·  ") : "no valid verdict: " + invalid;
     const item = make("li", "", where, make("p", "where", words + (flips ? "  ·  the preference changes with the order" : "")));
     const rules = make("ol", "guardrails", ...guardrails.map((text) => make("li", "", texts[text])));
@@ -105,7 +114,7 @@
     const last = lines.pop();
     if (lines.length) item.append(make("details", "", make("summary", "", lines.length + " earlier messages"), make("div", "turns", ...lines)));
     item.append(make("div", "turns", ...(last ? [last] : [])));
-    item.append(make("div", "pair", replyBox("1: " + one, texts[replies[0]], assessments[said[0]]), replyBox("2: " + two, texts[replies[1]], assessments[said[1]])));
+    item.append(make("div", "pair", replyBox(["1: ", armNode(one)], texts[replies[0]], assessments[said[0]]), replyBox(["2: ", armNode(two)], texts[replies[1]], assessments[said[1]])));
     item.append(make("details", "", make("summary", "", "The data’s own reply"), make("p", "", texts[chosen])));
     return item;
   };
