@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from guardalign import heldout
 from guardalign.conversations import PreferencePair
 from guardalign.encoding import examples_of
 from guardalign.files import RunFolder, require
@@ -21,6 +24,22 @@ FLOW_1 = ("M_1SFT", "M_2SFT", "M_ipo", "M_kto", "M_1SFT_ipo", "M_1SFT_kto")
 FLOW_2 = ("N_1SFT", "N_1SFT_ipo", "N_1SFT_kto")
 ARMS = (*FLOW_1, *FLOW_2)
 """Paper A's arms; ``base`` is the model they all start from."""
+START = {
+    "M_1SFT": "base",
+    "M_2SFT": "M_1SFT",
+    "M_ipo": "base",
+    "M_kto": "base",
+    "M_1SFT_ipo": "M_1SFT",
+    "M_1SFT_kto": "M_1SFT",
+    "N_1SFT": "base",
+    "N_1SFT_ipo": "N_1SFT",
+    "N_1SFT_kto": "N_1SFT",
+}
+"""The arm whose model an arm is trained from, and which is its reference. The compared methods start at M_1SFT."""
+
+
+def start_of(arm: str) -> str:
+    return START.get(arm, "M_1SFT")
 
 
 def notebook_of(arm: str) -> str:
@@ -48,15 +67,15 @@ def base_model(name: str) -> str:
     return str(folder) if folder.is_dir() else name
 
 
-def training_config(settings: Params, run: RunFolder, arm: str, start: str, how: Sft | Alignment) -> TrainingConfig:
-    """The training that makes ``arm`` out of the arm ``start``, which is also its reference."""
+def training_config(settings: Params, run: RunFolder, arm: str, how: Sft | Alignment) -> TrainingConfig:
+    """The training that makes ``arm`` out of the arm it starts from, which is also its reference."""
     own: dict[str, Any] = {"method": "sft", "learning_rate": how.learning_rate, "epochs": how.epochs}
     if isinstance(how, Alignment):
         own |= {"method": how.method, "beta": how.beta, "options": how.options}
     lora = settings.model.lora
     return TrainingConfig(
         arm=arm,
-        model=model_of(settings, run, start),
+        model=model_of(settings, run, start_of(arm)),
         output=Path(run.model(arm)),
         seed=settings.seed,
         max_length=settings.model.max_length,
@@ -69,8 +88,23 @@ def training_config(settings: Params, run: RunFolder, arm: str, start: str, how:
 
 
 def train_arm(
-    settings: Params, run: RunFolder, arm: str, start: str, how: Sft | Alignment, pairs: Sequence[PreferencePair]
+    settings: Params, run: RunFolder, arm: str, how: Sft | Alignment, pairs: Sequence[PreferencePair]
 ) -> TrainingResult:
-    """Train ``arm`` from ``start`` on ``pairs``; an arm that is trained already and unchanged is left as it is."""
-    config = training_config(settings, run, arm, start, how)
-    return run_training(config, examples_of(pairs), settings.launch.kind)
+    """Train ``arm`` on ``pairs``; an arm that is trained already and unchanged is left as it is."""
+    return run_training(training_config(settings, run, arm, how), examples_of(pairs), settings.launch.kind)
+
+
+def held_out(settings: Params, run: RunFolder, names: Sequence[str], pairs: Sequence[PreferencePair]) -> pd.DataFrame:
+    """Held-out figures of arms, a row each in the order of ``names``; the arms they start from are scored too."""
+    needed = dict.fromkeys([*(start_of(name) for name in names if name != "base"), *names])
+    scores = {
+        name: heldout.score_arm(run, name, model_of(settings, run, name), pairs, settings.model) for name in needed
+    }
+    starts = {name: start_of(name) for name in names if name != "base"}
+    table = heldout.table(scores, starts)
+    return table[table["arm"].isin(list(names))].reset_index(drop=True)
+
+
+def training_metrics(run: RunFolder, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """What each arm's training recorded, a row a step."""
+    return {name: pd.read_json(run.model(name) / "metrics.jsonl", lines=True) for name in names}

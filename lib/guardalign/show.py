@@ -44,7 +44,7 @@ def _findings(said: ReplyAssessment) -> str:
 
 
 def percent(table: pd.DataFrame, columns: Sequence[str], digits: int = 0) -> pd.DataFrame:
-    """A copy with the shares in ``columns`` as percentages, with their interval where ``_low`` and ``_high`` are there."""
+    """A copy with the shares in ``columns`` as percentages, and their interval where ``_low`` and ``_high`` stand."""
     shown = table.copy()
     for name in columns:
         low, high = f"{name}_low", f"{name}_high"
