@@ -6,10 +6,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from guardalign.block_attention import attend_in_blocks, query_blocks
 from guardalign.errors import GuardalignError
 from guardalign.prefix_tree import EmptyReply, OverBudget, TokenSequence, pack, tree_row
 from guardalign.scoring import TreeScorer
-from guardalign.tree_attention import query_blocks
+from guardalign.tree_attention import TreeMask, attend, flex_mask
 from tiny import make_model
 
 VOCABULARY = 40
@@ -148,3 +149,43 @@ def test_a_sliding_window_shorter_than_a_sequence_is_refused():
     scorer(tree_row([sequence(3, 4, 5, 6)]))
     with pytest.raises(GuardalignError, match="sliding window of 4"):
         scorer(tree_row([sequence(3, 4, 5, 6, 7)]))
+
+
+@given(sequences=forests())
+@settings(max_examples=10, deadline=None)
+def test_bf16_attention_agrees_with_fp32_within_its_precision(sequences):
+    row = tree_row(sequences)
+    torch.manual_seed(0)
+    query, key, value = torch.randn(1, 4, row.unique_tokens, 8), *torch.randn(2, 1, 2, row.unique_tokens, 8)
+    upstream = torch.randn_like(query)
+
+    def both_ways(dtype: torch.dtype) -> list[torch.Tensor]:
+        inputs = [x.detach().clone().to(dtype).requires_grad_() for x in (query, key, value)]
+        output = attend_in_blocks(*inputs, query_blocks(row.end, 5), 0.35)
+        output.backward(upstream.to(dtype))
+        return [output.detach().float(), *(torch.as_tensor(x.grad).float() for x in inputs)]
+
+    for exact, rounded in zip(both_ways(torch.float32), both_ways(torch.bfloat16), strict=True):
+        assert float((exact - rounded).norm()) <= 0.03 * max(1.0, float(exact.norm()))
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@given(sequences=forests())
+@settings(max_examples=10, deadline=None)
+def test_flex_attention_with_the_trees_mask_agrees_with_the_blocks(sequences):
+    row = tree_row(sequences)
+    torch.manual_seed(0)
+    query, key, value = torch.randn(1, 4, row.unique_tokens, 16), *torch.randn(2, 1, 2, row.unique_tokens, 16)
+    outputs = [
+        attend(torch.nn.Module(), query, key, value, None, tree_mask=mask, scaling=0.25)[0]
+        for mask in (TreeMask(blocks=query_blocks(row.end, 4)), TreeMask(flex=flex_mask(row.end)))
+    ]
+    assert_close(outputs[0], outputs[1])
+
+
+def test_attention_refuses_a_forward_pass_without_a_tree_and_dropout():
+    x = torch.zeros(1, 1, 2, 4)
+    with pytest.raises(GuardalignError, match="tree_mask"):
+        attend(torch.nn.Module(), x, x, x, None)
+    with pytest.raises(GuardalignError, match="attention_dropout"):
+        attend(torch.nn.Module(), x, x, x, None, tree_mask=TreeMask(), dropout=0.1)

@@ -1,36 +1,26 @@
 """Attention that follows a prefix tree, offered to transformers under the name ``guardalign_tree``.
 
-On a CPU, queries go through in blocks of consecutive nodes. In depth-first order every ancestor of a block's nodes
-that stands before the block is an ancestor of its first node too, so a block needs ``depth(first) + block`` keys,
-however wide the tree is; the mask only has to cut inside that. On CUDA the same rule is FlexAttention's mask.
+Models stay as they are: transformers calls ``attend`` in every layer and hands it the ``tree_mask`` that the forward
+pass was given. A CPU goes block by block; CUDA uses FlexAttention with the same rule, k <= q < end[k].
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface, PretrainedConfig
 
+from guardalign.block_attention import BLOCK, QueryBlock, attend_in_blocks, query_blocks
 from guardalign.errors import GuardalignError
 from guardalign.prefix_tree import TreeRow
 
 NAME = "guardalign_tree"
-BLOCK = 128
-
-
-@dataclass(frozen=True)
-class QueryBlock:
-    """Queries ``start`` to ``stop``, the nodes they may see (``keys``, in order) and a bool mask (queries, keys)."""
-
-    start: int
-    stop: int
-    keys: Tensor
-    mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -45,20 +35,6 @@ def tree_mask(row: TreeRow, device: torch.device, block: int = BLOCK) -> TreeMas
     if device.type == "cuda":
         return TreeMask(flex=flex_mask(row.end.to(device)))
     return TreeMask(blocks=query_blocks(row.end, block))
-
-
-def query_blocks(end: Tensor, block: int = BLOCK) -> tuple[QueryBlock, ...]:
-    """Blocks of at most ``block`` queries of a row whose subtree ends are ``end`` (N,)."""
-    n = len(end)
-    nodes = torch.arange(n)
-    blocks = []
-    for start in range(0, n, block):
-        stop = min(start + block, n)
-        ancestors = nodes[:start][end[:start] > start]
-        keys = torch.cat([ancestors, nodes[start:stop]])
-        queries = nodes[start:stop, None]
-        blocks.append(QueryBlock(start, stop, keys, (keys <= queries) & (queries < end[keys])))
-    return tuple(blocks)
 
 
 def flex_mask(end: Tensor) -> BlockMask:
@@ -86,27 +62,20 @@ def attend(
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     query, key = query.to(value.dtype), key.to(value.dtype)
     if mask.flex is not None:
-        output = flex_attention(query, key, value, block_mask=mask.flex, scale=scale, enable_gqa=True)
-        return output.transpose(1, 2), None  # type: ignore[union-attr]
-    return _attend_in_blocks(query, key, value, mask.blocks, scale).transpose(1, 2), None
+        return _flex(query.device)(query, key, value, block_mask=mask.flex, scale=scale, enable_gqa=True).transpose(
+            1, 2
+        ), None
+    return attend_in_blocks(query, key, value, mask.blocks, scale).transpose(1, 2), None
 
 
-def _attend_in_blocks(
-    query: Tensor, key: Tensor, value: Tensor, blocks: tuple[QueryBlock, ...], scale: float
-) -> Tensor:
-    _, heads, _, width = query.shape
-    kv_heads = key.shape[1]
-    group = heads // kv_heads
-    outputs = []
-    for block in blocks:
-        n = block.stop - block.start
-        # A group's query heads share keys: as further query rows they need no copy of the keys.
-        rows = query[:, :, block.start : block.stop].reshape(1, kv_heads, group * n, width)
-        keys, values = key.index_select(2, block.keys), value.index_select(2, block.keys)
-        mask = block.mask.repeat(group, 1)[None, None]
-        output = F.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, scale=scale)
-        outputs.append(output.reshape(1, heads, n, width))
-    return torch.cat(outputs, dim=2)
+@cache
+def _compiled_flex() -> Callable[..., Any]:
+    return torch.compile(flex_attention, dynamic=True)
+
+
+def _flex(device: torch.device) -> Callable[..., Any]:
+    """FlexAttention as one kernel on CUDA; elsewhere, where it serves tests alone, step by step."""
+    return _compiled_flex() if device.type == "cuda" else flex_attention
 
 
 def check_window(config: PretrainedConfig, row: TreeRow) -> None:
