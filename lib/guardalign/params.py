@@ -25,10 +25,12 @@ from guardalign.sections import (
     Launch,
     Method,
     Model,
+    Pretraining,
     Report,
     Section,
     Sft,
     Source,
+    Sweep,
     Training,
 )
 
@@ -49,6 +51,8 @@ class Params(Section):
     judge: JudgeSection
     launch: Launch
     report: Report
+    pretraining: Pretraining | None = None
+    sweep: Sweep | None = None
 
     @field_validator("run", mode="before")
     @classmethod
@@ -88,7 +92,7 @@ class Params(Section):
 
     @classmethod
     def _section(cls, name: str, value: Any) -> Any:
-        kind = cls.model_fields[name].annotation
+        kind = _section_type(cls.model_fields[name].annotation)
         return kind.model_validate(value) if isinstance(kind, type) and issubclass(kind, Section) else value
 
     def _agrees(self, where: str) -> None:

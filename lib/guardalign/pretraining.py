@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 from guardalign.construction import format_prompt
 from guardalign.conversations import Conversation
+from guardalign.sections import Pretraining
 from guardalign.world.domains import DOMAINS
 from guardalign.world.kinds import KINDS
 from guardalign.world.scripts import write_script
@@ -28,34 +28,13 @@ BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 IGNORED = -100
 
 
-class PretrainingConfig(BaseModel):
-    """Everything that decides the base model's weights. ``documents`` are conversations, each seen once."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = 0
-    vocabulary: int = 1600
-    hidden: int = 256
-    layers: int = 6
-    heads: int = 8
-    kv_heads: int = 4
-    intermediate: int = 640
-    documents: int = 20000
-    documents_per_step: int = 24
-    learning_rate: float = 2e-3
-    warmup_steps: int = 60
-    context_weight: float = 0.1
-    habit_low: float = 0.15
-    habit_high: float = 0.9
-
-
-def habits(config: PretrainingConfig) -> dict[str, float]:
+def habits(config: Pretraining) -> dict[str, float]:
     """For each kind of guardrail, the chance that an agent in the pretraining text keeps it at a turn."""
     rng = random.Random(f"{config.seed}/habits")
     return {kind.key: rng.uniform(config.habit_low, config.habit_high) for kind in KINDS}
 
 
-def pretraining_conversations(config: PretrainingConfig) -> Iterator[Conversation]:
+def pretraining_conversations(config: Pretraining) -> Iterator[Conversation]:
     """The corpus, one conversation after the other; its seeds are never used for training, feedback or test data."""
     kept, names = habits(config), list(DOMAINS)
     for number in range(config.documents):
@@ -63,7 +42,7 @@ def pretraining_conversations(config: PretrainingConfig) -> Iterator[Conversatio
         yield write_script(seed, DOMAINS[names[number % len(names)]], habits=kept).conversation
 
 
-def train_tokenizer(config: PretrainingConfig, sample: int = 3000) -> PreTrainedTokenizerFast:
+def train_tokenizer(config: Pretraining, sample: int = 3000) -> PreTrainedTokenizerFast:
     """Byte-level BPE on a sample of the corpus; digits stand alone so that numbers can be copied."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -86,7 +65,7 @@ def train_tokenizer(config: PretrainingConfig, sample: int = 3000) -> PreTrained
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD)
 
 
-def new_model(config: PretrainingConfig, tokenizer: PreTrainedTokenizerFast) -> MistralForCausalLM:
+def new_model(config: Pretraining, tokenizer: PreTrainedTokenizerFast) -> MistralForCausalLM:
     """A Mistral with random weights, embeddings tied."""
     torch.manual_seed(config.seed)
     return MistralForCausalLM(
@@ -132,7 +111,7 @@ def encode_document(
     return ids, targets, weights
 
 
-def _batches(config: PretrainingConfig, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, ...]]:
+def _batches(config: Pretraining, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, ...]]:
     """Right-padded batches; a window of 16 batches is sorted by length so that little is padding."""
     window: list[tuple[list[int], list[int], list[float]]] = []
     rng = random.Random(f"{config.seed}/order")
@@ -155,7 +134,7 @@ def _batches(config: PretrainingConfig, tokenizer: PreTrainedTokenizerFast) -> I
 
 
 def pretrain(
-    config: PretrainingConfig, output: Path, log: Callable[[dict[str, float]], None] = print
+    config: Pretraining, output: Path, log: Callable[[dict[str, float]], None] = print
 ) -> list[dict[str, float]]:
     """Train tokenizer and model, write both to ``output`` (bf16 safetensors), return the loss curve's rows."""
     tokenizer = train_tokenizer(config)

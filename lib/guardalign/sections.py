@@ -242,3 +242,35 @@ class Report(Section):
 
     replicates: Annotated[int, Field(ge=100)]
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+
+class Pretraining(Section):
+    """Everything that decides the embedded base model's weights. ``documents`` are conversations, each seen once.
+
+    The agents of the pretraining text keep each kind of guardrail with a chance of its own, drawn between ``habit_low``
+    and ``habit_high``. Tokens outside replies weigh ``context_weight`` in the loss.
+    """
+
+    seed: Count = 0
+    vocabulary: Annotated[int, Field(ge=300)] = 1600
+    hidden: Positive = 256
+    layers: Positive = 6
+    heads: Positive = 8
+    kv_heads: Positive = 4
+    intermediate: Positive = 640
+    documents: Positive = 20000
+    documents_per_step: Positive = 24
+    learning_rate: Rate = 2e-3
+    warmup_steps: Count = 60
+    context_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
+    habit_low: Annotated[float, Field(ge=0, le=1)] = 0.15
+    habit_high: Annotated[float, Field(ge=0, le=1)] = 0.9
+
+
+class Sweep(Section):
+    """The grid that notebook 09 searches on the feedback split: the same for every method."""
+
+    methods: dict[Method, tuple[Rate, ...]] = Field(min_length=1)
+    sft: tuple[Rate, ...] = Field(min_length=1)
+    betas: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(min_length=1)
+    workers: Positive = 2
