@@ -35,7 +35,7 @@ def slots(body: dict[str, Any]) -> dict[str, Any]:
 def judge(body: dict[str, Any]) -> str:
     """An honest verdict on the item of a judge prompt."""
     data = slots(body)
-    item = re.search(r"Judge item ([0-9a-f]+)\.", body["messages"][-1]["content"])[1]
+    item = re.search(r"Judge item ([0-9a-f]+)\.", SLOT.sub("", body["messages"][-1]["content"]))[1]
     asked = judged_dimensions(body)
     findings = {name: assess(text, data["guardrails"], asked) for name, text in data["replies"].items()}
     preference = {dimension: prefer(findings, dimension) for dimension in asked}

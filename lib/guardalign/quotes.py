@@ -12,7 +12,8 @@ SPACES = re.compile(r"\s+")
 
 def normal(text: str) -> str:
     """``text`` without what copying changes and nobody means: letter case, spacing, typographic quotes and dashes."""
-    return SPACES.sub(" ", unicodedata.normalize("NFKC", text.translate(TYPOGRAPHY))).strip().casefold()
+    proper = text.encode("utf-8", "replace").decode()
+    return SPACES.sub(" ", unicodedata.normalize("NFKC", proper.translate(TYPOGRAPHY))).strip().casefold()
 
 
 def occurs(quote: str, texts: Iterable[str]) -> bool:

@@ -27,7 +27,8 @@ def parse(text: str, reply: type[BaseModel]) -> BaseModel:
     """The record in ``text``. Raises Unreadable ("not JSON: …", "several answers: …", "wrong schema: …")."""
     found = the_object(text)
     try:
-        return reply.model_validate_json(json.dumps(found), strict=True)
+        proper = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")
+        return reply.model_validate_json(proper, strict=True)
     except ValidationError as error:
         raise Unreadable(f"wrong schema: {first_error(error)}") from None
 
