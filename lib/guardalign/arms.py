@@ -12,6 +12,7 @@ from guardalign import heldout
 from guardalign.conversations import PreferencePair
 from guardalign.encoding import examples_of
 from guardalign.files import RunFolder, require
+from guardalign.generation import GenerationSettings
 from guardalign.launch import run_training
 from guardalign.loading import LoraSettings
 from guardalign.params import Params
@@ -92,6 +93,12 @@ def train_arm(
 ) -> TrainingResult:
     """Train ``arm`` on ``pairs``; an arm that is trained already and unchanged is left as it is."""
     return run_training(training_config(settings, run, arm, how), examples_of(pairs), settings.launch.kind)
+
+
+def writing(settings: Params) -> GenerationSettings:
+    """How all arms of a run write their replies."""
+    own = settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
+    return GenerationSettings(**own, seed=settings.seed)
 
 
 def held_out(settings: Params, run: RunFolder, names: Sequence[str], pairs: Sequence[PreferencePair]) -> pd.DataFrame:

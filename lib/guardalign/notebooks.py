@@ -49,14 +49,17 @@ def failure(executed: Path) -> str | None:
 
 
 def refresh(notebook: Path, values: dict[str, Any]) -> bool:
-    """Show ``values`` in the parameters cell and drop all outputs; True where that changed the file."""
+    """Show ``values`` in the parameters cell and drop all outputs; True where that changed the file.
+
+    A cell that shows something of its own keeps what it shows.
+    """
     before = notebook.read_text(encoding="utf-8")
     content = nbformat.reads(before, as_version=4)
     shown = shown_parameters(notebook)
     for cell in content.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        if "parameters" in cell.metadata.get("tags", []):
+        if "parameters" in cell.metadata.get("tags", []) and shown.keys() <= values.keys():
             cell.source = "\n".join(f"{name} = {literal(values[name])}" for name in shown)
     after = nbformat.writes(content) + "\n"
     if after != before:
@@ -88,6 +91,8 @@ def _numbers(value: Any) -> Any:
     """``2e-6``, which YAML reads as text, as the number it is."""
     if isinstance(value, dict):
         return {key: _numbers(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_numbers(part) for part in value]
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:

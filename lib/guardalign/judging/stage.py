@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from guardalign.conversations import PreferencePair, Reply
@@ -28,6 +28,21 @@ def compare_gold(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair]) 
     """Judge the data's own chosen replies against its rejected ones: how often the judge finds the better one."""
     items = [(pair, pair.chosen, pair.rejected) for pair in pairs]
     return _judged(judge, items, "chosen", "rejected", run.verdicts("chosen", "rejected"), "")
+
+
+def different_from_chosen(
+    pairs: Sequence[PreferencePair], answers: Mapping[str, str]
+) -> tuple[list[PreferencePair], list[Verdict]]:
+    """Flow 2's filter where there is no judge: every pair whose answer is not the chosen reply, word for word.
+
+    The answer becomes ``rejected``; empty answers are left out. There are no verdicts.
+    """
+    kept = [
+        pair.model_copy(update={"rejected": answers[pair.id].strip(), "broken": ()})
+        for pair in pairs
+        if answers[pair.id].strip() not in ("", pair.chosen.strip())
+    ]
+    return kept, []
 
 
 def _judged(
