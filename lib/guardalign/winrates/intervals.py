@@ -59,18 +59,18 @@ def bootstrap(
     conversation has no interval (NaN).
     """
     by, measures = list(by), list(measures)
-    columns = [*measures, "n"]
-    cells = prompts.assign(n=1.0).groupby([*by, "seed", "conversation_id"], sort=False, observed=True)[columns].sum()
+    summed = [*measures, "n"]
+    cells = prompts.assign(n=1.0).groupby([*by, "seed", "conversation_id"], sort=False, observed=True)[summed].sum()
     tail = (1 - level) / 2
     results: dict[tuple[Any, ...], dict[str, Any]] = {}
     for members in _same_units(cells, len(by)):
         sums, names = _cube(members, by)
-        values = _ratios(sums.sum((0, 1))[None], len(names), len(columns))[0]
+        values = _ratios(sums.sum((0, 1))[None], len(names), len(summed))[0]
         generator = np.random.default_rng(seed)
-        replicas = _ratios(resampled_sums(sums, replicates, generator), len(names), len(columns))
+        replicas = _ratios(resampled_sums(sums, replicates, generator), len(names), len(summed))
         low, high = np.quantile(replicas, [tail, 1 - tail], axis=0)
         low, high = _without_spread(values, low, high, measures, sums.shape[1], level)
-        counts = sums.reshape(*sums.shape[:2], len(names), len(columns))[..., -1].sum((0, 1))
+        counts = sums.reshape(*sums.shape[:2], len(names), len(summed))[..., -1].sum((0, 1))
         for index, name in enumerate(names):
             results[name] = {
                 key: number
@@ -82,8 +82,10 @@ def bootstrap(
                 )
             } | {"n": int(counts[index]), "conversations": sums.shape[1], "seeds": sums.shape[0]}
     order = prompts[by].drop_duplicates()
+    measured = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
     rows = [results[tuple(row)] for row in order.itertuples(index=False, name=None)]
-    return pd.DataFrame(rows, index=pd.MultiIndex.from_frame(order))
+    columns = [*measured, "n", "conversations", "seeds"]
+    return pd.DataFrame(rows, index=pd.MultiIndex.from_frame(order), columns=columns)
 
 
 def _without_spread(
