@@ -37,7 +37,7 @@ lab: $(READY)  ## Open JupyterLab on the notebooks
 	@$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
 reference: $(READY)  ## The reference run: three seeds and the sweep of the embedded default
-	@$(PY) -m guardalign.workflow params/reference.yaml --cores $(CORES)
+	@$(PY) -m guardalign.seeds params/embedded.yaml --run reference --seeds 1 2 3 --sweep --cores $(CORES)
 
 clean:  ## Remove the run folder of PARAMS (the environment stays)
 	@rm -rf outputs/$$(sed -nE 's/^run:[[:space:]]*([A-Za-z0-9_-]+).*/\1/p' $(PARAMS)) && echo 'Removed the run folder of $(PARAMS).'

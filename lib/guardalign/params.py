@@ -38,7 +38,7 @@ from guardalign.sections import (
 class Params(Section):
     """All sections. A notebook may show only those it uses; asking for another one raises ParameterError."""
 
-    run: str = Field(pattern=r"^(/.+|[A-Za-z0-9][A-Za-z0-9._-]*)$")
+    run: str = Field(pattern=r"^(/.+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*)$")
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     source: Source
     model: Model

@@ -6,8 +6,10 @@ direction. So the agents it learns from keep each kind of guardrail with a chanc
 
 from __future__ import annotations
 
+import json
 import math
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,13 +21,18 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerF
 
 from guardalign.construction import format_prompt
 from guardalign.conversations import Conversation
+from guardalign.errors import GuardalignError
+from guardalign.files import write_text
 from guardalign.sections import Pretraining
+from guardalign.world import BASE_MODEL
 from guardalign.world.domains import DOMAINS
 from guardalign.world.kinds import KINDS
 from guardalign.world.scripts import write_script
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 IGNORED = -100
+MADE = "pretraining.json"
+MOST_BYTES = 12e6
 
 
 def habits(config: Pretraining) -> dict[str, float]:
@@ -137,8 +144,11 @@ def pretrain(
     config: Pretraining, output: Path, log: Callable[[dict[str, float]], None] = print
 ) -> list[dict[str, float]]:
     """Train tokenizer and model, write both to ``output`` (bf16 safetensors), return the loss curve's rows."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = train_tokenizer(config)
     model = new_model(config, tokenizer)
+    if device.type == "cuda":
+        model.cuda()
     steps = config.documents // (16 * config.documents_per_step) * 16
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
 
@@ -148,8 +158,9 @@ def pretrain(
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     rows, started, tokens = [], time.monotonic(), 0
-    for step, (ids, targets, weights) in enumerate(_batches(config, tokenizer), 1):
-        with torch.autocast("cpu", torch.bfloat16):
+    for step, batch in enumerate(_batches(config, tokenizer), 1):
+        ids, targets, weights = (part.to(device) for part in batch)
+        with torch.autocast(device.type, torch.bfloat16):
             hidden = model.model(input_ids=ids).last_hidden_state
             wanted = targets != IGNORED
             logits = model.lm_head(hidden[wanted])
@@ -170,4 +181,20 @@ def pretrain(
     output.mkdir(parents=True, exist_ok=True)
     model.bfloat16().save_pretrained(output)
     tokenizer.save_pretrained(output)
+    facts = {"pretraining": config.model_dump(), "habits": habits(config), "curve": rows}
+    write_text(output / MADE, json.dumps(facts, indent=1) + "\n")
     return rows
+
+
+def install(folder: Path) -> Path:
+    """Put a base model trained into ``folder`` in place of the one that ships with the package; return its new place.
+
+    Raises GuardalignError where the folder holds no base model, or one larger than the repository should carry.
+    """
+    weights = folder / "model.safetensors"
+    if not (folder / MADE).exists() or not weights.exists():
+        raise GuardalignError(f"{folder} holds no base model: notebooks/00_embedded_base_model.ipynb makes one")
+    if weights.stat().st_size > MOST_BYTES:
+        raise GuardalignError(f"{weights} has {weights.stat().st_size / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f}")
+    shutil.copytree(folder, BASE_MODEL, dirs_exist_ok=True)
+    return BASE_MODEL

@@ -1,0 +1,87 @@
+"""The base model's making: the corpus, the targets, and that a small one learns."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from guardalign.construction import format_prompt
+from guardalign.errors import GuardalignError
+from guardalign.pretraining import (
+    IGNORED,
+    encode_document,
+    habits,
+    install,
+    pretrain,
+    pretraining_conversations,
+    train_tokenizer,
+)
+from guardalign.sections import Pretraining
+from guardalign.world import BASE_MODEL
+
+SMALL = Pretraining(
+    vocabulary=500, hidden=32, layers=2, heads=2, kv_heads=1, intermediate=64, documents=192, documents_per_step=4,
+    learning_rate=1e-2, warmup_steps=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(SMALL, sample=60)
+
+
+def test_targets_are_the_next_tokens_but_a_reply_ends_in_eos(tokenizer):
+    conversation = next(pretraining_conversations(SMALL))
+    ids, targets, weights = encode_document(conversation, tokenizer, 0.1)
+    assert len(ids) == len(targets) == len(weights)
+    last = len(conversation.turns) - 1
+    whole = f"{format_prompt(conversation.guardrails, conversation.turns[:last])} {conversation.turns[last].text}"
+    assert tokenizer.decode(ids, skip_special_tokens=True) == whole
+    ends = [place for place, target in enumerate(targets) if target == tokenizer.eos_token_id]
+    assert len(ends) == len(conversation.turns) // 2
+    for place, target in enumerate(targets[:-1]):
+        assert target in (IGNORED, tokenizer.eos_token_id) or target == ids[place + 1]
+    assert IGNORED not in targets
+
+
+def test_replies_weigh_one_and_the_rest_less(tokenizer):
+    conversation = next(pretraining_conversations(SMALL))
+    _, _, weights = encode_document(conversation, tokenizer, 0.1)
+    replies = sum(
+        len(tokenizer(f" {turn.text}", add_special_tokens=False)["input_ids"]) + 1
+        for turn in conversation.turns
+        if turn.role == "agent"
+    )
+    assert weights.count(1.0) == replies
+    assert set(weights) == {0.1, 1.0}
+
+
+def test_digits_are_tokens_of_their_own(tokenizer):
+    assert tokenizer.tokenize("TK5189")[-4:] == ["5", "1", "8", "9"]
+
+
+def test_the_corpus_is_the_same_every_time_and_its_agents_are_careless():
+    first, again = (list(islice(pretraining_conversations(SMALL), 20)) for _ in range(2))
+    assert first == again
+    chances = habits(SMALL).values()
+    assert min(chances) >= SMALL.habit_low and max(chances) <= SMALL.habit_high
+    assert 0.3 < sum(chances) / len(chances) < 0.7
+
+
+def test_a_small_model_learns_and_loads_again(tmp_path):
+    rows = pretrain(SMALL, tmp_path / "base", log=lambda row: None)
+    assert rows[-1]["reply_loss"] < rows[0]["reply_loss"]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    assert model.config.model_type == "mistral"
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "base")) == 500
+
+
+def test_only_a_base_model_is_installed(tmp_path):
+    with pytest.raises(GuardalignError, match="00_embedded_base_model"):
+        install(tmp_path)
+
+
+def test_the_shipped_model_is_small_enough_for_the_repository():
+    assert sum(file.stat().st_size for file in BASE_MODEL.iterdir()) < 12e6
