@@ -55,8 +55,8 @@ class DataCard(Row):
             "",
             f"- {self.points_per_conversation:.1f} points a conversation (paper A: 9.6), "
             f"{self.guardrails_per_conversation:.1f} guardrails",
-            f"- {self.words_chosen:.1f} words in chosen, {self.words_rejected:.1f} in rejected replies; the rejected one "
-            f"is longer in {self.rejected_longer:.0%}" + (": length tells them apart" if self.length_cue else ""),
+            f"- {self.words_chosen:.1f} words in chosen, {self.words_rejected:.1f} in rejected replies; the rejected "
+            f"one is longer in {self.rejected_longer:.0%}" + (": length tells them apart" if self.length_cue else ""),
             f"- model {self.model}; this run: {self.calls} calls, {self.tokens} tokens; all runs: {cost}",
             f"- prompts: {', '.join(self.prompts)}",
         ]

@@ -18,10 +18,12 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     "social security number": re.compile(r"\b\d{3}-\d{2}-\d{4}\b"),
     "address": re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),
     "phone": re.compile(
-        r"(?<![\w.])(?:\+|00)?\d{1,4}[ .()/-]{0,2}(?:\d{2,4}[ .()/-]{1,2}){1,4}\d{2,4}\b|\+\d{8,15}\b|\b\d{10,11}\b"
+        r"(?<![\w.(])\(?(?:\+|00)?\d{1,4}[ .()/-]{0,2}(?:\d{2,4}[ .()/-]{1,2}){1,4}\d{2,4}\b"
+        r"|(?<!\w)\+\d{8,15}\b|\b\d{10,11}\b"
     ),
     "handle": re.compile(r"(?<!\w)@\w{2,}"),
 }
+DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}")
 
 
 def luhn(digits: str) -> bool:
@@ -45,7 +47,9 @@ def mask(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
 
     def replace(kind: str, found: str) -> str:
         digits = re.sub(r"\D", "", found)
-        if (kind == "card" and not luhn(digits)) or (kind == "phone" and not 7 <= len(digits) <= 15):
+        if kind == "card" and not luhn(digits):
+            return found
+        if kind == "phone" and (DATE.fullmatch(found) or not 7 <= len(digits) <= 15):
             return found
         if found not in masks:
             counts[kind] += 1
