@@ -123,7 +123,7 @@ class Client:
         for request in requests:
             number += 1
             key = request.key(self.endpoint)
-            if key in waiting or self._recall(request, key):
+            if key in waiting or self.recall(request, key):
                 stored += 1
                 continue
             waiting.add(key)
@@ -137,7 +137,7 @@ class Client:
         """As ``run``, for callers with an event loop of their own; nothing is counted."""
         if self.offline:
             for request in requests:
-                yield self._recall(request, request.key(self.endpoint)) or self._unrecorded(request)
+                yield self.recall(request, request.key(self.endpoint)) or self._unrecorded(request)
             return
         source = self._batched(requests) if self.endpoint.mode == "batch" else self._direct(requests)
         async with aclosing(source) as outcomes:
@@ -155,7 +155,7 @@ class Client:
                         if (request := next(source, None)) is None:
                             break
                         key = request.key(self.endpoint)
-                        if outcome := self._recall(request, key):
+                        if outcome := self.recall(request, key):
                             yield outcome
                             continue
                         task = asyncio.create_task(self._answer(transport, request, key))
@@ -191,7 +191,7 @@ class Client:
     async def _answer(self, transport: Transport, request: Request, key: str) -> Outcome:
         while key in self._flying:
             await self._flying[key]
-            if outcome := self._recall(request, key):
+            if outcome := self.recall(request, key):
                 return outcome
         self._flying[key] = asyncio.get_running_loop().create_future()
         try:
@@ -217,10 +217,24 @@ class Client:
 
     def keep(self, request: Request, key: str, reply: Delivered, body: dict[str, object]) -> list[Delivered]:
         """Store a reply; returns all replies to the same question."""
-        question = {"base_url": self.endpoint.base_url, "prompt": request.prompt, "body": body}
+        return self.keep_body(key, reply, body, request.prompt)
+
+    def keep_body(self, key: str, reply: Delivered, body: dict[str, object], prompt: str = "") -> list[Delivered]:
+        """As ``keep``, where only the call's body is known."""
+        question = {"base_url": self.endpoint.base_url, "prompt": prompt, "body": body}
         return self.store.add(key, question, reply)
 
-    def _recall(self, request: Request, key: str) -> Outcome | None:
+    def latest(self, request: Request, key: str, before: int, wrong: str | None) -> Outcome:
+        """The outcome of a request that this run asked in batches: ``before`` replies were stored already, and
+        ``wrong`` says why the last batch brought none."""
+        asked = self.store.replies(key)[before:]
+        usage, cost = sum((each.usage for each in asked), NO_TOKENS), sum(each.cost or 0.0 for each in asked)
+        if wrong is not None or not asked:
+            return Outcome(request, invalid=wrong or "no reply: not stored", calls=len(asked), usage=usage, cost=cost)
+        return examine(request, asked[-1], calls=len(asked), usage=usage, cost=cost)
+
+    def recall(self, request: Request, key: str) -> Outcome | None:
+        """The outcome of a request whose good reply is stored; None where there is none."""
         for reply in self.store.replies(key):
             outcome = examine(request, reply, stored=True)
             if outcome.invalid is None:

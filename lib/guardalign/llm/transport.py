@@ -57,6 +57,13 @@ class Purse:
         self.ledger.write("asked", call, most)
         return call
 
+    async def close(self, call: str, spent: Spent) -> None:
+        """End a call that this or an earlier run entered."""
+        self.ledger.write("paid" if spent.tokens or spent.cost else "free", call, spent)
+        async with self._settled:
+            self._flying = max(0, self._flying - 1)
+            self._settled.notify_all()
+
     async def settle(self, call: str, spent: Spent | None) -> None:
         """End a call: it cost ``spent``; None where that is not known."""
         if spent is not None:
@@ -129,7 +136,7 @@ class Transport:
             )
 
     async def _try(self, body: dict[str, Any], name: str, size: int) -> Delivered:
-        most = self._most(size)
+        most = self.most(size)
         call = await self.purse.reserve(most)
         spent: Spent | None = None
         try:
@@ -180,8 +187,9 @@ class Transport:
         proper = text.encode("utf-8", "replace").decode()
         return proper.replace(self._key, "[key]") if len(self._key) > 6 else proper
 
-    def _most(self, size: int) -> Spent:
-        usage = Usage(size, 0, self.endpoint.max_tokens)
+    def most(self, size: int, calls: int = 1) -> Spent:
+        """The most that ``calls`` with ``size`` bytes of messages in all can cost."""
+        usage = Usage(size, 0, calls * self.endpoint.max_tokens)
         return Spent(usage.total, self._price.of(usage) if self._price else 0.0)
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
