@@ -40,7 +40,7 @@ def render(results: Results, figure_names: list[str], most_examples: int = 5_000
         name=results.name,
         css=Markup(asset("page.css")),
         script=Markup(script),
-        script_hashes=Markup(_hash(script)),
+        script_hashes=Markup(script_hash(script)),
         headline=words.headline(_first(rates)),
         summary=words.summary(rates),
         remarks=_remarks(results),
@@ -77,6 +77,7 @@ def environment() -> Environment:
         "arm": words.arm, "percent": words.percent, "share": words.share, "p_value": words.p_value,
         "plain": words.plain,
     }  # fmt: skip
+    made.filters["script_json"] = words.script_json
     made.tests["number"] = lambda cell: isinstance(cell, Number)
     return made
 
@@ -85,7 +86,7 @@ def asset(name: str) -> str:
     return resources.files("guardalign.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _hash(script: str) -> str:
+def script_hash(script: str) -> str:
     """The only script that the page's content policy lets run."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 

@@ -46,6 +46,11 @@ def plain(cell: Any) -> str:
     return str(cell)
 
 
+def script_json(text: str) -> Markup:
+    """JSON that may stand in a script element: no text in it can end the element or start a comment."""
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
 def headline(row: pd.Series) -> Markup:
     """The finding of one comparison and dimension, with its uncertainty, in a sentence."""
     if row["n"] == 0:
