@@ -46,16 +46,14 @@ def table(
     rows = [
         row
         for arm, own in scores.items()
-        for row in _rows(arm, own, {score.id: score for score in scores.get(starts.get(arm, ""), ())})
+        for row in _rows(arm, own, {score.id: score for score in scores.get(starts.get(arm, ""), own)})
     ]
     measures = ("nll", "accuracy", "per_token", "gain", "chosen_change")
     frame = pd.DataFrame(rows).assign(seed=0)
-    return (
-        winrates.bootstrap(frame, ["arm"], measures, replicates, seed, level)
-        .reindex(list(scores))
-        .rename_axis("arm")
-        .reset_index()
-    )
+    figures = winrates.bootstrap(frame, ["arm"], measures, replicates, seed, level).reset_index()
+    changes = [name for name in figures if str(name).startswith(("gain", "chosen_change"))]
+    figures.loc[~figures["arm"].isin([arm for arm in starts if starts[arm] in scores]), changes] = float("nan")
+    return figures
 
 
 def _rows(arm: str, own: Sequence[PairScore], before: Mapping[str, PairScore]) -> list[dict[str, object]]:
@@ -63,14 +61,14 @@ def _rows(arm: str, own: Sequence[PairScore], before: Mapping[str, PairScore]) -
     for score in own:
         rejected, length = score.rejected or 0.0, score.rejected_tokens or 1
         margin = score.chosen - rejected
-        start = before.get(score.id)
+        start = before[score.id]
         rows.append({
             "arm": arm,
             "conversation_id": score.conversation_id,
             "nll": -score.chosen / score.chosen_tokens,
             "accuracy": float(margin > 0),
             "per_token": float(score.chosen / score.chosen_tokens > rejected / length),
-            "gain": float(margin > start.chosen - (start.rejected or 0.0)) if start else float("nan"),
-            "chosen_change": score.chosen - start.chosen if start else float("nan"),
+            "gain": float(margin > start.chosen - (start.rejected or 0.0)),
+            "chosen_change": score.chosen - start.chosen,
         })  # fmt: skip
     return rows

@@ -132,7 +132,7 @@ def read(namespace: Mapping[str, Any]) -> Params:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, dict | list | tuple | str | int | float)
+    return value is None or isinstance(value, dict | list | str | int | float)
 
 
 def _complaint(model: type[BaseModel], problem: Any) -> str:
