@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import datasets
 import torch
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -85,14 +86,17 @@ def _load_base(path: str, precision: Precision) -> Any:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep transformers' progress bars out of logs and notebooks."""
-    bars = logging.is_progress_bar_enabled()
+    """Keep the progress bars of transformers and datasets out of logs and notebooks."""
+    models, tables = logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
     logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     try:
         yield
     finally:
-        if bars:
+        if models:
             logging.enable_progress_bar()
+        if not tables:
+            datasets.enable_progress_bars()
 
 
 def _with_adapter(model: PreTrainedModel, lora: LoraSettings, quantised: bool) -> Any:

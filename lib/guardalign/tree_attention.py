@@ -73,7 +73,7 @@ def _compiled_flex() -> Callable[..., Any]:
     return torch.compile(flex_attention, dynamic=True)
 
 
-def _flex(device: torch.device) -> Callable[..., Any]:
+def _flex(device: torch.device) -> Any:
     """FlexAttention as one kernel on CUDA; elsewhere, where it serves tests alone, step by step."""
     return _compiled_flex() if device.type == "cuda" else flex_attention
 

@@ -73,23 +73,26 @@ def plan(data: EncodedExamples, config: TrainingConfig) -> list[Batch]:
     size = config.batch_size * (2 if single else 1)
     batches = []
     for epoch in range(config.epochs):
-        order = _order(data, config, epoch, replies=2 if single else 1)
+        order = epoch_order([example.conversation_id for example in data.examples], config, epoch)
         for at in range(0, len(order), size):
             units = order[at : at + size]
             batches.append(_singles(data, units, config.loss.mismatched) if single else _pairs(data, units))
     return batches
 
 
-def _order(data: EncodedExamples, config: TrainingConfig, epoch: int, replies: int) -> list[int]:
-    """Units of an epoch; unit u is example u // replies and, of single replies, the chosen one where u is even."""
-    count = len(data.examples) * replies
+def epoch_order(conversations: Sequence[str], config: TrainingConfig, epoch: int) -> list[int]:
+    """Units of an epoch, given each example's conversation.
+
+    A unit is an example; of single replies, unit u is example u // 2 and its chosen reply where u is even.
+    """
+    replies = 2 if config.loss.replies == "single" else 1
+    count = len(conversations) * replies
     if config.batching == "pair":
         # transformers' Trainer seeds its sampler with seed + epoch: the same order, so the same batches as TRL's.
         return torch.randperm(count, generator=torch.Generator().manual_seed(config.seed + epoch)).tolist()
     rng = np.random.default_rng([config.seed, epoch])
-    names = [example.conversation_id for example in data.examples]
-    rank = {name: place for place, name in enumerate(rng.permutation(sorted(set(names))))}
-    return sorted(rng.permutation(count).tolist(), key=lambda unit: rank[names[unit // replies]])
+    rank = {name: place for place, name in enumerate(rng.permutation(sorted(set(conversations))))}
+    return sorted(rng.permutation(count).tolist(), key=lambda unit: rank[conversations[unit // replies]])
 
 
 def _pairs(data: EncodedExamples, units: Sequence[int]) -> Batch:
@@ -102,28 +105,31 @@ def _pairs(data: EncodedExamples, units: Sequence[int]) -> Batch:
 
 
 def _singles(data: EncodedExamples, units: Sequence[int], mismatched: bool) -> Batch:
-    units = sorted(units, key=lambda unit: unit % 2)
-    sequences = [(data.rejected if u % 2 else data.chosen)[u // 2] for u in units]
-    groups: list[tuple[int, ...]] = [(i,) for i in range(len(units))]
-    extra = _mismatched(sequences) if mismatched else []
-    for place, (i, sequence) in enumerate(extra):
-        sequences = [*sequences, sequence]
-        groups[i] = (i, len(units) + place)
-    examples = tuple(u // 2 for u in units)
-    return Batch(tuple(sequences), examples, sum(u % 2 == 0 for u in units), tuple(groups))
+    sequences = {u: (data.rejected if u % 2 else data.chosen)[u // 2] for u in units}
+    others = _mismatched(list(sequences.values())) if mismatched else {}
+    extra = {u: others[place] for place, u in enumerate(units) if place in others}
+    ordered = sorted(units, key=lambda unit: unit % 2)
+    places = {u: len(ordered) + place for place, u in enumerate(extra)}
+    groups = tuple((i, places[u]) if u in places else (i,) for i, u in enumerate(ordered))
+    return Batch(
+        sequences=(*(sequences[u] for u in ordered), *extra.values()),
+        examples=tuple(u // 2 for u in ordered),
+        chosen=sum(u % 2 == 0 for u in ordered),
+        groups=groups,
+    )
 
 
-def _mismatched(sequences: Sequence[TokenSequence]) -> list[tuple[int, TokenSequence]]:
-    """Each prompt with the next reply (cyclically) that was given to another prompt; none where all prompts are one."""
+def _mismatched(sequences: Sequence[TokenSequence]) -> dict[int, TokenSequence]:
+    """Each prompt with the last reply before it (cyclically, as in TRL) that was given to another prompt, if any."""
     prompts = [sequence.tokens[: sequence.start].tobytes() for sequence in sequences]
     count = len(sequences)
-    found = []
+    found = {}
     for i in range(count):
-        other = next((j % count for j in range(i + 1, i + count) if prompts[j % count] != prompts[i]), None)
+        other = next(((i - step) % count for step in range(1, count) if prompts[i - step] != prompts[i]), None)
         if other is not None:
             reply = sequences[other].tokens[sequences[other].start :]
             prompt = sequences[i].tokens[: sequences[i].start]
-            found.append((i, TokenSequence(np.concatenate([prompt, reply]), len(prompt))))
+            found[i] = TokenSequence(np.concatenate([prompt, reply]), len(prompt))
     return found
 
 

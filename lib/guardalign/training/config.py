@@ -19,7 +19,8 @@ class TrainingConfig(BaseModel):
 
     ``batch_size`` counts pairs an optimiser step over all processes; methods of single replies (kto, kto_tanh,
     ppo_offline) take twice as many replies, so that a step sees the same data whatever the method. ``row_tokens`` is
-    the most distinct tokens in one forward pass: a batch that needs more is accumulated, with the same result.
+    the most distinct tokens in one forward pass: a batch that needs more is accumulated, with the same result;
+    TRL's engine accumulates ``trl_micro_batch_size`` pairs (KTO: replies) a process instead.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +50,7 @@ class TrainingConfig(BaseModel):
     lora: LoraSettings | None = None
     gradient_checkpointing: bool = False
     row_tokens: PositiveInt = 8192
+    trl_micro_batch_size: PositiveInt | None = None
     cache: Path | None = None
     save_steps: PositiveInt = 50
     tensorboard: bool = False

@@ -72,6 +72,7 @@ class Progress:
     def __init__(self, path: Path, total: int, log: Callable[[str], object], name: str, tensorboard: bool) -> None:
         self.path, self.total, self.log, self.name = path, total, log, name
         self._last_line = 0.0
+        self.last: dict[str, float] = {}
         self._chosen: deque[float] = deque(maxlen=2 * WINDOW)
         self.warnings: list[str] = []
         self._writer = _tensorboard(path.parent) if tensorboard else None
@@ -84,6 +85,7 @@ class Progress:
         self.path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
     def step(self, step: int, metrics: dict[str, float]) -> None:
+        self.last = metrics
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **{k: _short(v) for k, v in metrics.items()}}) + "\n")

@@ -15,43 +15,21 @@ from transformers import get_scheduler
 
 from guardalign.encoding import Example
 from guardalign.errors import GuardalignError
-from guardalign.files import fingerprint, write_text
-from guardalign.loading import load_frozen, load_model, load_tokenizer, model_fingerprint, without_bars
+from guardalign.files import write_text
+from guardalign.loading import load_frozen, load_model, load_tokenizer, model_fingerprint
 from guardalign.reference import store_of, token_logprobs
 from guardalign.scoring import TreeScorer
 from guardalign.training import checkpoints
 from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
+from guardalign.training.finish import CHECKPOINTS, RESULT, Log, finished, save_arm, training_fingerprint
 from guardalign.training.progress import Progress, peak_memory, step_metrics
 from guardalign.training.step import StepInput, StepOutput, forward_backward
 from guardalign.training.watch import accelerator
 
-Log = Callable[[str], object]
-RESULT = "training.json"
-CHECKPOINTS = "checkpoints"
-
 
 class NotFinite(GuardalignError):
     """A loss or gradient is NaN or infinite; the step, its examples and tokens lie in ``not_finite.json``."""
-
-
-def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) -> str:
-    """What decides the weights that come out: settings, data, initial model and reference."""
-    models = [model_fingerprint(config.model)]
-    if config.loss.reference:
-        models.append(model_fingerprint(config.reference_model))
-    return fingerprint(config.facts(), models, [example.model_dump() for example in examples])
-
-
-def finished(config: TrainingConfig, mark: str) -> TrainingResult | None:
-    """The result of an earlier run with the same fingerprint, if the output folder holds one."""
-    path = config.output / RESULT
-    if not path.exists():
-        return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content["fingerprint"] != mark:
-        return None
-    return TrainingResult(**content["result"]).model_copy(update={"skipped": True, "output": config.output})
 
 
 def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print) -> TrainingResult:
@@ -269,25 +247,8 @@ class _Run:
 
     def _finish(self, scorer: TreeScorer, result: TrainingResult) -> None:
         if self.main:
-            save_model(scorer, self.tokenizer, self.config, result)
+            save_arm(scorer.model, self.tokenizer, self.config, result, scorer.value_head)
         self.accelerator.wait_for_everyone()
-
-
-def save_model(scorer: TreeScorer, tokenizer: Any, config: TrainingConfig, result: TrainingResult) -> None:
-    """The checkpoint in transformers' own format; ``training.json`` last: a folder without it is not finished."""
-    model: Any = scorer.model
-    with without_bars():
-        model.save_pretrained(config.output)
-    tokenizer.save_pretrained(config.output)
-    if scorer.value_head is not None:
-        torch.save(scorer.value_head.state_dict(), config.output / "value_head.pt")
-    checkpoints.remove(config.output / CHECKPOINTS)
-    content = {
-        "config": config.model_dump(mode="json"),
-        "fingerprint": result.fingerprint,
-        "result": result.model_dump(mode="json"),
-    }
-    write_text(config.output / RESULT, json.dumps(content, indent=1) + "\n")
 
 
 def _optimizer(config: TrainingConfig, trainable: list[nn.Parameter]) -> torch.optim.Optimizer:

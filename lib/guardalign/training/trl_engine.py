@@ -1,0 +1,209 @@
+"""``engine: trl``: the same arm on TRL's own trainers, as the reference that tests and the benchmark compare with.
+
+With ``batching: pair`` TRL draws its own order, which the tree engine's plan reproduces. With ``conversation``, and for
+KTO always (its trainer pairs neighbours of the data set), the data are laid out in the plan's order and read in
+sequence; every epoch then repeats the first one's order.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from datasets import Dataset
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from guardalign.encoding import Example
+from guardalign.errors import GuardalignError
+from guardalign.files import write_text
+from guardalign.loading import load_frozen, load_model, load_tokenizer, without_bars
+from guardalign.training import checkpoints
+from guardalign.training.batches import encode_examples, epoch_order
+from guardalign.training.config import TrainingConfig, TrainingResult
+from guardalign.training.finish import CHECKPOINTS, Log, save_arm
+from guardalign.training.progress import Progress, peak_memory
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+LOSS_TYPES = {"dpo": "sigmoid", "ipo_mean": "ipo", "hinge": "hinge"}
+_NAMES = {
+    "rewards/chosen": "reward_chosen",
+    "rewards/rejected": "reward_rejected",
+    "rewards/margins": "margin",
+    "rewards/accuracies": "accuracy",
+    "logps/chosen": "logps_chosen",
+    "logps/rejected": "logps_rejected",
+}
+_MARK = "fingerprint.txt"
+
+
+def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: str, log: Log) -> TrainingResult:
+    """Train with TRL's DPO, KTO or SFT trainer. Raises ``GuardalignError`` for a method or option it does not have."""
+    _check(config)
+    start = time.monotonic()
+    tokenizer = load_tokenizer(config.model)
+    data = encode_examples(tokenizer, examples, config.loss, config.max_length, config.overlong)
+    transformers.set_seed(config.seed)
+    with without_bars():
+        trainer = build_trainer(config, examples, tokenizer)
+    trainer.remove_callback(PrinterCallback)
+    progress = Progress(config.output / "metrics.jsonl", 0, log, config.arm, config.tensorboard)
+    trainer.add_callback(_Watcher(progress))
+    resumed = _resume(config, mark, log)
+    progress.rewind(0 if resumed is None else int(resumed.rpartition("-")[2]))
+    with without_bars():
+        trainer.train(resume_from_checkpoint=resumed)
+    progress.close()
+    sequences = [*data.chosen, *data.rejected]
+    result = TrainingResult(
+        arm=config.arm,
+        output=config.output,
+        fingerprint=mark,
+        steps=trainer.state.global_step,
+        seconds=time.monotonic() - start,
+        logical_tokens=config.epochs * sum(len(s.tokens) for s in sequences),
+        unique_tokens=config.epochs * sum(len(s.tokens) for s in sequences),
+        world_size=trainer.accelerator.num_processes,
+        resumed_step=0 if resumed is None else int(resumed.rpartition("-")[2]),
+        metrics=progress.last,
+        warnings=tuple(progress.warnings),
+    )
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if trainer.accelerator.is_main_process:
+        save_arm(model, tokenizer, config, result)
+    trainer.accelerator.wait_for_everyone()
+    return result
+
+
+def _check(config: TrainingConfig) -> None:
+    if config.method not in (*LOSS_TYPES, "kto", "sft"):
+        raise GuardalignError(
+            f"{config.arm}: TRL has no {config.method}: engine trl trains {', '.join([*LOSS_TYPES, 'kto', 'sft'])}"
+        )
+    if config.method == "sft" and config.loss_options.average != "token":
+        raise GuardalignError(f"{config.arm}: TRL averages SFT over the batch's tokens: set options.average to token")
+    if config.overlong == "truncate":
+        raise GuardalignError(f"{config.arm}: TRL truncates tokens, not turns: engine trl needs overlong: refuse")
+
+
+def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer: Any) -> Trainer:
+    """TRL's trainer for the arm, ready to train; the reference's log-probs are computed before the first step."""
+    model: Any = load_model(config.model, config.precision, config.lora)
+    model.config.use_cache = False
+    laid_out = config.batching == "conversation" or config.method == "kto"
+    order = epoch_order([e.conversation_id for e in examples], config, 0) if laid_out else range(len(examples))
+    if config.method == "sft":
+        from trl import SFTConfig, SFTTrainer
+
+        rows = [{"prompt": examples[i].prompt, "completion": examples[i].chosen} for i in order]
+        return SFTTrainer(
+            model, SFTConfig(**_arguments(config)), train_dataset=Dataset.from_list(rows), processing_class=tokenizer
+        )
+    reference = None if _is_own_reference(config) else load_frozen(config.reference_model, config.precision)
+    if config.method == "kto":
+        from trl import KTOConfig, KTOTrainer
+
+        singles = [_single(examples[u // 2], u % 2 == 0) for u in order]
+        options = config.loss_options
+        weights: dict[str, Any] = {
+            "desirable_weight": options.desirable_weight,
+            "undesirable_weight": options.undesirable_weight,
+        }
+        settings: Any = KTOConfig(
+            **_arguments(config) | {"train_sampling_strategy": "sequential"}, beta=config.beta, loss_type="kto",
+            precompute_ref_log_probs=True, **weights,
+        )  # fmt: skip
+        return KTOTrainer(
+            model, reference, settings, train_dataset=Dataset.from_list(singles), processing_class=tokenizer
+        )
+    from trl import DPOConfig, DPOTrainer
+
+    pairs = [{"prompt": e.prompt, "chosen": e.chosen, "rejected": e.rejected} for e in (examples[i] for i in order)]
+    settings = DPOConfig(
+        **_arguments(config), beta=config.beta, loss_type=[LOSS_TYPES[config.method]], precompute_ref_log_probs=True
+    )
+    return DPOTrainer(model, reference, settings, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer)
+
+
+def _single(example: Example, desirable: bool) -> dict[str, Any]:
+    completion = example.chosen if desirable else example.rejected
+    return {"prompt": example.prompt, "completion": completion, "label": desirable}
+
+
+def _is_own_reference(config: TrainingConfig) -> bool:
+    """TRL copies the policy (or its adapter) as the reference by itself."""
+    return config.reference_model == config.model
+
+
+def _arguments(config: TrainingConfig) -> dict[str, Any]:
+    """TRL's settings for the arm; a batch is one forward pass a process."""
+    single = config.loss.replies == "single"
+    processes = max(int(torch.distributed.get_world_size()) if torch.distributed.is_initialized() else 1, 1)
+    micro = config.trl_micro_batch_size or config.batch_size * (2 if single else 1) // processes
+    total = config.batch_size * (2 if single else 1)
+    sequential = config.batching == "conversation"
+    return {
+        "output_dir": str(config.output / CHECKPOINTS),
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": max(total // (micro * processes), 1),
+        "learning_rate": config.learning_rate,
+        "num_train_epochs": config.epochs,
+        "optim": "adamw_torch" if config.optimizer == "adamw" else "rmsprop",
+        "weight_decay": config.weight_decay,
+        "lr_scheduler_type": config.schedule,
+        "warmup_steps": config.warmup_ratio,
+        "max_grad_norm": config.max_grad_norm,
+        "seed": config.seed,
+        "max_length": config.max_length,
+        "bf16": config.precision != "fp32",
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "save_steps": config.save_steps,
+        "save_total_limit": 2,
+        "logging_steps": 1,
+        "report_to": [],
+        "disable_tqdm": True,
+        "use_cpu": not torch.cuda.is_available(),
+        **({"train_sampling_strategy": "sequential"} if sequential else {}),
+    }
+
+
+def _resume(config: TrainingConfig, mark: str, log: Log) -> str | None:
+    folder = config.output / CHECKPOINTS
+    path = folder / _MARK
+    if path.exists() and path.read_text(encoding="utf-8").strip() != mark:
+        log(f"{config.arm}: {folder} is of another configuration, data or model; starting over")
+        checkpoints.remove(folder)
+    write_text(path, mark)
+    last = get_last_checkpoint(str(folder))
+    if last is not None and (Path(last) / "trainer_state.json").exists():
+        return last
+    return None
+
+
+class _Watcher(TrainerCallback):
+    """Passes TRL's log on under this project's names."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or not logs or "loss" not in logs:
+            return
+        metrics = {_NAMES.get(name, name): float(value) for name, value in logs.items() if _is_number(value)}
+        self.progress.total = state.max_steps
+        self.progress.step(state.global_step, metrics | {"memory_gib": peak_memory()})
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        json.dumps(float(value))
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,91 @@
+"""The tree engine against TRL's own trainers: same model, same data, same batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from guardalign.errors import GuardalignError
+from guardalign.training import TrainingConfig, train
+from test_training import distance, metrics, quiet
+from tiny import make_examples, save_checkpoint
+
+EXAMPLES = make_examples(40, 1)[:40]  # one point a conversation, so that KTO's neighbours have different prompts
+KTO_SEED = 0  # an order in which no reply follows the other reply to its prompt, which TRL would take as mismatched
+METHODS = ("dpo", "ipo_mean", "hinge", "kto", "sft")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("model") / "base")
+
+
+def config(base: Path, output: Path, method: str, **settings) -> TrainingConfig:
+    given = {
+        "learning_rate": 2e-3,
+        "batch_size": 4,
+        "epochs": 2,
+        "batching": "pair",
+        "seed": 3,
+        "cache": output.parent / "reference",
+        "options": {"average": "token"} if method == "sft" else {},
+        **settings,
+    }
+    return TrainingConfig(arm="arm", model=str(base), output=output, method=method, **given)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_twenty_steps_end_where_trls_end(base, tmp_path, method):
+    special = {"epochs": 1, "batch_size": 2, "seed": KTO_SEED} if method == "kto" else {}
+    ours = train(config(base, tmp_path / "tree", method, **special), EXAMPLES, quiet)
+    theirs = train(config(base, tmp_path / "trl", method, engine="trl", **special), EXAMPLES, quiet)
+    assert ours.steps == theirs.steps == 20
+    for a, b in zip(metrics(tmp_path / "tree"), metrics(tmp_path / "trl"), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-3, abs=2e-4), a["step"]
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=5e-3), a["step"]
+        assert a["learning_rate"] == pytest.approx(b["learning_rate"])
+    first, last = load_file(base / "model.safetensors"), load_file(tmp_path / "tree" / "model.safetensors")
+    moved = max(float((first[name] - last[name]).abs().max()) for name in first)
+    assert moved > 0.01
+    assert distance(tmp_path / "tree", tmp_path / "trl") < 0.02 * moved
+
+
+def test_an_interrupted_trl_run_goes_on(base, tmp_path):
+    settings = config(base, tmp_path / "arm", "dpo", engine="trl", save_steps=5)
+
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, EXAMPLES, lambda line: stop(line) if "step 20/" in line else None)
+    result = train(settings, EXAMPLES, quiet)
+    assert result.resumed_step >= 15
+    train(settings.model_copy(update={"output": tmp_path / "whole"}), EXAMPLES, quiet)
+    assert distance(tmp_path / "arm", tmp_path / "whole") < 1e-6
+
+
+def test_what_trl_does_not_have_is_refused(base, tmp_path):
+    with pytest.raises(GuardalignError, match="TRL has no rpo"):
+        train(config(base, tmp_path / "a", "rpo", engine="trl"), EXAMPLES, quiet)
+    with pytest.raises(GuardalignError, match=r"options\.average to token"):
+        train(config(base, tmp_path / "b", "sft", engine="trl", options={}), EXAMPLES, quiet)
+    with pytest.raises(GuardalignError, match="overlong: refuse"):
+        train(config(base, tmp_path / "c", "dpo", engine="trl", overlong="truncate"), EXAMPLES, quiet)
+
+
+def test_trl_trains_adapters_and_keeps_conversation_order(base, tmp_path):
+    from guardalign.loading import LoraSettings
+
+    settings = {"lora": LoraSettings(rank=4), "batching": "conversation", "epochs": 1}
+    train(config(base, tmp_path / "tree", "dpo", **settings), EXAMPLES, quiet)
+    train(config(base, tmp_path / "trl", "dpo", engine="trl", **settings), EXAMPLES, quiet)
+    assert (tmp_path / "trl" / "adapter_model.safetensors").exists()
+    torch.testing.assert_close(
+        [row["loss"] for row in metrics(tmp_path / "tree")],
+        [row["loss"] for row in metrics(tmp_path / "trl")],
+        rtol=1e-3,
+        atol=1e-4,
+    )
