@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging as standard_logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from transformers.utils import logging
 
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint
+
+# Imported on a machine without its optional CPU kernels, bitsandbytes warns in every notebook; its fallback is as good.
+standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_logging.ERROR)
 
 Precision = Literal["fp32", "bf16", "int8", "nf4"]
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "*.index.json")
