@@ -13,18 +13,19 @@ the vocabulary.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from transformers import GenerationConfig, GenerationMixin, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
 GROWTH = 128  # cache slots added at once
+PREFILL_TOKENS = {True: 1536, False: 16384}  # prompt tokens of one forward pass, on a CPU and elsewhere
 
 
 @dataclass(frozen=True)
@@ -113,29 +114,40 @@ def can_share(model: PreTrainedModel, length: int) -> bool:
 class _GrowingLayer(DynamicLayer):
     """A cache layer that writes into spare room, where ``DynamicLayer`` copies all it holds at every token."""
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self.room = (key_states[:, :, :0], value_states[:, :, :0])
+            self.room = [key_states[:, :, :0], value_states[:, :, :0]]
         start = self.get_seq_length()
         end = start + key_states.shape[-2]
         if end > self.room[0].shape[-2]:
-            self.room = tuple(self._enlarged(old, start, end + GROWTH) for old in self.room)
+            self.room = [_with_room(old[:, :, :start], len(old), end + GROWTH) for old in self.room]
         for room, new in zip(self.room, (key_states, value_states), strict=True):
             room[:, :, start:end] = new
-        self.keys, self.values = (room[:, :, :end] for room in self.room)
+        self.keys, self.values = self.room[0][:, :, :end], self.room[1][:, :, :end]
         return self.keys, self.values
 
-    @staticmethod
-    def _enlarged(old: Tensor, filled: int, slots: int) -> Tensor:
-        new = old.new_empty((*old.shape[:2], slots, old.shape[3]))
-        new[:, :, :filled] = old[:, :, :filled]
-        return new
+    def put_rows(self, rows: list[int], height: int, slots: int, computed: _GrowingLayer) -> None:
+        """Take over a layer of trunks computed apart, as some of ``height`` rows of ``slots`` slots."""
+        width = computed.get_seq_length()
+        if not self.is_initialized:
+            self.lazy_initialization(*computed.room)
+            self.room = [_with_room(new[:0, :, :0], height, slots + GROWTH) for new in computed.room]
+            self.keys, self.values = self.room[0][:, :, :slots], self.room[1][:, :, :slots]
+        for room, new in zip(self.room, computed.room, strict=True):
+            room[rows, :, :width] = new[:, :, :width]
 
     def keep_rows(self, rows: Tensor) -> None:
         filled = self.get_seq_length()
-        self.room = tuple(room.index_select(0, rows) for room in self.room)
-        self.keys, self.values = (room[:, :, :filled] for room in self.room)
+        self.room = [room.index_select(0, rows) for room in self.room]
+        self.keys, self.values = self.room[0][:, :, :filled], self.room[1][:, :, :filled]
+
+
+def _with_room(old: Tensor, rows: int, slots: int) -> Tensor:
+    """A larger cache tensor that begins with ``old``. Zeros, since attention multiplies what the mask hides too."""
+    new = old.new_zeros((rows, old.shape[1], slots, old.shape[3]))
+    new[: len(old), :, : old.shape[2]] = old
+    return new
 
 
 class _Branching:
@@ -160,14 +172,25 @@ class _Branching:
                 shared[row, column] = branch.shared
         self.position = self._tensor(shared)
         self.visible = torch.arange(slots, device=model.device) < self.position[:, :, None]
-        if slots:
-            ids = self._tensor([trunk.tokens + (0,) * (slots - len(trunk.tokens)) for trunk in trunks])
-            # Causal without a mask: the padding stands on the right, where no real token looks.
-            model(input_ids=ids, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
+        self._run_trunks(trunks, slots)
         self._run_inner_tails(trunks)
 
     def _tensor(self, values: ArrayLike) -> Tensor:
         return torch.as_tensor(np.asarray(values, dtype=np.int64), device=self.model.device)
+
+    def _run_trunks(self, trunks: Sequence[Trunk], slots: int) -> None:
+        """A few rows at a time: on a CPU the activations then stay in its cache, and little is spent on padding."""
+        order = sorted((row for row in range(len(trunks)) if trunks[row].tokens), key=lambda r: -len(trunks[r].tokens))
+        while order:
+            width = len(trunks[order[0]].tokens)
+            size = max(1, PREFILL_TOKENS[self.model.device.type == "cpu"] // width)
+            rows, order = order[:size], order[size:]
+            # Causal without a mask: the padding stands on the right, where no real token looks.
+            ids = self._tensor([trunks[row].tokens + (0,) * (width - len(trunks[row].tokens)) for row in rows])
+            computed = [_GrowingLayer() for _ in self.layers]
+            self.model(input_ids=ids, past_key_values=Cache(layers=list(computed)), use_cache=True, logits_to_keep=1)
+            for layer, new in zip(self.layers, computed, strict=True):
+                layer.put_rows(rows, len(trunks), slots, new)
 
     def _run_inner_tails(self, trunks: Sequence[Trunk]) -> None:
         """Tails longer than one token (nearly never): all but their last token, one depth after another."""
@@ -267,7 +290,7 @@ class _Picked(LogitsProcessor):
 
 @torch.inference_mode()
 def decode_plain(
-    model: PreTrainedModel, prompts: dict[int, Sequence[int]], limit: int, stop: Sequence[int], sampler: Sampler
+    model: PreTrainedModel, prompts: Mapping[int, Sequence[int]], limit: int, stop: Sequence[int], sampler: Sampler
 ) -> dict[int, Completion]:
     """The same as ``decode_shared`` by ``model.generate`` on left-padded rows; prompts and completions by index."""
     width = max(map(len, prompts.values()))
@@ -275,7 +298,7 @@ def decode_plain(
     mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts.values()]
     # A hub model's own defaults (temperature, penalties) would fill what is left open here: they are not ours.
     model.generation_config = GenerationConfig(eos_token_id=list(stop), pad_token_id=stop[0] if stop else 0)
-    out = cast(GenerationMixin, model).generate(
+    out = model.generate(  # type: ignore[operator]
         input_ids=torch.tensor(ids, device=model.device),
         attention_mask=torch.tensor(mask, device=model.device),
         max_new_tokens=limit,

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from peft import AutoPeftModelForCausalLM
 from pydantic import Field
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from guardalign.construction import format_prompt
 from guardalign.conversations import PreferencePair, Reply, Row
@@ -25,11 +26,12 @@ from guardalign.decoding import (
     decode_shared,
     plan_trunks,
 )
+from guardalign.encoding import encode_prompt
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint, json_line, read_rows, write_rows, write_text
+from guardalign.loading import is_adapter, load_tokenizer, model_fingerprint, without_bars
 
-WEIGHTS = ("*.safetensors", "*.json", "*.jinja", "*.model")
-NOT_WEIGHTS = ("training.json", "trainer_state.json")
+TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
 
 class GenerationError(GuardalignError):
@@ -72,20 +74,20 @@ def generate(
 
     ``model_dir`` is a checkpoint, a PEFT adapter's folder or a model's name on the hub. Replies are appended batch by
     batch to ``<output>.partial`` and go on from there after a cut; the output appears whole. It is returned as it is
-    when model, settings and prompts are those it was made with (``<output>.made`` holds their fingerprint). Under
-    ``accelerate launch`` every process takes a share of the batches and all return the whole list.
+    when model, settings and prompts are those it was made with (``<output>.made`` holds their fingerprint).
 
     Raises:
         GenerationError: a prompt is longer than the model's positions allow, or two pairs have the same id.
     """
     settings, output = settings or GenerationSettings(), Path(output)
-    prompts = {pair.id: format_prompt(pair.guardrails, pair.turns) for pair in pairs}
-    if len(prompts) < len(pairs):
-        raise GenerationError(f"{len(pairs) - len(prompts)} pairs have the id of another one")
+    repeated = len(pairs) - len({pair.id for pair in pairs})
+    if repeated:
+        raise GenerationError(f"{repeated} pairs have the id of another one")
+    asked = [(pair.id, pair.conversation_id, format_prompt(pair.guardrails, pair.turns)) for pair in pairs]
     outcome = settings.model_dump(exclude={"batch_size", "prefix_sharing"})
     if not settings.temperature:
         outcome.pop("seed")
-    made = fingerprint(model_fingerprint(model_dir), outcome, prompts, arm)
+    made = fingerprint(policy_fingerprint(model_dir), outcome, asked, arm)
     store = _Store(output, made)
     if store.is_complete():
         return read_rows(output, Reply)
@@ -106,7 +108,8 @@ def reply_batches(
     policy: Policy, pairs: Sequence[PreferencePair], arm: str, settings: GenerationSettings
 ) -> Iterator[list[Reply]]:
     """Decode the prompts of ``pairs`` batch by batch, longest first; what is common to a conversation only once."""
-    prompts = [encode_prompt(policy.tokenizer, format_prompt(pair.guardrails, pair.turns)) for pair in pairs]
+    texts = [format_prompt(pair.guardrails, pair.turns) for pair in pairs]
+    prompts = [encode_prompt(policy.tokenizer, text).tolist() for text in texts]
     longest = max(map(len, prompts)) + settings.max_new_tokens
     _check_length(policy.model, longest, pairs[max(range(len(prompts)), key=lambda i: len(prompts[i]))].id)
     sampler = Sampler(settings.temperature, _draws(pairs, settings) if settings.temperature else None)
@@ -154,36 +157,21 @@ def load_policy(model_dir: str | Path, precision: str = "auto") -> Policy:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = precision if precision != "auto" else "auto" if device == "cuda" else "float32"
-    if (Path(model_dir) / "adapter_config.json").exists():
-        from peft import AutoPeftModelForCausalLM
-
-        model = AutoPeftModelForCausalLM.from_pretrained(model_dir, dtype=dtype).merge_and_unload()
-    else:
-        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    with without_bars():
+        if is_adapter(str(model_dir)):
+            model = AutoPeftModelForCausalLM.from_pretrained(model_dir, dtype=dtype).merge_and_unload()
+        else:
+            model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)
+    tokenizer = load_tokenizer(str(model_dir))
     ends = model.generation_config.eos_token_id
     stop = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
     return Policy(model.to(device).eval(), tokenizer, tuple(sorted(stop)))
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """Token ids of a prompt, with the beginning-of-sequence token once where the tokenizer has one."""
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    return ids if tokenizer.bos_token_id is None else [tokenizer.bos_token_id, *ids]
-
-
-def model_fingerprint(model_dir: str | Path) -> str:
-    """A hash of a folder's weights, configuration and tokenizer (an adapter's base included), or a hub model's name."""
-    folder = Path(model_dir)
-    if not folder.is_dir():
-        return str(model_dir)
-    files = sorted({path for pattern in WEIGHTS for path in folder.glob(pattern) if path.name not in NOT_WEIGHTS})
-    parts: list[str | Path] = [part for path in files for part in (path.name, path)]
-    adapter = folder / "adapter_config.json"
-    if adapter.exists():
-        base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
-        parts.append(model_fingerprint(base) if base else "")
-    return fingerprint(*parts)
+def policy_fingerprint(model_dir: str | Path) -> str:
+    """Changes with the weights, the tokenizer, or the tokens that end a reply."""
+    files = [file for name in TEXT_FILES if (file := Path(model_dir) / name).exists()]
+    return fingerprint(model_fingerprint(str(model_dir)), *files)
 
 
 def _check_length(model: PreTrainedModel, length: int, pair_id: str) -> None:
@@ -234,11 +222,11 @@ class _Store:
 
     def resume(self) -> dict[str, Reply]:
         """The replies of a run that was cut off, if it was this one; a line cut in two is left out and cut away."""
+        head = json.dumps({"made": self.made}) + "\n"
         lines = self.partial.read_bytes().splitlines(keepends=True) if self.partial.exists() else []
         whole = [line for line in lines if line.endswith(b"\n")]
-        if not whole or json.loads(whole[0]) != {"made": self.made}:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self.partial, json.dumps({"made": self.made}) + "\n")
+        if not whole or whole[0] != head.encode():
+            write_text(self.partial, head)
             return {}
         os.truncate(self.partial, sum(map(len, whole)))
         replies = [Reply.model_validate_json(line) for line in whole[1:]]
