@@ -68,7 +68,7 @@ def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | No
         if lora is None:
             model = model.merge_and_unload().requires_grad_(True)
     elif lora is not None:
-        model = _with_adapter(model, lora, quantised)
+        model = _with_adapter(model, lora)
     return model
 
 
@@ -85,7 +85,13 @@ def load_frozen(path: str, precision: Precision = "fp32") -> PreTrainedModel:
 def _load_base(path: str, precision: Precision) -> Any:
     base = adapter_base(path) if is_adapter(path) else path
     with without_bars():
-        return AutoModelForCausalLM.from_pretrained(base, **_arguments(base, precision))
+        model = AutoModelForCausalLM.from_pretrained(base, **_arguments(base, precision))
+    if precision in ("int8", "nf4"):
+        from peft import prepare_model_for_kbit_training
+
+        # Policy and reference alike: what is not quantised (norms, embeddings) computes in float32 in both.
+        return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    return model
 
 
 @contextmanager
@@ -103,11 +109,9 @@ def without_bars() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _with_adapter(model: PreTrainedModel, lora: LoraSettings, quantised: bool) -> Any:
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+def _with_adapter(model: PreTrainedModel, lora: LoraSettings) -> Any:
+    from peft import LoraConfig, get_peft_model
 
-    if quantised:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
