@@ -1,0 +1,85 @@
+"""Twins of the comparison's three tasks in the embedded world: made-up prompts and replies, judged by reading the text.
+
+They have the form of Anthropic's HH, OpenAI's TL;DR and AlpacaEval, and nothing of their content: no number measured
+here is one of those data sets. A pair is two replies drawn independently by a careless writer; the one that reads
+better is the chosen one, so the chosen reply is better than the other and seldom without fault, as in real data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+from guardalign.encoding import Example
+from guardalign.errors import ParameterError
+from guardalign.world.twins import dialogue, instructions, summaries
+from guardalign.world.twins.opinion import Opinion
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A task: ``write_prompt(rng)``, ``write_reply(prompt, rng)``, and ``read(prompt, reply)``, its judge.
+
+    ``like`` names the data set whose form it has, and ``column`` its column in paper B's Table 3.
+    """
+
+    name: str
+    like: str
+    column: str
+    write_prompt: Callable[[Random], str]
+    write_reply: Callable[[str, Random], str]
+    read: Callable[[str, str], Opinion]
+
+    def pair(self, name: str, prompt: str, rng: Random) -> Example:
+        """Two replies of different worth to one prompt."""
+        while True:
+            replies = [self.write_reply(prompt, rng) for _ in range(2)]
+            scores = [self.read(prompt, reply).score for reply in replies]
+            if scores[0] != scores[1]:
+                better = scores.index(max(scores))
+                chosen, rejected = replies[better], replies[1 - better]
+                return Example(
+                    id=name, conversation_id=name, prompt=prompt, chosen=f" {chosen}", rejected=f" {rejected}"
+                )
+
+    def splits(self, sizes: Mapping[str, int], seed: int) -> dict[str, list[Example]]:
+        """Pairs by split; no prompt stands in two of them, nor twice in one."""
+        rng = Random(f"{self.name}/{seed}")
+        known: set[str] = set()
+        made: dict[str, list[Example]] = {}
+        for split, size in sizes.items():
+            made[split] = []
+            while len(made[split]) < size:
+                prompt = self.write_prompt(rng)
+                if prompt not in known:
+                    known.add(prompt)
+                    made[split].append(self.pair(f"{self.name}-{split}-{len(made[split])}", prompt, rng))
+        return made
+
+
+TWINS = {
+    twin.name: twin
+    for twin in (
+        Twin("dialogue", "Anthropic HH", "hh", dialogue.write_prompt, dialogue.write_reply, dialogue.read),
+        Twin("summaries", "OpenAI TL;DR", "tldr", summaries.write_prompt, summaries.write_reply, summaries.read),
+        Twin(
+            "instructions",
+            "AlpacaEval 2.0",
+            "alpaca_eval",
+            instructions.write_prompt,
+            instructions.write_reply,
+            instructions.read,
+        ),
+    )
+}
+
+
+def twin(name: str) -> Twin:
+    """A twin by its name. Raises ParameterError where there is none of that name."""
+    if name not in TWINS:
+        raise ParameterError(f"no task {name!r}: one of {', '.join(TWINS)}")
+    return TWINS[name]
+
+
+__all__ = ["TWINS", "Opinion", "Twin", "twin"]

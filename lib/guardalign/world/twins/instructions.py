@@ -1,0 +1,95 @@
+"""Open instructions, the twin of an instruction-following task: write about an issue, and meet demands on the text.
+
+The demands: how to begin, how to end, a page to mention, a word to use, how many sentences to write.
+"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from guardalign.world.domains import (
+    CLOSING_PHRASES,
+    DOMAINS,
+    PAGE_FIRST,
+    PAGE_SECOND,
+    START_PHRASES,
+    WEEKDAYS,
+)
+from guardalign.world.twins.opinion import Opinion, opinion, sentences
+
+CUE = "\nResponse:"
+_ABOUT = ("I will look into {issue}.", "We will take care of {issue}.", "I am working on {issue}.")
+_MORE = ("I have made a note of it.", "It is in good hands.", "My colleagues know about it.", "I will keep an eye on it.")
+_ISSUES = tuple(naming for domain in DOMAINS.values() for _, naming in domain.issues)
+MET = 0.42
+NUMBERS = {"two": 2, "three": 3, "four": 4}
+
+
+def write_prompt(rng: Random) -> str:
+    demands = [
+        f'Start with "{rng.choice(START_PHRASES)}".',
+        f"Mention the {rng.choice(PAGE_FIRST)} {rng.choice(PAGE_SECOND)} page.",
+        f"Use the word {rng.choice(WEEKDAYS)}.",
+        f"Write {rng.choice(list(NUMBERS))} sentences.",
+        f'End with "{rng.choice(CLOSING_PHRASES)}".',
+    ]
+    wanted = sorted(rng.sample(range(len(demands)), 3))
+    about = f"Write to a customer about {rng.choice(_ISSUES)}."
+    return f"Instruction: {' '.join([about, *(demands[each] for each in wanted)])}{CUE}"
+
+
+def write_reply(prompt: str, rng: Random) -> str:
+    """A text that meets each of the instruction's demands with the same chance."""
+    wanted = demands(prompt)
+    met = {kind: rng.random() < MET for kind in ("issue", *wanted)}
+    said = []
+    if met.get("start"):
+        said.append(f"{wanted['start']}.")
+    elif rng.random() < 0.5:
+        said.append(f"{rng.choice(START_PHRASES)}.")
+    said.append(rng.choice(_ABOUT).format(issue=wanted["issue"] if met["issue"] else rng.choice(_ISSUES)))
+    if met.get("page"):
+        said.append(f"Please open the {wanted['page']} page.")
+    if met.get("word"):
+        said.append(f"It will be done by {wanted['word']}.")
+    closing = [f"{wanted['end'] if met.get('end') else rng.choice(CLOSING_PHRASES)}."]
+    closing = closing if met.get("end") or rng.random() < 0.4 else []
+    number = NUMBERS[wanted["number"]] if met.get("number") else rng.randint(2, 5)
+    more = rng.sample(_MORE, len(_MORE))
+    while len(said) + len(closing) < number and more:
+        said.append(more.pop())
+    return " ".join([*said, *closing])
+
+
+def demands(prompt: str) -> dict[str, str]:
+    """What an instruction asks for: the issue, and some of start, page, word, number, end."""
+    patterns = {
+        "issue": r"about ([^.]+)\.",
+        "start": r'Start with "([^"]+)"',
+        "page": r"Mention the ([\w ]+) page",
+        "word": r"Use the word (\w+)",
+        "number": r"Write (two|three|four) sentences",
+        "end": r'End with "([^"]+)"',
+    }
+    found = {kind: re.search(pattern, prompt) for kind, pattern in patterns.items()}
+    return {kind: match.group(1) for kind, match in found.items() if match}
+
+
+def read(prompt: str, reply: str) -> Opinion:
+    """Which demands a reply meets; one it does not meet is a fault, and so is writing about another issue."""
+    wanted = demands(prompt)
+    text = reply.strip().rstrip(".!?")
+    checks = {
+        "issue": wanted["issue"] in reply,
+        "start": text.startswith(wanted.get("start", "")),
+        "page": f"{wanted.get('page')} page" in reply,
+        "word": re.search(rf"\b{wanted.get('word')}\b", reply) is not None,
+        "number": len(sentences(reply)) == NUMBERS.get(wanted.get("number", ""), -1),
+        "end": text.endswith(wanted.get("end", "")),
+    }
+    merits = [kind for kind in wanted if checks[kind]]
+    faults = [f"misses: {kind}" for kind in wanted if not checks[kind]]
+    if any(issue in reply and issue not in wanted["issue"] and wanted["issue"] not in issue for issue in _ISSUES):
+        faults.append("another issue")
+    return opinion(merits, faults, reply)

@@ -1,0 +1,52 @@
+"""What a twin's judge says of one reply, read from the texts alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from random import Random
+
+from guardalign.conversations import Row
+
+_SENTENCE = re.compile(r"[^.!?]+[.!?]?")
+
+
+class Opinion(Row):
+    """``score``: merits less faults; ``merits`` and ``faults`` name what was found in the reply."""
+
+    score: float
+    merits: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def opinion(merits: Sequence[str], faults: Sequence[str], text: str) -> Opinion:
+    """Every merit counts 1, every fault −1, and every sentence that is said again −1 too."""
+    again = ("repetition",) * repeated(text)
+    return Opinion(
+        score=len(merits) - len(faults) - len(again), merits=tuple(merits), faults=(*faults, *again)
+    )
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, without their blanks."""
+    return [found.strip() for found in _SENTENCE.findall(text) if found.strip(" .!?")]
+
+
+def repeated(text: str) -> int:
+    """How many sentences stood in the text before."""
+    said = [each.lower() for each in sentences(text)]
+    return len(said) - len(set(said))
+
+
+def says(text: str, phrases: Sequence[str]) -> bool:
+    """Whether one of the phrases occurs, case aside."""
+    return any(phrase.lower() in text.lower() for phrase in phrases)
+
+
+def draw(rng: Random, chances: dict[str, float]) -> str:
+    """A key, drawn with its chance."""
+    return rng.choices(list(chances), list(chances.values()))[0]
+
+
+def sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,115 @@
+"""Posts and summaries, the twin of a TL;DR task: a post has a title and five facts; a summary should hold them all.
+
+Flawed summaries miss facts, invent them, or are too long.
+"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from guardalign.world.domains import DOMAINS, TEAMS
+from guardalign.world.twins.opinion import Opinion, draw, opinion, sentence_case
+
+CUE = "TL;DR:"
+MOST_WORDS = 24
+WISHES = {
+    "I want my money back.": "wants a refund",
+    "I want to talk to a manager.": "wants a manager",
+    "I want somebody to call me.": "wants a call",
+    "I just want an answer.": "wants an answer",
+}
+_NOISE = (
+    "I have been a customer for many years.",
+    "I never had any trouble before.",
+    "My neighbour says the same.",
+    "I do not know what to do now.",
+)
+_PADDING = ("The customer wrote all of this in a long post.", "This is a summary of what the customer has to say.")
+CHANCES = {"right": 0.4, "missing": 0.35, "wrong": 0.25}
+LONG = 0.4
+_COMPANIES = tuple(company for domain in DOMAINS.values() for company in domain.companies)
+_ISSUES = {wording: naming for domain in DOMAINS.values() for wording, naming in domain.issues}
+
+
+def write_prompt(rng: Random) -> str:
+    domain = rng.choice(list(DOMAINS.values()))
+    facts = [
+        f"I am a customer of {rng.choice(domain.companies)}.",
+        f"I have waited {rng.randint(2, 29)} days.",
+        f"It cost me {rng.randint(30, 98)} euros.",
+        f"The {rng.choice(TEAMS)} team did not help.",
+        rng.choice(_NOISE),
+    ]
+    rng.shuffle(facts)
+    text = " ".join([*facts, rng.choice(list(WISHES))])
+    return f"TITLE: {sentence_case(rng.choice(domain.issues)[0])}\nPOST: {text}\n{CUE}"
+
+
+def write_reply(prompt: str, rng: Random) -> str:
+    """A summary in which each fact is right, missing or wrong by chance, and which is sometimes too long."""
+    told = []
+    for kind, value in facts(prompt).items():
+        how = draw(rng, CHANCES)
+        if how != "missing":
+            told.append(_told(kind, value if how == "right" else _invented(kind, value, rng)))
+    text = f"{sentence_case(', '.join(told) or 'a customer writes')}."
+    return f"{text} {rng.choice(_PADDING)}" if rng.random() < LONG else text
+
+
+def facts(prompt: str) -> dict[str, str]:
+    """The post's facts: how an agent names the issue, company, days, euros, team and wish."""
+    title, _, post = prompt.partition("\nPOST: ")
+    return {
+        "issue": _ISSUES[_lowered(title)],
+        "company": next(each for each in _COMPANIES if f"customer of {each}." in post),
+        "days": re.findall(r"waited (\d+) days", post)[0],
+        "euros": re.findall(r"cost me (\d+) euros", post)[0],
+        "team": re.findall(r"The ([\w ]+?) team did", post)[0],
+        "wish": next(name for said, name in WISHES.items() if said in post),
+    }
+
+
+def read(prompt: str, reply: str) -> Opinion:
+    """Facts the summary holds, facts it invents, and whether it is too long."""
+    true, held = facts(prompt), told_facts(reply)
+    merits = [kind for kind, value in true.items() if value in held[kind]]
+    faults = [f"invents: {kind}" for kind, values in held.items() for value in values if value != true[kind]]
+    if len(reply.split()) > MOST_WORDS:
+        faults.append("too long")
+    return opinion(merits, faults, reply)
+
+
+def told_facts(reply: str) -> dict[str, set[str]]:
+    """All facts of each kind that a summary states."""
+    lowered = reply.lower()
+    return {
+        "issue": {name for name in _ISSUES.values() if name in lowered},
+        "company": {name for name in _COMPANIES if name in reply},
+        "days": set(re.findall(r"(\d+) days", reply)),
+        "euros": set(re.findall(r"(\d+) euros", reply)),
+        "team": {name for name in TEAMS if f"{name} team" in reply},
+        "wish": {name for name in WISHES.values() if name in lowered},
+    }
+
+
+def _told(kind: str, value: str) -> str:
+    form = {"company": "at {}", "days": "{} days", "euros": "{} euros", "team": "no help from the {} team"}
+    return form.get(kind, "{}").format(value)
+
+
+def _invented(kind: str, value: str, rng: Random) -> str:
+    pools = {
+        "issue": tuple(_ISSUES.values()),
+        "company": _COMPANIES,
+        "days": tuple(map(str, range(2, 30))),
+        "euros": tuple(map(str, range(30, 99))),
+        "team": TEAMS,
+        "wish": tuple(WISHES.values()),
+    }
+    return rng.choice([each for each in pools[kind] if each != value])
+
+
+def _lowered(title: str) -> str:
+    text = title.removeprefix("TITLE: ")
+    return text[:1].lower() + text[1:]
