@@ -23,8 +23,10 @@ LOCK = ".lock"
 PATIENCE = 30.0
 
 
-def run_series(params: Path, cores: int, target: str | None = None) -> Path:
+def run_series(params: Path, cores: int = 1, target: str | None = None, dry_run: bool = False) -> Path:
     """Bring ``target`` (default: the report) of a parameter file's run up to date and return the report's path.
+
+    With ``dry_run`` nothing is executed: Snakemake's plan and reasons are printed.
 
     Raises GuardalignError where the parameters are wrong, the folder is in use, or a stage failed; processes.Ended
     where this process was told to end.
@@ -37,21 +39,23 @@ def run_series(params: Path, cores: int, target: str | None = None) -> Path:
         _wait_for_remains(run)
         before = _age(run.report)
         log = run.root / "snakemake.log"
+        command = _command(run, params, cores, target, dry_run)
         with log.open("w") as stream:
-            child = processes.start(_command(run, params, cores, target), env=_environment(), stderr=stream)
-            code = processes.wait(child)
+            code = processes.wait(processes.start(command, env=_environment(), stderr=stream))
         if code:
             raise StageFailed(f"{_reason(log)}The series stopped; `make run` goes on where it stopped.")
-    if before == _age(run.report):
+    if dry_run:
+        print(log.read_text())
+    elif before == _age(run.report):
         print("Every stage is up to date.")
     return run.report
 
 
-def _command(run: RunFolder, params: Path, cores: int, target: str | None) -> list[str]:
+def _command(run: RunFolder, params: Path, cores: int, target: str | None, dry_run: bool) -> list[str]:
     """Snakemake in the run's folder. Our lock replaces its own, which a killed run would leave behind."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")]
     command += ["--directory", str(run.root), "--cores", str(cores), "--rerun-incomplete", "--nolock"]
-    command += ["--quiet", "progress", "rules", "host", "reason"]
+    command += ["--dry-run"] if dry_run else ["--quiet", "progress", "rules", "host", "reason"]
     return [*command, "--config", f"params={params.resolve()}", *(["--", target] if target else [])]
 
 
@@ -88,11 +92,12 @@ def main() -> int:
     parser.add_argument("params", type=Path)
     parser.add_argument("--cores", type=int, default=1, help="stages that may run at once")
     parser.add_argument("--target", help="a file of the run's folder to make, instead of the report")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run, and why")
     arguments = parser.parse_args()
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)
     try:
-        report = run_series(arguments.params, arguments.cores, arguments.target)
+        report = run_series(arguments.params, arguments.cores, arguments.target, arguments.dry_run)
     except processes.Ended as ended:
         print("Stopped. `make run` goes on from here.", file=sys.stderr)
         return 128 + ended.signal_number

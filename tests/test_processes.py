@@ -1,0 +1,84 @@
+"""Children end with their parent, however it ends; locks are held by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from guardalign import processes
+
+TREE = """
+import subprocess, sys, time
+from guardalign import processes
+child = processes.start([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+try:
+    processes.wait(child)
+except processes.Ended as ended:
+    sys.exit(128 + ended.signal_number)
+"""
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+)
+
+
+def gone(pid, within=10.0):
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_child_ends_with_its_parent(number):
+    if number == signal.SIGKILL and sys.platform != "linux":
+        pytest.skip("only Linux ends children of a killed parent")
+    parent = subprocess.Popen([sys.executable, "-c", TREE], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    assert psutil.pid_exists(child)
+    parent.send_signal(number)
+    assert parent.wait(10) == (128 + number if number != signal.SIGKILL else -number)
+    assert gone(child)
+
+
+def test_a_tree_ends_even_where_a_process_ignores_the_request():
+    child = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True)
+    child.stdout.readline()
+    processes.end_tree(child.pid, patience=0.3)
+    assert gone(child.pid)
+    processes.end_tree(child.pid)
+
+
+def test_the_exit_code_comes_back_and_handlers_are_restored():
+    before = signal.getsignal(signal.SIGTERM)
+    assert processes.wait(processes.start([sys.executable, "-c", "raise SystemExit(7)"])) == 7
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_lost_parent_ends_the_child():
+    child = processes.start([sys.executable, "-c", "import time; time.sleep(60)"])
+    with pytest.raises(processes.Ended):
+        processes.wait(child, parent=os.getppid() + 1)
+    assert gone(child.pid)
+
+
+def test_locks_are_exclusive_or_shared(tmp_path):
+    path = tmp_path / "deep" / ".lock"
+    with processes.locked(path) as first:
+        assert first is not None
+        with processes.locked(path) as second:
+            assert second is None
+        with processes.locked(path, shared=True) as third:
+            assert third is None
+    with processes.locked(path, shared=True) as first, processes.locked(path, shared=True) as second:
+        assert first is not None and second is not None
+        with processes.locked(path) as third:
+            assert third is None
