@@ -117,10 +117,7 @@ def test_a_folder_of_other_parameters_is_refused_by_a_single_notebook(series, tm
 
 
 def stage_of(tmp_path: Path, source: str) -> Path:
-    parts = [
-        nbformat.v4.new_code_cell('run = "x"', metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(source),
-    ]
+    shown = nbformat.v4.new_code_cell('run = "x"', metadata={"tags": ["parameters"]})
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     path = tmp_path / "stage.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[shown, nbformat.v4.new_code_cell(source)], metadata=kernel), path)

@@ -109,7 +109,7 @@ def held_out(settings: Params, run: RunFolder, names: Sequence[str], pairs: Sequ
     }
     starts = {name: start_of(name) for name in names if name != "base"}
     table = heldout.table(scores, starts)
-    return table[table["arm"].isin(list(names))].reset_index(drop=True)
+    return table.set_index("arm").loc[list(names)].reset_index()
 
 
 def training_metrics(run: RunFolder, names: Sequence[str]) -> dict[str, pd.DataFrame]:
