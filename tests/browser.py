@@ -41,6 +41,22 @@ def chromium(downloads: str = "", dark: bool = False, width: int = 1200, height:
             driver.quit()
 
 
+ENTER, SPACE, TAB = "\ue007", "\ue00d", "\ue004"  # key values of W3C WebDriver, section 17.4.2
+
+
+def choose(driver: Any, identifier: str, text: str) -> None:
+    """Pick the option of a select that reads ``text``."""
+    from selenium.webdriver.support.ui import Select
+
+    Select(driver.find_element("id", identifier)).select_by_visible_text(text)
+
+
+def wait(driver: Any, condition: Any, seconds: float = 20) -> Any:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, seconds).until(condition)
+
+
 def errors(driver: Any) -> list[str]:
     """What the console complained of since it was last asked."""
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]

@@ -124,6 +124,6 @@ def run_folder(root: Path, comparisons: dict[tuple[str, str], float], conversati
     for place, ((one, two), gain) in enumerate(comparisons.items()):
         said = verdicts(one, two, gain, conversations, turns, seed=place)
         write_rows(root / "verdicts" / f"{one}-vs-{two}.jsonl", said)
-        for arm in (one, two):
+        for arm in {one, two} - {"chosen", "rejected"}:
             write_rows(root / "replies" / f"{arm}.jsonl", replies(arm, conversations, turns))
     return root

@@ -33,7 +33,8 @@ def draw_all(results: Results, folder: Path | None = None) -> list[str]:
     for drawing in drawings(results):
         figures.save(drawing.draw(), drawing.table, target / drawing.name)
         names.append(drawing.name)
-    return names
+    # Other stages draw too: a sweep, a comparison of methods.
+    return names + sorted(path.stem for path in target.glob("*.svg") if path.stem not in names)
 
 
 def drawings(results: Results) -> Iterator[Drawing]:

@@ -37,7 +37,6 @@ class Pool:
 def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
     """All that the page's example browser shows, for at most ``most`` prompts, evenly from every comparison."""
     texts, prompts, assessments, kinds = Pool(), Pool(), Pool(), Pool()
-    arms = {arm: {reply.pair_id: reply.text for reply in replies} for arm, replies in results.replies.items()}
     groups = _by_prompt(v for v in results.first_verdicts if v.judge == results.judge)
     comparisons = list(dict.fromkeys((key[0], key[1]) for key in groups))
     examples = []
@@ -51,7 +50,7 @@ def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
         examples.append([
             comparisons.index((arm_1, arm_2)),
             prompts.place(_prompt(pair, texts, kinds)),
-            [texts.place(_reply(arms, arm, pair)) for arm in (arm_1, arm_2)],
+            [texts.place(reply_text(results, arm, pair_id)) for arm in (arm_1, arm_2)],
             [BINS.index(valid.dimensions[name].bin) for name in DIMENSIONS] if valid else [],
             [assessments.place(_assessment(a, texts)) for a in (valid.reply_1, valid.reply_2) if a] if valid else [],
             int(_flips(said)),
@@ -69,6 +68,14 @@ def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
         "examples": examples,
         "total": len(groups),
     }
+
+
+def reply_text(results: Results, arm: str, pair_id: str) -> str:
+    """What ``arm`` answered; the data's own two replies for the arms "chosen" and "rejected"; "" where unknown."""
+    pair = results.pairs.get(pair_id)
+    if arm not in results.replies and pair is not None:
+        return {"chosen": pair.chosen, "rejected": pair.rejected}.get(arm, "")
+    return results.texts.get((arm, pair_id), "")
 
 
 def packed(block: dict[str, Any]) -> str:
@@ -100,11 +107,6 @@ def _prompt(pair: PreferencePair, texts: Pool, kinds: Pool) -> list[Any]:
         [[int(turn.role == "agent"), texts.place(turn.text)] for turn in pair.turns],
         texts.place(pair.chosen),
     ]
-
-
-def _reply(arms: dict[str, dict[str, str]], arm: str, pair: PreferencePair) -> str:
-    gold = {"chosen": pair.chosen, "rejected": pair.rejected}
-    return arms.get(arm, {}).get(pair.id, gold.get(arm, ""))
 
 
 def _assessment(said: ReplyAssessment, texts: Pool) -> list[Any]:

@@ -25,6 +25,7 @@ CONTENTS = (
     ("win-rates", "Win rates"), ("papers", "Beside the papers"), ("figures", "Figures"), ("examples", "Examples"),
     ("judge", "The judge"), ("precision", "Precision"), ("about", "Data, cost, environment"),
 )  # fmt: skip
+SHOWN = ("win_rates", "table1", "judging", "transfer")
 METHODS = {
     "SFT": "M_1SFT", "PPO": "ppo_offline", "DPO": "dpo", "SLiC": "slic", "IPO": "ipo_sum", "KTO (logistic)": "kto",
     "KTO (tanh)": "kto_tanh",
@@ -58,9 +59,10 @@ def render(results: Results, figure_names: list[str], most_examples: int = 5_000
         example_total=block["total"],
         judge_facts=_judge_facts(results),
         judge_tables=_judge_tables(results),
+        elsewhere=_elsewhere(results),
         planning=winrates.planning(results.compared, level=results.level).drop(columns=["comparison", "judge"]),
         data_card=_data_card(results),
-        extra_tables=[(name.replace("_", " "), table) for name, table in results.tables.items()],
+        extra_tables=[(name.replace("_", " "), table) for name, table in results.tables.items() if name not in SHOWN],
         environment=pd.DataFrame(results.facts.get("versions", {}).items(), columns=["package", "version"]),
         parameters=_yaml(parameters(results)),
         notebooks=[(f"notebooks/{p.name}", p.stem) for p in sorted((results.root / "notebooks").glob("*.html"))],
@@ -167,11 +169,38 @@ def _judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
     gold = winrates.gold_accuracy(results.rows, *GOLD)
     if len(gold):
         found.append(("The data’s own pairs: how often the judge puts chosen above rejected", gold))
+    if results.parts.get("canaries"):
+        found.append(("Canaries: whom the judge prefers where the answer is known", _canaries(results)))
     judges = [name for name in results.rows["judge"].unique() if name != results.judge]
     if judges:
         kappas = [winrates.kappa(results.rows, results.judge, name).assign(judge=name) for name in judges]
         found.append((f"Agreement with {results.judge} (Cohen’s κ of the four bins)", pd.concat(kappas)))
         found.append(("Agreement of all judges (Krippendorff’s α)", winrates.krippendorff_alpha(results.rows)))
+    return found
+
+
+def _canaries(results: Results) -> pd.DataFrame:
+    """Share of preferences for the first arm (ties half) and how often the verdict failed."""
+    table = winrates.table(results.parts["canaries"], replicates=200)
+    table = table.rename(columns={"preferred": "prefers 1 (ties half)", "arm_1": "1", "arm_2": "2"})
+    return table[["1", "2", "dimension", "prefers 1 (ties half)", "n", "invalid"]]
+
+
+def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
+    """Win rates on prompts that were judged apart, e.g. of a domain nobody trained on."""
+    found = []
+    for part, verdicts in results.parts.items():
+        if part != "canaries" and verdicts:
+            table = winrates.table(verdicts, results.replicates, level=results.level)
+            columns = ["arm_1", "arm_2", "dimension"]
+            for name in ("win_1", "win_2", "strict", "net"):
+                spans = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+                table[f"{name}, %"] = [
+                    f"{words.percent(value)} [{words.percent(low)}, {words.percent(high)}]"
+                    for value, low, high in spans
+                ]
+                columns.append(f"{name}, %")
+            found.append((f"Win rates on the part “{part}”", table[[*columns, "p_holm", "n"]]))
     return found
 
 

@@ -23,7 +23,10 @@ GOLD = ("chosen", "rejected")
 
 @dataclass(frozen=True)
 class Results:
-    """One run, over one or several training seeds. ``verdicts`` are by seed; the rest is the first seed's."""
+    """One run, over one or several training seeds. ``verdicts`` are by seed; the rest is the first seed's.
+
+    ``parts`` are the folders within ``verdicts/``: ``transfer`` (prompts of a domain nobody trained on), ``canaries``.
+    """
 
     name: str
     root: Path
@@ -35,6 +38,7 @@ class Results:
     replicates: int = 2_000
     level: float = 0.95
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    parts: dict[str, list[Verdict]] = field(default_factory=dict)
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -64,6 +68,11 @@ class Results:
         said = [verdict for verdict in self.first_verdicts if verdict.judge == self.judge and _arms(verdict) != GOLD]
         return winrates.compliance(said, kind_of(self.pairs.values()), min(self.replicates, 2_000), level=self.level)
 
+    @cached_property
+    def texts(self) -> dict[tuple[str, str], str]:
+        """Replies by arm and prompt."""
+        return {(arm, reply.pair_id): reply.text for arm, said in self.replies.items() for reply in said}
+
     @property
     def first_verdicts(self) -> list[Verdict]:
         return self.verdicts[min(self.verdicts)] if self.verdicts else []
@@ -71,6 +80,7 @@ class Results:
 
 def load(root: str | Path, replicates: int | None = None, level: float | None = None) -> Results:
     """Read ``outputs/<run>``. Where it has folders ``seed-<n>`` with verdicts, they are the training seeds.
+    People's verdicts are read from ``people/*.jsonl``.
 
     ``replicates`` and ``level`` default to the run's own parameters. Raises MissingStage without verdicts.
     """
@@ -84,13 +94,16 @@ def load(root: str | Path, replicates: int | None = None, level: float | None = 
     return Results(
         name=root.resolve().name,
         root=root,
-        verdicts={seed: _verdicts(folder) for seed, folder in folders.items()},
+        verdicts={
+            seed: _verdicts(folder / "verdicts") + _verdicts(folder / "people") for seed, folder in folders.items()
+        },
         pairs=_pairs(first),
         replies={path.stem: read_rows(path, Reply) for path in sorted((first / "replies").glob("*.jsonl"))},
         metrics=_metrics(first),
         facts=facts,
         replicates=replicates or settings.get("replicates", 2_000),
         level=level or settings.get("level", 0.95),
+        parts={path.name: _verdicts(path) for path in sorted((first / "verdicts").iterdir()) if path.is_dir()},
         tables={
             path.stem: pd.read_csv(path) for path in sorted((root / "tables").glob("*.csv")) if path.stat().st_size
         },
@@ -133,7 +146,7 @@ def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _verdicts(folder: Path) -> list[Verdict]:
-    return [row for path in sorted((folder / "verdicts").glob("*-vs-*.jsonl")) for row in read_rows(path, Verdict)]
+    return [row for path in sorted(folder.glob("*.jsonl")) for row in read_rows(path, Verdict)]
 
 
 def _pairs(folder: Path) -> dict[str, PreferencePair]:

@@ -163,7 +163,8 @@
   const turn = (step) => { page += step; show(); byId("examples").scrollIntoView(); };
   byId("previous").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
-  byId("filters").addEventListener("input", filter);
+  byId("filters").addEventListener("change", filter);
+  byId("f-search").addEventListener("input", filter);
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("filters").addEventListener("reset", () => setTimeout(filter));
   byId("filters").hidden = false;
