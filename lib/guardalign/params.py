@@ -33,6 +33,7 @@ from guardalign.sections import (
     Sweep,
     Training,
 )
+from guardalign.task_sections import Tasks
 
 
 class Params(Section):
@@ -53,6 +54,7 @@ class Params(Section):
     report: Report
     pretraining: Pretraining | None = None
     sweep: Sweep | None = None
+    tasks: Tasks | None = None
 
     @field_validator("run", mode="before")
     @classmethod

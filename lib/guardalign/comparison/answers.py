@@ -1,0 +1,119 @@
+"""What an arm writes and thinks: greedy replies, their distance from the SFT model, log-probs of the data's replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from guardalign.conversations import Row
+from guardalign.decoding import Completion, Sampler, decode_plain
+from guardalign.encoding import Example
+from guardalign.generation import Policy, encode_prompt
+from guardalign.training import evaluate_pairs
+from guardalign.world.twins import Opinion
+
+
+class Answer(Row):
+    """One arm's reply to one prompt, and how its model scores the prompt's own two replies (nats, summed).
+
+    ``kl`` and ``entropy`` are means over the reply's tokens of KL(π‖SFT) and of the next token's entropy (nats),
+    over the whole vocabulary. ``opinion`` is the judge's, where it reads single replies.
+    """
+
+    id: str
+    text: str
+    tokens: int
+    finished: bool
+    chosen: float
+    chosen_tokens: int
+    rejected: float
+    rejected_tokens: int
+    kl: float
+    entropy: float
+    opinion: Opinion | None = None
+
+
+def answer(
+    policy: Policy,
+    start: PreTrainedModel,
+    examples: Sequence[Example],
+    max_new_tokens: int,
+    batch_size: int = 64,
+    max_length: int | None = None,
+) -> list[Answer]:
+    """Greedy replies to the examples' prompts, in their order; ``start`` is the SFT model."""
+    prompts = [encode_prompt(policy.tokenizer, each.prompt) for each in examples]
+    replies = _replies(policy, prompts, max_new_tokens, batch_size)
+    scores = evaluate_pairs(policy.model, policy.tokenizer, examples, max_length=max_length)
+    spread = _distances(policy.model, start, prompts, replies, policy.stop[0], batch_size)
+    return [
+        Answer(
+            id=example.id,
+            text=str(policy.tokenizer.decode(list(reply.tokens), skip_special_tokens=True)).strip(),
+            tokens=len(reply.tokens),
+            finished=reply.finished,
+            chosen=score.chosen,
+            chosen_tokens=score.chosen_tokens,
+            rejected=score.rejected or 0.0,
+            rejected_tokens=score.rejected_tokens or 0,
+            kl=own.kl,
+            entropy=own.entropy,
+        )
+        for example, reply, score, own in zip(examples, replies, scores, spread, strict=True)
+    ]
+
+
+def _replies(policy: Policy, prompts: list[list[int]], most: int, size: int) -> list[Completion]:
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    found: dict[int, Completion] = {}
+    for at in range(0, len(order), size):
+        batch = {i: prompts[i] for i in order[at : at + size]}
+        found |= decode_plain(policy.model, batch, most, policy.stop, Sampler())
+    return [found[i] for i in range(len(prompts))]
+
+
+@dataclass(frozen=True)
+class _Distance:
+    kl: float
+    entropy: float
+
+
+def _distances(
+    model: PreTrainedModel,
+    start: PreTrainedModel,
+    prompts: list[list[int]],
+    replies: Sequence[Completion],
+    end: int,
+    size: int,
+) -> list[_Distance]:
+    found: list[_Distance] = []
+    rows = [
+        (prompt, [*reply.tokens, *([end] if reply.finished else [])])
+        for prompt, reply in zip(prompts, replies, strict=True)
+    ]
+    for at in range(0, len(rows), size):
+        found += _batch_distances(model, start, rows[at : at + size])
+    return found
+
+
+@torch.no_grad()
+def _batch_distances(
+    model: PreTrainedModel, start: PreTrainedModel, rows: Sequence[tuple[list[int], list[int]]]
+) -> list[_Distance]:
+    """Right-padded rows: causal attention keeps what follows out of what stands before."""
+    tokens = [torch.tensor(prompt + reply) for prompt, reply in rows]
+    ids = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True).to(model.device)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(each) for each in tokens], batch_first=True)
+    own, other = (
+        torch.log_softmax(each(input_ids=ids, attention_mask=mask.to(model.device)).logits.float(), -1)
+        for each in (model, start)
+    )
+    entropy, kl = -(own.exp() * own).sum(-1), (own.exp() * (own - other)).sum(-1)
+    return [
+        _Distance(float(kl[row, at].mean()), float(entropy[row, at].mean()))
+        for row, (prompt, reply) in enumerate(rows)
+        for at in [slice(len(prompt) - 1, len(prompt) + len(reply) - 1)]
+    ]

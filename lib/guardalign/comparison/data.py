@@ -1,0 +1,46 @@
+"""A task's pairs by split, whatever they come from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+from guardalign.encoding import Example
+from guardalign.errors import InputError
+from guardalign.task_sections import Tasks, TaskSource
+from guardalign.tasks import Loaded, load_hh, load_tldr
+from guardalign.tasks.hh import HUB as HH_HUB
+from guardalign.tasks.tldr import COMPARISONS_HUB
+from guardalign.world.twins import twin
+
+Splits = dict[str, list[Example]]
+
+
+def splits(task: str, tasks: Tasks) -> tuple[Splits, Counter[str]]:
+    """The train, validation and test pairs of a task, and what was set aside while reading them.
+
+    Raises InputError where a source holds fewer usable pairs than are asked for.
+    """
+    source = tasks.sources[task]
+    sizes = {"train": tasks.train, "validation": tasks.validation, "test": tasks.test}
+    if source.kind == "twin":
+        return twin(task).splits(sizes, tasks.data_seed), Counter()
+    learnt = _load(source, source.train, source.train_split, tasks.train + tasks.validation)
+    held = _load(source, source.test, source.test_split, tasks.test)
+    rows = list(learnt.examples)
+    Random(tasks.data_seed).shuffle(rows)
+    made = {
+        "train": rows[tasks.validation :],
+        "validation": rows[: tasks.validation],
+        "test": [each.model_copy(update={"id": f"test-{each.id}"}) for each in held.examples],
+    }
+    for name, size in sizes.items():
+        if len(made[name]) < size:
+            raise InputError(f"{task}: {len(made[name])} usable pairs in the {name} split, {size} are asked for")
+    return made, learnt.set_aside + held.set_aside
+
+
+def _load(source: TaskSource, where: str | None, split: str, limit: int) -> Loaded:
+    if source.kind == "hh":
+        return load_hh(where or HH_HUB, split, source.subset, source.single_turn, limit)
+    return load_tldr(where or COMPARISONS_HUB, split, limit)

@@ -1,0 +1,239 @@
+"""The protocol: SFT once a task and seed, then every arm from it with the same data, order, batches and steps.
+
+What several arms need is made once: the SFT model, the reference's log-probs, and one opinion a reply. Each arm's
+outcome is kept under a fingerprint, so a run that was cut off goes on with the arms that are missing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from guardalign.arms import base_model
+from guardalign.comparison import data
+from guardalign.comparison.answers import Answer, answer
+from guardalign.comparison.jobs import SFT, Job, identical_jobs, sft_job, tuning_jobs
+from guardalign.comparison.memory import PeakMemory
+from guardalign.conversations import Row
+from guardalign.encoding import Example
+from guardalign.errors import ParameterError
+from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
+from guardalign.generation import load_policy
+from guardalign.loading import load_frozen, load_tokenizer, model_fingerprint
+from guardalign.params import Params
+from guardalign.reference import store_of, token_logprobs
+from guardalign.scoring import TreeScorer
+from guardalign.task_sections import Tasks
+from guardalign.training import TrainingConfig, train
+from guardalign.training.batches import encode_examples
+from guardalign.world.twins import twin
+
+Log = Callable[[str], object]
+
+
+class Outcome(Row):
+    """One job's training, in figures; its answers lie beside it. ``memory_gib`` is the peak while it was trained."""
+
+    job: Job
+    mark: str
+    steps: int
+    seconds: float
+    memory_gib: float
+    logical_tokens: int
+    unique_tokens: int
+    warnings: tuple[str, ...] = ()
+    facts: dict[str, float] = {}
+
+
+def section(settings: Params) -> Tasks:
+    """The ``tasks`` section. Raises ParameterError where the file has none."""
+    if settings.tasks is None:
+        raise ParameterError("the comparison needs a `tasks` section; params/comparison.yaml shows one")
+    return settings.tasks
+
+
+class Place:
+    """Where a job's files lie in the run's folder."""
+
+    def __init__(self, run: RunFolder, job: Job) -> None:
+        self.model = run.root / "models" / job.name
+        self.outcome = run.root / "outcomes" / f"{job.name}.jsonl"
+        self.answers = run.root / "answers" / f"{job.name}.jsonl"
+        self.metrics = run.root / "metrics" / f"{job.name}.jsonl"
+
+    def known(self, mark: str) -> Outcome | None:
+        if not (self.outcome.exists() and self.answers.exists()):
+            return None
+        (outcome,) = read_rows(self.outcome, Outcome)
+        return outcome if outcome.mark == mark else None
+
+
+def config_of(settings: Params, run: RunFolder, job: Job) -> TrainingConfig:
+    """The training of a job. All arms of a task and seed draw their batches with the same seed, pair by pair."""
+    start = sft_model(run, job)
+    shared = settings.training.model_dump() | {"batching": "pair"}
+    return TrainingConfig(
+        arm=job.name,
+        model=base_model(settings.model.name) if job.arm == SFT else str(start),
+        output=Place(run, job).model,
+        cache=start.parent / ".reference",
+        method=job.method,
+        learning_rate=job.learning_rate,
+        beta=job.beta,
+        epochs=job.epochs,
+        options=job.options,
+        seed=job.seed,
+        max_length=settings.model.max_length,
+        overlong=settings.model.overlong,
+        precision=settings.model.precision,
+        lora=settings.model.lora.model_dump() if settings.model.lora else None,  # type: ignore[arg-type]
+        **shared,
+    )
+
+
+def sft_model(run: RunFolder, job: Job) -> Path:
+    return run.root / "models" / job.task / f"seed-{job.seed}" / "identical" / SFT
+
+
+def mark_of(settings: Params, job: Job, pairs: data.Splits) -> str:
+    """Everything that decides a job's outcome. The SFT model is decided by the settings, so it is not hashed."""
+    tasks = section(settings)
+    sft = sft_job(tasks, settings.sft, job.task, job.seed)
+    base = model_fingerprint(base_model(settings.model.name))
+    return fingerprint(
+        job, sft, base, settings.model, settings.training, tasks.max_new_tokens, pairs["train"], pairs[job.split]
+    )
+
+
+def settle(settings: Params, run: RunFolder, job: Job, pairs: data.Splits, log: Log) -> Outcome:
+    """Train an arm, let it answer, read its answers; the weights are thrown away (the SFT model's are kept)."""
+    place, config = Place(run, job), config_of(settings, run, job)
+    learnt, asked = pairs["train"][: job.pairs], pairs[job.split]
+    with PeakMemory() as memory:
+        result = train(config, learnt, log=log)
+    started = time.monotonic()
+    answers = read_answers(job, settings, answers_of(settings, run, job, asked), asked)
+    write_rows(place.answers, answers)
+    place.metrics.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(place.model / "metrics.jsonl", place.metrics)
+    if job.arm == SFT:
+        fill_reference(config, settings, pairs["train"])
+    outcome = Outcome(
+        job=job,
+        mark=mark_of(settings, job, pairs),
+        steps=result.steps,
+        seconds=result.seconds,
+        memory_gib=memory.gib,
+        logical_tokens=result.logical_tokens,
+        unique_tokens=result.unique_tokens,
+        warnings=result.warnings,
+        facts={"answering_seconds": time.monotonic() - started},
+    )
+    write_rows(place.outcome, [outcome])
+    if job.arm != SFT:
+        shutil.rmtree(place.model)
+    return outcome
+
+
+def answers_of(settings: Params, run: RunFolder, job: Job, asked: Sequence[Example]) -> list[Answer]:
+    tasks = section(settings)
+    policy = load_policy(Place(run, job).model)
+    start = policy.model if job.arm == SFT else load_policy(sft_model(run, job)).model
+    return answer(policy, start, asked, tasks.max_new_tokens, max_length=settings.model.max_length)
+
+
+def read_answers(
+    job: Job, settings: Params, answers: Sequence[Answer], asked: Sequence[Example]
+) -> list[Answer]:
+    """The answers with the opinion of the task's judge, where it has one that reads texts."""
+    if section(settings).sources[job.task].kind != "twin":
+        return list(answers)
+    read = twin(job.task).read
+    return [
+        each.model_copy(update={"opinion": read(example.prompt, each.text)})
+        for each, example in zip(answers, asked, strict=True)
+    ]
+
+
+def fill_reference(config: TrainingConfig, settings: Params, examples: Sequence[Example]) -> None:
+    """Compute the SFT model's log-probs of all replies once, for every arm that is going to start there."""
+    model = str(config.output)
+    told = config.model_copy(update={"model": model, "method": "dpo"})
+    encoded = encode_examples(load_tokenizer(model), examples, told.loss, config.max_length, config.overlong)
+    store = store_of(config.reference_cache, model_fingerprint(model), config.precision)
+
+    def scorer() -> TreeScorer:
+        return TreeScorer(load_frozen(model, config.precision), precision=config.precision)
+
+    token_logprobs(store, [*encoded.chosen, *encoded.rejected], scorer, config.row_tokens)
+
+
+def _in_worker(settings: Params, run: RunFolder, job: Job, pairs: data.Splits) -> Outcome:
+    torch.set_num_threads(1)
+    return settle(settings, run, job, pairs, _silent)
+
+
+def _silent(_: object) -> None:
+    """Workers say nothing: their caller reports each outcome."""
+
+
+def run_jobs(
+    settings: Params, run: RunFolder, jobs: Sequence[Job], pairs: dict[str, data.Splits], log: Log = print
+) -> list[Outcome]:
+    """Settle the jobs, several at a time; what was settled before is read back. Outcomes come in the jobs' order."""
+    known: dict[str, Outcome] = {}
+    for job in jobs:
+        found = Place(run, job).known(mark_of(settings, job, pairs[job.task]))
+        if found is not None and (job.arm != SFT or (sft_model(run, job) / "training.json").exists()):
+            known[job.name] = found
+    missing = [job for job in jobs if job.name not in known]
+    for count, outcome in enumerate(_settled(settings, run, missing, pairs), 1):
+        known[outcome.job.name] = outcome
+        log(f"{count}/{len(missing)} {outcome.job.name}: {outcome.steps} steps in {outcome.seconds:.0f} s")
+    return [known[job.name] for job in jobs]
+
+
+def _settled(
+    settings: Params, run: RunFolder, jobs: Sequence[Job], pairs: dict[str, data.Splits]
+) -> Iterator[Outcome]:
+    workers = min(section(settings).workers, len(jobs))
+    if workers <= 1:
+        yield from (settle(settings, run, job, pairs[job.task], _silent) for job in jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting: list[Any] = [pool.submit(_in_worker, settings, run, job, pairs[job.task]) for job in jobs]
+        try:
+            yield from (each.result() for each in as_completed(waiting))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def all_pairs(tasks: Tasks) -> dict[str, data.Splits]:
+    return {name: data.splits(name, tasks)[0] for name in tasks.sources}
+
+
+def run_identical(settings: Params, run: RunFolder, log: Log = print) -> list[Outcome]:
+    """The identical protocol: SFT for every task and seed, then all arms and, with the first seed, the controls."""
+    tasks, pairs = section(settings), all_pairs(section(settings))
+    started = [sft_job(tasks, settings.sft, task, seed) for seed in tasks.seeds for task in tasks.sources]
+    arms = [job for seed in tasks.seeds for task in tasks.sources for job in identical_jobs(tasks, task, seed)]
+    return [*run_jobs(settings, run, started, pairs, log), *run_jobs(settings, run, arms, pairs, log)]
+
+
+def run_tuning(settings: Params, run: RunFolder, log: Log = print) -> list[Outcome]:
+    """The tuning budget of every task and method; needs the first seed's SFT models."""
+    tasks, pairs = section(settings), all_pairs(section(settings))
+    jobs = [job for task in tasks.sources for job in tuning_jobs(tasks, task)]
+    return run_jobs(settings, run, jobs, pairs, log)
+
+
+def answers_in(run: RunFolder, job: Job) -> list[Answer]:
+    return read_rows(Place(run, job).answers, Answer)
