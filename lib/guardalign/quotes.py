@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 TYPOGRAPHY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "…": "..."})
 SPACES = re.compile(r"\s+")
@@ -16,8 +16,11 @@ def normal(text: str) -> str:
     return SPACES.sub(" ", unicodedata.normalize("NFKC", proper.translate(TYPOGRAPHY))).strip().casefold()
 
 
-def occurs(quote: str, texts: Iterable[str]) -> bool:
+def occurs(quote: str, texts: Sequence[str]) -> bool:
     """Whether ``quote`` stands in one of ``texts``. Quotation marks and dots around it do not count."""
+    plain = quote.strip("\"'. ")
+    if plain and any(plain in text for text in texts):
+        return True  # nearly always, and far cheaper
     wanted = normal(quote).strip("\"' ")
     trimmed = wanted.strip(".").strip()
     if not trimmed and not wanted:

@@ -153,5 +153,8 @@ def assessment(reply: Any, dimensions: Sequence[Dimension]) -> ReplyAssessment |
             score=-len(made_up),
             quotes=tuple(claim.quote for claim in made_up),
         ),
-        guardrails=tuple(GuardrailVerdict(**each.model_dump()) for each in reply.guardrails),
+        guardrails=tuple(
+            GuardrailVerdict(number=each.number, status=each.status, quote=each.quote, reason=each.reason)
+            for each in reply.guardrails
+        ),
     )

@@ -186,7 +186,7 @@ class Office:
                     wrong[key] = problem
                     continue
                 reply = self.transport.read(line["response"]["body"])
-                self.client.keep_body(key, reply, bodies[line["custom_id"]])
+                self.client.keep(key, reply, self.client.store.replies(key), bodies[line["custom_id"]])
                 spent += Spent(reply.usage.total, reply.cost or 0.0)
                 del wrong[key]
         await self.transport.purse.close(record.call, spent)

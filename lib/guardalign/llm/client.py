@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sized
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,17 +147,21 @@ class Client:
     async def _direct(self, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
         finished: asyncio.Queue[asyncio.Task[Outcome]] = asyncio.Queue()
         running: set[asyncio.Task[Outcome]] = set()
-        source, stop = iter(requests), None
-        async with self._transport() as transport:
+        stop: Exception | None = None
+        source = iter(requests)
+        async with AsyncExitStack() as stack:
+            transport: Transport | None = None
             try:
                 while True:
-                    while not transport.stopping and len(running) < self.endpoint.concurrency:
+                    while stop is None and len(running) < self.endpoint.concurrency:
                         if (request := next(source, None)) is None:
                             break
                         key = request.key(self.endpoint)
                         if outcome := self.recall(request, key):
                             yield outcome
                             continue
+                        if transport is None:
+                            transport = await stack.enter_async_context(self._transport())
                         task = asyncio.create_task(self._answer(transport, request, key))
                         running.add(task)
                         task.add_done_callback(finished.put_nowait)
@@ -168,7 +172,9 @@ class Client:
                     try:
                         outcome = task.result()
                     except (BudgetReached, EndpointError) as error:
-                        stop, transport.stopping = stop or error, True
+                        stop = stop or error
+                        if transport:
+                            transport.stopping = True
                         continue
                     yield outcome
             finally:
@@ -208,21 +214,19 @@ class Client:
                 reply = await transport.send(body, f"{key[:40]}-{len(replies)}", request.size)
             except NoReply as none:
                 return Outcome(request, invalid=str(none), calls=calls, usage=usage, cost=cost)
-            replies = self.keep(request, key, reply, body)
+            replies = self.keep(key, reply, replies, body, request.prompt)
             usage, cost = usage + reply.usage, cost + (reply.cost or 0.0)
             outcome = examine(request, reply, calls=calls, usage=usage, cost=cost)
             if outcome.invalid is None or transport.stopping:
                 break
         return outcome
 
-    def keep(self, request: Request, key: str, reply: Delivered, body: dict[str, object]) -> list[Delivered]:
-        """Store a reply; returns all replies to the same question."""
-        return self.keep_body(key, reply, body, request.prompt)
-
-    def keep_body(self, key: str, reply: Delivered, body: dict[str, object], prompt: str = "") -> list[Delivered]:
-        """As ``keep``, where only the call's body is known."""
+    def keep(
+        self, key: str, reply: Delivered, before: list[Delivered], body: dict[str, object], prompt: str = ""
+    ) -> list[Delivered]:
+        """Store a reply after those ``before`` it; returns all replies to the same question."""
         question = {"base_url": self.endpoint.base_url, "prompt": prompt, "body": body}
-        return self.store.add(key, question, reply)
+        return self.store.add(key, question, reply, before)
 
     def latest(self, request: Request, key: str, before: int, wrong: str | None) -> Outcome:
         """The outcome of a request that this run asked in batches: ``before`` replies were stored already, and

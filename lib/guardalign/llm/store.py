@@ -49,13 +49,13 @@ class Store:
         except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
             return []
 
-    def add(self, key: str, request: dict[str, Any], reply: Delivered) -> list[Delivered]:
-        """Append ``reply``; returns all replies to the question.
+    def add(self, key: str, request: dict[str, Any], reply: Delivered, before: list[Delivered]) -> list[Delivered]:
+        """Append ``reply`` to those stored ``before``; returns all replies to the question.
 
         The rename makes it safe against a killed process. It is not forced to the disk: at hundreds of replies a
         second that would cost more than the few replies a power cut can lose.
         """
-        replies = [*self.replies(key), reply]
+        replies = [*before, reply]
         record = {"key": key, "request": request, "replies": [asdict(each) for each in replies]}
         path = self.path(key)
         part = path.with_name(f".{key}.{os.getpid()}.part")

@@ -18,6 +18,8 @@ from guardalign.llm.store import Delivered
 
 HOPELESS = {401: "the key is not accepted", 403: "access is denied", 404: "no such model or address"}
 PASSING = (408, 409, 425, 429)
+CONNECTIONS_EACH = 16
+"""A pool looks at all its connections at every call, so many calls share them among several pools."""
 DEAD_AFTER = 10
 """So many requests in a row that used up all their tries: the endpoint has stopped answering."""
 
@@ -90,6 +92,9 @@ class Transport:
         self.faults = faults
         self.stopping = False
         self.client = connect(endpoint)
+        more = (connect(endpoint) for _ in range((endpoint.concurrency - 1) // CONNECTIONS_EACH))
+        self._clients = (self.client, *more)
+        self._turns = itertools.cycle(self._clients)
         self._key = endpoint.key()
         self._price = price
         self._pacer = Pacer(endpoint.requests_per_minute, endpoint.tokens_per_minute)
@@ -99,7 +104,8 @@ class Transport:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.client.close()
+        for client in self._clients:
+            await client.close()
 
     async def send(self, body: dict[str, Any], name: str, size: int) -> Delivered:
         """The reply to ``body``. ``name`` tells the server which calls are the same one sent again (Idempotency-Key).
@@ -156,7 +162,7 @@ class Transport:
     async def _post(self, body: dict[str, Any], name: str) -> Delivered:
         try:
             async with asyncio.timeout(self.endpoint.total_seconds):
-                data = await self.client.post(
+                data = await next(self._turns).post(
                     "/chat/completions", body=body, cast_to=object, options={"headers": {"Idempotency-Key": name}}
                 )
             return self.read(data)
