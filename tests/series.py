@@ -75,7 +75,7 @@ def start(params: Path, *options: str) -> subprocess.Popen[str]:
 def run(params: Path, *options: str) -> tuple[int, str]:
     """Exit code and output of the series."""
     process = start(params, *options)
-    output, _ = process.communicate(timeout=500)
+    output, _ = process.communicate(timeout=1500)
     return process.returncode, output
 
 
@@ -84,5 +84,5 @@ def run_stage(notebook: Path, params: Path, *products: Path) -> tuple[int, str]:
     command = [sys.executable, "-m", "guardalign.run_notebook", str(notebook), "--params", str(params)]
     for product in products:
         command += ["--product", str(product)]
-    done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=900)
     return done.returncode, done.stdout + done.stderr

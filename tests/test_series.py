@@ -150,11 +150,11 @@ def test_two_runs_do_not_work_in_one_folder(series):
     first = start(params)
     time.sleep(1.0)
     code, output = run(params)
-    first.communicate(timeout=60)
+    first.communicate(timeout=600)
     assert code == 1 and "Another run is working in" in output
 
 
-def wait_for(path: Path, process, seconds: float = 120.0) -> None:
+def wait_for(path: Path, process, seconds: float = 600.0) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None and time.monotonic() < end, f"{path} did not come"
@@ -189,8 +189,8 @@ def test_a_killed_run_leaves_nothing_behind_and_ends_with_the_same_tables(series
         wait_for(moment, process)
         below = descendants(process)
         os.kill(process.pid, number)
-        process.communicate(timeout=30)
-        _, alive = psutil.wait_procs(below, timeout=10)
+        process.communicate(timeout=120)
+        _, alive = psutil.wait_procs(below, timeout=30)
         assert not [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         assert not processes_of(str(tmp_path))
     code, output = run(params, "--target", "tables/flow1.csv")
