@@ -48,28 +48,8 @@ RULES = (
     "If the customer is silent for long, the agent should offer to go on at another time.",
     "If the customer shares anything that could harm their security, the agent should politely ask them to remove it.",
 )
-WORDS = tuple("thank you for writing about your monthly charge I have looked at it and found the reason".split(" "))  # noqa: SIM905
-    [
-        "thank",
-        "you",
-        "for",
-        "writing",
-        "about",
-        "your",
-        "monthly",
-        "charge",
-        "I",
-        "have",
-        "looked",
-        "at",
-        "the",
-        "account",
-        "and",
-        "found",
-        "the",
-        "reason",
-    ]
-)
+TEXT = "thank you for writing about your monthly charge I have looked at the account and found the reason for it"
+WORDS = TEXT.split()
 
 
 def say(number: int, words: int) -> str:
