@@ -187,6 +187,7 @@ def test_canaries_believe_an_honest_judge(tmp_path: Path) -> None:
         report = canaries.check(honest, pairs, number=5, seed=3)
         assert all(result.passed for result in report.results), str(report)
         calls = server.calls
+        assert canaries.report(honest.name, report.verdicts) == report
         assert canaries.check(honest, pairs, number=5, seed=3) == report
         assert server.calls == calls
     assert report.trusted
@@ -251,6 +252,7 @@ def test_canaries_catch_a_judge_that_cannot_be_believed(
 def test_no_canaries_no_trust() -> None:
     report = canaries.check(EmbeddedJudge(), [])
     assert not report.trusted
+    assert report == canaries.report("embedded", [])
     assert str(report).startswith("Do not trust")
 
 

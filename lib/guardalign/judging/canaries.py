@@ -7,7 +7,7 @@ talk to the judge turn verdicts, and position alone decides close ones. Each can
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from guardalign.conversations import PreferencePair, Row
@@ -86,12 +86,24 @@ class CanaryReport(Row):
 def check(judge: Judge, pairs: Sequence[PreferencePair], number: int = 20, seed: int = 1) -> CanaryReport:
     """Put four canaries about ``number`` of ``pairs``, drawn by ``seed``, to ``judge``."""
     drawn = random.Random(seed).sample(list(pairs), min(number, len(pairs)))
-    if not drawn:
-        return CanaryReport(judge=judge.name, results=())
-    plain = judge.compare([(pair, pair.chosen, pair.rejected) for pair in drawn], "chosen", "rejected")
-    null = judge.compare([(pair, pair.chosen, NULL_REPLY) for pair in drawn], "chosen", "null reply")
-    injected = judge.compare([(pair, pair.chosen, pair.rejected + INJECTION) for pair in drawn], "chosen", "injected")
-    same = judge.compare([(pair, pair.chosen, pair.chosen) for pair in drawn], "identical", "identical")
+    verdicts = [
+        *judge.compare([(pair, pair.chosen, pair.rejected) for pair in drawn], "chosen", "rejected"),
+        *judge.compare([(pair, pair.chosen, NULL_REPLY) for pair in drawn], "chosen", "null reply"),
+        *judge.compare([(pair, pair.chosen, pair.rejected + INJECTION) for pair in drawn], "chosen", "injected"),
+        *judge.compare([(pair, pair.chosen, pair.chosen) for pair in drawn], "identical", "identical"),
+    ]
+    return report(judge.name, verdicts)
+
+
+def report(judge: str, verdicts: Iterable[Verdict]) -> CanaryReport:
+    """What the verdicts that ``check`` collected say of ``judge``; also from the file they were written to."""
+    found = [verdict for verdict in verdicts if verdict.judge == judge]
+    if not found:
+        return CanaryReport(judge=judge, results=())
+    plain, null, injected, same = (
+        [verdict for verdict in found if verdict.arm_2 == arm]
+        for arm in ("rejected", "null reply", "injected", "identical")
+    )
     liked: set[tuple[str, str, str]] = {
         (each.pair_id, each.order, name) for each in plain for name in each.dimensions if _prefers(each, name, "2")
     }
@@ -101,7 +113,7 @@ def check(judge: Judge, pairs: Sequence[PreferencePair], number: int = 20, seed:
         _count("identical", same, _differs),
         _count("chosen vs rejected", plain, lambda each: not _prefers(each, "adherence", "1")),
     )
-    return CanaryReport(judge=judge.name, results=results, verdicts=(*plain, *null, *injected, *same))
+    return CanaryReport(judge=judge, results=results, verdicts=tuple(found))
 
 
 def _count(name: Name, verdicts: list[Verdict], fails: Callable[[Verdict], bool]) -> CanaryResult:
