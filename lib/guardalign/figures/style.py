@@ -104,12 +104,16 @@ def save(figure: Figure, table: pd.DataFrame, path: str | Path) -> list[Path]:
     paths = [stem.parent / f"{stem.name}.{kind}" for kind in ("png", "svg", "csv")]
     notes = {"Title": figure.get_label(), "Description": figure.get_supxlabel().replace("\n", " ")}
     with matplotlib.rc_context(SETTINGS):
+        # SVG's own 72 dots an inch from the start: a text measured once is not measured again in another size.
+        shown_at = figure.get_dpi()
+        figure.set_dpi(72)
         with replacing(paths[1]) as part:
             figure.savefig(part, format="svg", metadata=notes | {"Date": None, "Creator": None})
         # The layout is found once, for both files: it takes longer than the drawing.
         figure.set_layout_engine("none")
         with replacing(paths[0]) as part:
             figure.savefig(part, format="png", dpi=160, metadata=notes | {"Software": None})
+        figure.set_dpi(shown_at)
     write_text(paths[2], table.to_csv(index=False))
     return paths
 

@@ -8,6 +8,7 @@ from math import isnan
 import pandas as pd
 
 from guardalign.papers import mathtext
+from guardalign.winrates import opponents
 
 Name = Callable[[str], str]
 KEEPS = {
@@ -61,8 +62,18 @@ def caption(rates: pd.DataFrame, profile: str = "", more: str = "") -> str:
     ]
     if not rates["flips"].isna().all():
         parts.append(f"position flips {100 * rates['flips'].max():.1f} %" + _at_most(rates["flips"]))
+    moved = _opponents_effect(rates)
+    parts += [f"an arm’s win rate moves by at most {moved:.1f} points with its opponent"] if moved is not None else []
     parts += [f"profile: {profile}"] if profile else []
     return "; ".join(parts) + "." + (f" {more}" if more else "")
+
+
+def _opponents_effect(rates: pd.DataFrame) -> float | None:
+    """Points; None where no arm met two opponents, so that there is nothing to say."""
+    sides = opponents(rates)
+    if sides.groupby("arm")["opponent"].nunique().max() < 2:
+        return None
+    return float(100 * sides["range"].max())
 
 
 def span(values: pd.Series) -> str:

@@ -62,14 +62,17 @@ def drawings(results: Results) -> Iterator[Drawing]:
         yield Drawing("training", joined, _later(figures.training_curves, results.metrics, profile=profile))
 
 
-def training_seconds(results: Results) -> pd.Series:
-    """Seconds of training of each arm, from its ``training.json``; what it started from is not added."""
-    seconds = {}
+def training_cost(results: Results) -> pd.DataFrame:
+    """One row an arm: steps, seconds, tokens (as rows, and as computed), from its ``training.json``.
+
+    What an arm started from is not added. Empty where nothing was trained.
+    """
+    rows = []
     for path in sorted(results.root.glob("models/*/training.json")):
-        taken = json.loads(path.read_text(encoding="utf-8")).get("result", {}).get("seconds")
-        if taken:
-            seconds[path.parent.name] = float(taken)
-    return pd.Series(seconds, dtype=float)
+        found = json.loads(path.read_text(encoding="utf-8")).get("result", {})
+        names = ("steps", "seconds", "logical_tokens", "unique_tokens")
+        rows.append({"arm": path.parent.name} | {name: found.get(name) for name in names})
+    return pd.DataFrame(rows, columns=["arm", "steps", "seconds", "logical_tokens", "unique_tokens"])
 
 
 def _across_arms(results: Results) -> Iterator[Drawing]:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from guardalign import tables, winrates
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.report import svg, words
+from guardalign.report.drawing import training_cost
 from guardalign.report.examples import packed, payload
 from guardalign.report.results import GOLD, Results, parameters
 
@@ -62,6 +63,7 @@ def render(results: Results, figure_names: list[str], most_examples: int = 5_000
         elsewhere=_elsewhere(results),
         planning=winrates.planning(results.compared, level=results.level).drop(columns=["comparison", "judge"]),
         data_card=_data_card(results),
+        cost=training_cost(results),
         extra_tables=[(name.replace("_", " "), table) for name, table in results.tables.items() if name not in SHOWN],
         environment=pd.DataFrame(results.facts.get("versions", {}).items(), columns=["package", "version"]),
         parameters=_yaml(parameters(results)),

@@ -86,8 +86,8 @@ def _solve(arms: pd.DataFrame, counts: np.ndarray) -> tuple[pd.Series, float]:
         arms["arm_2"].repeat(3).tolist(),
         WINNERS * len(arms),
         weights=filled.ravel().tolist(),
-        tolerance=1e-9,
-        limit=10_000,
+        tolerance=1e-8,
+        limit=2_000,
     )
     logs = np.log(result.scores)
     return logs - logs.mean(), float(result.v)
