@@ -91,13 +91,12 @@ def _across_arms(results: Results) -> Iterator[Drawing]:
         statistics = reply_statistics(reply for replies in results.replies.values() for reply in replies)
         summary = statistics.groupby("arm")[["words", "tokens", "repetition", "finished"]].mean().reset_index()
         yield Drawing("replies", summary, _later(figures.reply_panels, statistics, profile=profile))
-    seconds = training_seconds(results)
+    cost = training_cost(results)
+    seconds = cost.dropna(subset=["seconds"]).set_index("arm")["seconds"].astype(float)
     arms = set(rates["arm_1"]) | set(rates["arm_2"])
     if len(seconds[seconds.index.isin(arms)]) > 1:
-        table = seconds.rename("seconds").rename_axis("arm").reset_index()
-        yield Drawing(
-            "cost", table, _later(figures.cost_against_wins, rates, seconds, "s of training", profile=profile)
-        )
+        draw = _later(figures.cost_against_wins, rates, seconds, "s of training", profile=profile)
+        yield Drawing("cost", cost, draw)
 
 
 def _later(draw: Callable[..., Figure], *given: object, **named: object) -> Callable[[], Figure]:
