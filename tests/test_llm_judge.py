@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from comparisons import comparisons, endpoint, pair
 from guardalign.conversations import PreferencePair
 from guardalign.hosted import HostedArmError, hosted_replies, messages
 from guardalign.judging import canaries
+from guardalign.judging.choice import chosen_judge
 from guardalign.judging.embedded import EmbeddedJudge
 from guardalign.judging.feedback import worse_than_chosen
 from guardalign.judging.llm_judge import LLMJudge
@@ -23,7 +25,7 @@ from guardalign.judging.recorded import record, recorded_judge
 from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
 from guardalign.llm import Client
 from guardalign.quotes import occurs
-from guardalign.sections import ServerArm
+from guardalign.sections import JudgeSection, ServerArm
 from misbehaving_server import Server, judge, slots
 
 Change = Callable[[dict[str, Any]], Any]
@@ -388,3 +390,38 @@ def test_a_chat_bot_gets_guardrails_and_turns_as_messages() -> None:
     system, user = messages(pair(), "chat")
     assert (system.role, user.role, user.content) == ("system", "user", "Hello, my order 0 has not come.")
     assert "2. The agent must never promise a date." in system.content
+
+
+def test_the_parameters_choose_the_judge(tmp_path: Path) -> None:
+    assert chosen_judge(JudgeSection(kind="none"), tmp_path) is None
+    with Server() as server:
+        there = endpoint(server.url).model_dump()
+        live = chosen_judge(JudgeSection(**there, kind="llm"), tmp_path)
+        assert live is not None
+        said = live.compare(list(comparisons(2)), "one", "two")
+        (once,) = chosen_judge(JudgeSection(**there, kind="llm", orders="first"), tmp_path).compare(
+            list(comparisons(1)), "one", "two"
+        )
+        assert once == said[0]
+    section = JudgeSection(**there, kind="recorded", recording=str(tmp_path))
+    replay = chosen_judge(section, tmp_path / "unused")
+    assert replay is not None
+    assert replay.compare(list(comparisons(2)), "one", "two") == said
+    panel = chosen_judge(JudgeSection(kind="panel", judges=(section, JudgeSection(kind="embedded"))), tmp_path)
+    assert panel is not None
+    assert [each.judge for each in panel.compare(list(comparisons(2)), "one", "two")] == ["panel"] * 2
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"kind": "llm"}, "needs the judge's model"),
+        ({"kind": "recorded", "model": "x"}, "needs a recording"),
+        ({"kind": "panel", "judges": [{"kind": "embedded"}]}, "two judges or more"),
+        ({"kind": "panel", "judges": [{"kind": "embedded"}, {"kind": "none"}]}, "are embedded, llm or recorded"),
+        ({"kind": "llm", "model": "x", "api_key_env": "sk-123"}, "api_key_env"),
+    ],
+)
+def test_a_judge_that_is_not_fully_named_is_refused(section: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        JudgeSection.model_validate(section)

@@ -218,16 +218,29 @@ class Generation(Section):
 
 
 class JudgeSection(Server):
-    """Who compares replies; a language model needs ``model``, and of ``Server`` what the defaults do not fit."""
+    """Who compares replies; a language model needs ``model``, and of ``Server`` what the defaults do not fit.
 
-    kind: Literal["embedded", "llm", "none"]
+    ``recorded`` replays what the same model said before, offline: ``recording`` is a store's folder or a file made of
+    it. ``panel`` lets ``judges`` decide by majority. ``prompts`` is a folder with a ``judge.md`` of one's own.
+    """
+
+    kind: Literal["embedded", "llm", "recorded", "panel", "none"]
     orders: Literal["both", "first"] = "both"
     canaries: Count = 20
+    prompts: str | None = None
+    recording: str | None = None
+    judges: tuple[JudgeSection, ...] = ()
 
     @model_validator(mode="after")
     def _is_complete(self) -> JudgeSection:
-        if self.kind == "llm" and not self.model:
-            raise ValueError("kind: llm needs the judge's model (and base_url where it is no OpenAI endpoint)")
+        if self.kind in ("llm", "recorded") and not self.model:
+            raise ValueError(f"kind: {self.kind} needs the judge's model (and base_url where it is no OpenAI endpoint)")
+        if self.kind == "recorded" and not self.recording:
+            raise ValueError("kind: recorded needs a recording: a store's folder, or a file made of it")
+        if self.kind == "panel" and len(self.judges) < 2:
+            raise ValueError("kind: panel needs two judges or more")
+        if any(each.kind in ("panel", "none") for each in self.judges):
+            raise ValueError("a panel's judges are embedded, llm or recorded")
         return self
 
 

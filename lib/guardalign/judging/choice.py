@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from guardalign.files import project_root
 from guardalign.judging.embedded import EmbeddedJudge
 from guardalign.judging.verdicts import Judge
 from guardalign.sections import JudgeSection
@@ -15,8 +16,20 @@ def chosen_judge(section: JudgeSection, store: Path) -> Judge | None:
         return None
     if section.kind == "embedded":
         return EmbeddedJudge()
+    if section.kind == "panel":
+        from guardalign.judging.panel import PanelJudge
+
+        return PanelJudge([judge for each in section.judges if (judge := chosen_judge(each, store))])
+    return _language_model(section, store)
+
+
+def _language_model(section: JudgeSection, store: Path) -> Judge:
     from guardalign.judging.llm_judge import BOTH, LLMJudge
+    from guardalign.judging.recorded import recorded_judge
     from guardalign.llm import Client, Endpoint
 
     orders = BOTH if section.orders == "both" else BOTH[:1]
-    return LLMJudge(Client(Endpoint.of(section), store), orders=orders)
+    prompts = project_root() / section.prompts if section.prompts else None
+    if section.kind == "recorded":
+        return recorded_judge(Endpoint.of(section), project_root() / str(section.recording), orders, prompts)
+    return LLMJudge(Client(Endpoint.of(section), store), orders=orders, prompts=prompts)
