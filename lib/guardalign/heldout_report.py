@@ -8,6 +8,7 @@ from html import escape
 import pandas as pd
 from matplotlib.figure import Figure
 
+from guardalign import heldout
 from guardalign.figures.style import INK, MUTED, SERIES, canvas, finish, percent, styled
 from guardalign.papers import mathtext
 
@@ -29,13 +30,7 @@ def accuracy_figure(table: pd.DataFrame, profile: str = "") -> Figure:
         axes.set_yticks(rows.index, [mathtext(arm) for arm in rows["arm"]], color=INK)
         axes.xaxis.set_major_formatter(percent)
         axes.set_xlabel("chosen reply more likely than rejected")
-        best = rows.iloc[-1]
-        title = f"{mathtext(best['arm'])} prefers the chosen reply most often: {best['accuracy']:.0%} of held-out pairs"
-        caption = (
-            f"{profile}: n = {int(best['n'])} pairs of {int(best['conversations'])} conversations. Bars: 95 % "
-            "intervals, conversations resampled. Dotted: chance."
-        )
-    return finish(figure, title, caption, plain_title=f"{best['arm']} prefers the chosen reply most often")
+    return finish(figure, heldout.finding(table), f"{heldout.caption(table, profile)} Dotted: chance.")
 
 
 def page(table: pd.DataFrame, profile: str) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from guardalign import heldout
 from guardalign.figures.style import INK, MUTED, SERIES, canvas, finish, percent, styled
+from guardalign.papers import mathtext
 from guardalign.sections import Alignment, Comparison
 
 
@@ -33,14 +35,10 @@ def method_figure(table: pd.DataFrame, profile: str = "") -> Figure:
         looks: dict[str, Any] = {"color": SERIES[0], "ecolor": MUTED, "elinewidth": 1, "capsize": 2}
         axes.errorbar(table["accuracy"], -table["nll"], xerr=reach, fmt="o", **looks)
         for name, across, nll in zip(table["arm"], table["accuracy"], table["nll"], strict=True):
-            axes.annotate(name, (across, -nll), xytext=(5, 4), textcoords="offset points", color=INK, fontsize=9)
+            axes.annotate(
+                mathtext(name), (across, -nll), xytext=(5, 4), textcoords="offset points", color=INK, fontsize=9
+            )
         axes.xaxis.set_major_formatter(percent)
         axes.set_xlabel("chosen reply more likely than rejected (held-out pairs)")
         axes.set_ylabel("log-likelihood a token\nof the chosen reply (nats)")
-        best = table.iloc[int(table["accuracy"].argmax())]
-        title = f"{best['arm']} prefers the chosen reply most often: {best['accuracy']:.0%} of held-out pairs"
-        caption = (
-            f"{profile}: n = {int(best['n'])} pairs of {int(best['conversations'])} conversations, one seed. "
-            "Bars: 95 % intervals, conversations resampled. Methods whose bars overlap are not told apart."
-        )
-    return finish(figure, title, caption)
+    return finish(figure, heldout.finding(table), heldout.caption(table, profile))

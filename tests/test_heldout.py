@@ -1,0 +1,101 @@
+"""Held-out figures without a judge, by hand; what is said of them; and the page that shows them."""
+
+from __future__ import annotations
+
+from math import isnan
+
+import pytest
+
+from guardalign import heldout, heldout_report
+from guardalign.files import RunFolder
+from guardalign.methods import comparison_arms, method_figure, table_of_methods
+from guardalign.replystats import reply_statistics
+from guardalign.sections import Comparison, Model, Source
+from guardalign.sources import load
+from guardalign.training import PairScore
+from series import save_base
+
+
+def scores(*pairs):
+    """(chosen, rejected) log-probs; chosen has 2 tokens and rejected 4, two pairs a conversation."""
+    return [
+        PairScore(
+            id=str(number),
+            conversation_id=str(number // 2),
+            chosen=chosen,
+            chosen_tokens=2,
+            rejected=rejected,
+            rejected_tokens=4,
+        )
+        for number, (chosen, rejected) in enumerate(pairs)
+    ]
+
+
+BASE = scores((-4, -8), (-6, -5), (-2, -8), (-8, -8))
+ARM = scores((-3, -9), (-5, -6), (-3, -8), (-7, -9))
+
+
+def test_figures_by_hand():
+    table = heldout.table({"base": BASE, "arm": ARM}, {"arm": "base"}, replicates=200)
+    base, arm = table.iloc[0], table.iloc[1]
+    assert base["nll"] == pytest.approx((4 + 6 + 2 + 8) / 2 / 4)
+    # Chosen ahead: -4 > -8, -2 > -8; not -6 > -5 nor -8 > -8.
+    assert base["accuracy"] == 0.5 and arm["accuracy"] == 1.0
+    # A token: -2 ≯ -2, -3 ≯ -1.25, -1 > -2, -4 ≯ -2.
+    assert base["per_token"] == 0.25
+    # Margins 4, -1, 6, 0 became 6, 1, 5, 2.
+    assert arm["gain"] == 0.75
+    assert arm["chosen_change"] == pytest.approx((1 + 1 - 1 + 1) / 4)
+    assert isnan(base["gain"]) and isnan(base["chosen_change_low"])
+    assert (arm["n"], arm["conversations"]) == (4, 2)
+    assert arm["accuracy_low"] <= arm["accuracy"] <= arm["accuracy_high"]
+
+
+def test_a_lead_is_claimed_only_where_the_interval_is_clear():
+    rows = heldout.table({"base": BASE, "arm": ARM}, {"arm": "base"}, replicates=200)
+    apart = rows.assign(accuracy=[0.5, 0.9], accuracy_low=[0.4, 0.8], accuracy_high=[0.6, 0.95])
+    assert heldout.finding(apart) == "arm prefers the chosen reply most often: in 90% of held-out pairs"
+    close = apart.assign(accuracy_low=[0.2, 0.4])
+    assert heldout.finding(close).startswith("No arm stands clear")
+
+
+def test_the_page_stands_alone_and_claims_nothing_about_guardrails():
+    table = heldout.table({"base": BASE, "M_1SFT": ARM}, {"M_1SFT": "base"}, replicates=200)
+    page = heldout_report.page(table, "own <data>")
+    assert "<svg" in page and "own &lt;data&gt;" in page and "http-equiv" not in page and "src=" not in page
+    assert "100.0%" in page and "No judge read" in page
+
+
+def test_scores_are_kept_until_model_or_pairs_change(tmp_path):
+    run, base = RunFolder(tmp_path / "run"), save_base(tmp_path / "base")
+    counts = {"train": 1, "feedback": 1, "test": 1}
+    pairs = load(Source(kind="world", conversations=counts)).pairs[:3]
+    model = Model(name=str(base), max_length=2048)
+    first = heldout.score_arm(run, "base", str(base), pairs, model)
+    kept = run.root / "scores" / "base.jsonl"
+    stamp = kept.stat().st_mtime_ns
+    assert heldout.score_arm(run, "base", str(base), pairs, model) == first and kept.stat().st_mtime_ns == stamp
+    again = heldout.score_arm(run, "base", str(base), pairs[:2], model)
+    assert [score.chosen for score in again] == pytest.approx([score.chosen for score in first[:2]], abs=1e-4)
+    assert kept.stat().st_mtime_ns != stamp
+
+
+def test_methods_share_everything_but_their_own_settings():
+    methods = {"dpo": {"learning_rate": 1e-5}, "slic": {"learning_rate": 2e-5, "options": {"slic_delta": 0.5}}}
+    arms = comparison_arms(Comparison(epochs=2, methods=methods))
+    assert arms["dpo"].method == "dpo" and arms["slic"].options == {"slic_delta": 0.5}
+    assert {arm.epochs for arm in arms.values()} == {2}
+
+
+def test_the_methods_table_joins_replies_and_is_drawn():
+    from guardalign.conversations import Reply
+
+    table = heldout.table({"M_1SFT": BASE, "dpo": ARM}, {"dpo": "M_1SFT"}, replicates=200)
+    replies = [
+        Reply(pair_id="0", conversation_id="0", arm="M_1SFT", text="one two three"),
+        Reply(pair_id="0", conversation_id="0", arm="dpo", text="one", finished=False),
+    ]
+    joined = table_of_methods(table, reply_statistics(replies)).set_index("arm")
+    assert joined.loc["M_1SFT", "words"] == 3 and joined.loc["dpo", "cut_off"] == 1
+    figure = method_figure(joined.reset_index(), profile="here")
+    assert {text.get_text() for text in figure.axes[0].texts} == {"dpo", "$M_{\\mathrm{1SFT}}$"}
