@@ -10,6 +10,7 @@ from IPython.display import HTML
 
 from guardalign.conversations import PreferencePair
 from guardalign.judging.verdicts import ReplyAssessment
+from guardalign.llm import Message
 
 _CELL = "text-align:left;vertical-align:top;white-space:pre-wrap;max-width:44em"
 
@@ -41,6 +42,21 @@ def _findings(said: ReplyAssessment) -> str:
     ):
         lines.append(f"{'✓' if part.acceptable else '✗'} {name}" + (f": {escape(part.reason)}" if part.reason else ""))
     return "<br>".join(lines)
+
+
+def prompts(filled: Mapping[str, Sequence[Message]]) -> HTML:
+    """Prompts as they leave for a language model, each behind its name: click to read."""
+    style = "white-space:pre-wrap;max-width:60em"
+    return HTML(
+        "".join(
+            f"<details><summary>{escape(name)}</summary>"
+            + "".join(
+                f"<p><b>{each.role}</b></p><pre style='{style}'>{escape(each.content)}</pre>" for each in messages
+            )
+            + "</details>"
+            for name, messages in filled.items()
+        )
+    )
 
 
 def percent(table: pd.DataFrame, columns: Sequence[str], digits: int = 0) -> pd.DataFrame:

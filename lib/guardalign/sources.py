@@ -8,6 +8,7 @@ from pathlib import Path
 
 from guardalign.construction import Rejection, points
 from guardalign.conversations import SPLITS, Conversation, PreferencePair
+from guardalign.datacard import DataCard
 from guardalign.errors import InputError
 from guardalign.files import project_root
 from guardalign.reading import Refused, holds_pairs, read_conversations, read_pairs
@@ -19,12 +20,14 @@ from guardalign.world.scripts import Script, write_scripts
 
 @dataclass(frozen=True)
 class Sourced:
-    """Pairs with their splits, the conversations they were made of where those are known, and what was left out."""
+    """Pairs with their splits, their conversations where known, what was left out, and the card of data that a
+    language model annotated."""
 
     pairs: list[PreferencePair]
     conversations: list[Conversation] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
+    card: DataCard | None = None
 
 
 def load(source: Source, store: Path | None = None) -> Sourced:
@@ -46,8 +49,8 @@ def load(source: Source, store: Path | None = None) -> Sourced:
     from guardalign.llm import Client, Endpoint
 
     made = Annotator(Client(Endpoint.of(source.annotation), store), source.annotation).annotate(reading.rows)
-    lost = Counter(f"{stage}: {reason}" for stage, _, reason in made.dropped)
-    return Sourced(_split(made.pairs, source), made.conversations, reading.refused, reading.notes + lost)
+    lost = Counter(made.card.dropped)
+    return Sourced(_split(made.pairs, source), made.conversations, reading.refused, reading.notes + lost, made.card)
 
 
 def _split(pairs: list[PreferencePair], source: Source) -> list[PreferencePair]:
