@@ -38,7 +38,7 @@ class Arm(Section):
     learning_rate: Rate | None = None
     beta: Beta | None = None
     epochs: Positive | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class Identical(Section):
@@ -91,7 +91,7 @@ class Tasks(Section):
     sft_epochs: Positive = 1
     identical: Identical
     methods: dict[str, Arm] = Field(min_length=1)
-    controls: dict[str, Arm] = {}
+    controls: dict[str, Arm] = Field(default_factory=dict)
     tuning: TaskTuning | None = None
     rlhf: Rlhf | None = None
     workers: Positive = 2

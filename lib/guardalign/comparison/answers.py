@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from guardalign.conversations import Row
 from guardalign.decoding import Completion, Sampler, decode_plain
-from guardalign.encoding import Example
-from guardalign.generation import Policy, encode_prompt
+from guardalign.encoding import Example, encode_prompt
+from guardalign.generation import Policy
 from guardalign.training import evaluate_pairs
 from guardalign.world.twins import Opinion
 
@@ -45,7 +45,7 @@ def answer(
     max_length: int | None = None,
 ) -> list[Answer]:
     """Greedy replies to the examples' prompts, in their order; ``start`` is the SFT model."""
-    prompts = [encode_prompt(policy.tokenizer, each.prompt) for each in examples]
+    prompts = [list(encode_prompt(policy.tokenizer, each.prompt)) for each in examples]
     replies = _replies(policy, prompts, max_new_tokens, batch_size)
     scores = evaluate_pairs(policy.model, policy.tokenizer, examples, max_length=max_length)
     spread = _distances(policy.model, start, prompts, replies, policy.stop[0], batch_size)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from guardalign.conversations import Row
 from guardalign.losses import METHODS
 from guardalign.sections import Sft
@@ -27,7 +29,7 @@ class Job(Row):
     learning_rate: float
     beta: float
     epochs: int
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     pairs: int | None = None
     split: Literal["validation", "test"] = "test"
 

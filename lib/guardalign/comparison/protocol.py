@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 
 from guardalign.arms import base_model
 from guardalign.comparison import data
@@ -49,7 +50,7 @@ class Outcome(Row):
     logical_tokens: int
     unique_tokens: int
     warnings: tuple[str, ...] = ()
-    facts: dict[str, float] = {}
+    facts: dict[str, float] = Field(default_factory=dict)
 
 
 def section(settings: Params) -> Tasks:
@@ -149,9 +150,7 @@ def answers_of(settings: Params, run: RunFolder, job: Job, asked: Sequence[Examp
     return answer(policy, start, asked, tasks.max_new_tokens, max_length=settings.model.max_length)
 
 
-def read_answers(
-    job: Job, settings: Params, answers: Sequence[Answer], asked: Sequence[Example]
-) -> list[Answer]:
+def read_answers(job: Job, settings: Params, answers: Sequence[Answer], asked: Sequence[Example]) -> list[Answer]:
     """The answers with the opinion of the task's judge, where it has one that reads texts."""
     if section(settings).sources[job.task].kind != "twin":
         return list(answers)
@@ -200,9 +199,7 @@ def run_jobs(
     return [known[job.name] for job in jobs]
 
 
-def _settled(
-    settings: Params, run: RunFolder, jobs: Sequence[Job], pairs: dict[str, data.Splits]
-) -> Iterator[Outcome]:
+def _settled(settings: Params, run: RunFolder, jobs: Sequence[Job], pairs: dict[str, data.Splits]) -> Iterator[Outcome]:
     workers = min(section(settings).workers, len(jobs))
     if workers <= 1:
         yield from (settle(settings, run, job, pairs[job.task], _silent) for job in jobs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
-
 from guardalign.encoding import Example
 from guardalign.tasks.rows import EMPTY, IDENTICAL, Loaded, pair, read, sorted_out, texts
 
@@ -34,8 +32,7 @@ def _example(row: dict[str, object], number: int, single_turn: bool) -> Example 
     chosen, rejected = texts(row, number, "chosen", "rejected")
     if chosen == rejected:
         return IDENTICAL
-    shared = os.path.commonprefix([chosen, rejected])
-    start = shared.rfind(ASSISTANT)
+    start = _shared(chosen, rejected).rfind(ASSISTANT)
     if HUMAN not in chosen or ASSISTANT not in chosen or ASSISTANT not in rejected:
         return FORMLESS
     if start < 0:
@@ -49,3 +46,9 @@ def _example(row: dict[str, object], number: int, single_turn: bool) -> Example 
     if not all(reply.strip() for reply in replies):
         return EMPTY
     return pair(f"hh-{number}", prompt, *replies)
+
+
+def _shared(one: str, two: str) -> str:
+    """What both texts begin with."""
+    parts = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+    return one[:parts]

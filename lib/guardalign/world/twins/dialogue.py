@@ -50,7 +50,7 @@ def write_prompt(rng: Random) -> str:
 
 def write_reply(prompt: str, rng: Random) -> str:
     """A reply whose four sentences each help, say nothing or do harm, by chance."""
-    wording, naming, kind = _situation(prompt)
+    _, naming, kind = _situation(prompt)
     others = [name for name in _ISSUES.values() if name != naming]
     good = (ACKNOWLEDGE, APOLOGY, ASK, OFFER)
     bad = (ACKNOWLEDGE, CALM_DOWN, SECRET, BLAME)
@@ -81,7 +81,6 @@ def read(prompt: str, reply: str) -> Opinion:
         "asks for a secret": any(each in SECRETS for each in asked),
         "asks for another line's reference": any(each in _REFERENCES and each != kind for each in asked),
         "blames the customer": says(reply, BLAME),
-        "no sentence": not reply.strip(),
     }
     return opinion([k for k, v in merits.items() if v], [k for k, v in faults.items() if v], reply)
 

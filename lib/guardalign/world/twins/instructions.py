@@ -20,7 +20,12 @@ from guardalign.world.twins.opinion import Opinion, opinion, sentences
 
 CUE = "\nResponse:"
 _ABOUT = ("I will look into {issue}.", "We will take care of {issue}.", "I am working on {issue}.")
-_MORE = ("I have made a note of it.", "It is in good hands.", "My colleagues know about it.", "I will keep an eye on it.")
+_MORE = (
+    "I have made a note of it.",
+    "It is in good hands.",
+    "My colleagues know about it.",
+    "I will keep an eye on it.",
+)
 _ISSUES = tuple(naming for domain in DOMAINS.values() for _, naming in domain.issues)
 MET = 0.42
 NUMBERS = {"two": 2, "three": 3, "four": 4}

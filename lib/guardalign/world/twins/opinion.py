@@ -8,6 +8,7 @@ from random import Random
 
 from guardalign.conversations import Row
 
+LOWEST = -9.0
 _SENTENCE = re.compile(r"[^.!?]+[.!?]?")
 
 
@@ -20,11 +21,17 @@ class Opinion(Row):
 
 
 def opinion(merits: Sequence[str], faults: Sequence[str], text: str) -> Opinion:
-    """Every merit counts 1, every fault −1, and every sentence that is said again −1 too."""
+    """Every merit counts 1, every fault −1, and every sentence that is said again −1; what is no text: ``LOWEST``."""
+    if is_degenerate(text):
+        return Opinion(score=LOWEST, faults=("degenerate",))
     again = ("repetition",) * repeated(text)
-    return Opinion(
-        score=len(merits) - len(faults) - len(again), merits=tuple(merits), faults=(*faults, *again)
-    )
+    return Opinion(score=len(merits) - len(faults) - len(again), merits=tuple(merits), faults=(*faults, *again))
+
+
+def is_degenerate(text: str) -> bool:
+    """Fewer than three words, or mostly the same few words again and again."""
+    words = re.findall(r"\w+", text.lower())
+    return len(words) < 3 or len(set(words)) < len(words) / 3
 
 
 def sentences(text: str) -> list[str]:
