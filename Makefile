@@ -28,7 +28,7 @@ run: $(READY)  ## Execute the notebooks 01-07 with PARAMS and print where the re
 	@$(PY) -m guardalign.workflow $(PARAMS) --cores $(CORES)
 
 test: $(READY)  ## Run every test, with coverage
-	@$(PY) -m pytest --cov --cov-report=term
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 lint: $(READY)  ## Check style, formatting and types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
