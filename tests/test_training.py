@@ -19,6 +19,7 @@ from guardalign.losses import METHODS
 from guardalign.prefix_tree import OverBudget
 from guardalign.training import NotFinite, TrainingConfig, TrainingResult, evaluate_pairs, progress, summarise, train
 from guardalign.training.batches import encode_examples, plan
+from guardalign.training.probe import repeated_share
 from tiny import make_examples, make_model, save_checkpoint
 
 EXAMPLES = make_examples(5, 3)
@@ -214,7 +215,7 @@ def test_conversation_batches_hold_whole_conversations_and_pair_batches_do_not(b
 
     def conversations_per_batch(batching: str, method: str) -> list[int]:
         settings = config(base, tmp_path, method, batching=batching, epochs=1)
-        data = encode_examples(tokenizer, examples, settings.loss, None, "refuse")
+        data = encode_examples(tokenizer, examples, settings)
         batches = plan(data, settings)
         seen = sorted(i for b in batches for i in b.examples)
         assert seen == sorted([*range(32)] * (1 if method == "sft" else 2))
@@ -228,7 +229,7 @@ def test_conversation_batches_hold_whole_conversations_and_pair_batches_do_not(b
 def test_kto_batches_mix_both_labels_and_mismatch_prompts(base, tmp_path):
     tokenizer = load_tokenizer(str(base))
     settings = config(base, tmp_path, "kto", batching="pair")
-    data = encode_examples(tokenizer, EXAMPLES, settings.loss, None, "refuse")
+    data = encode_examples(tokenizer, EXAMPLES, settings)
     for batch in plan(data, settings):
         assert 0 < batch.chosen < batch.replies
         own = {(s.tokens[: s.start].tobytes(), s.tokens[s.start :].tobytes()) for s in batch.sequences[: batch.replies]}
@@ -281,6 +282,42 @@ def test_a_reference_with_another_vocabulary_is_refused(base, tmp_path):
     tokenizer.save_pretrained(other)
     with pytest.raises(GuardalignError, match="different vocabularies"):
         train(config(base, tmp_path / "arm", reference=str(other)), EXAMPLES, quiet)
+
+
+def test_a_policy_that_repeats_itself_is_warned_of(base, tmp_path):
+    stuttering = [e.model_copy(update={"chosen": " refund" * 30}) for e in EXAMPLES]
+    settings = {"learning_rate": 2e-2, "epochs": 6, "probe_steps": 8}
+    result = train(config(base, tmp_path / "stutter", "sft", **settings), stuttering, quiet)
+    probed = [row for row in metrics(tmp_path / "stutter") if "repetition" in row]
+    assert [row["step"] for row in probed] == [8, 16, 24]
+    assert probed[-1]["repetition"] > 0.5 and "repeats itself" in result.warnings[-1]
+
+
+def test_the_share_of_repeated_4_grams_by_hand():
+    assert repeated_share([1, 2, 3, 4, 5, 6]) == 0
+    assert repeated_share([7, 7, 7, 7, 7, 7, 7]) == pytest.approx(3 / 4)
+    assert repeated_share([1, 2, 3]) == 0
+
+
+def test_rpo_takes_unpaired_replies_too(base, tmp_path):
+    settings = config(base, tmp_path / "rpo", "rpo", options={"rpo_paired": False}, batching="pair")
+    data = encode_examples(load_tokenizer(str(base)), EXAMPLES, settings)
+    assert any(2 * b.chosen != b.replies for b in plan(data, settings))
+    train(settings, EXAMPLES, quiet)
+    rows = metrics(tmp_path / "rpo")
+    assert rows[0]["loss"] == pytest.approx(np.log(2), rel=1e-4) and rows[-1]["loss"] < rows[0]["loss"]
+    assert all(0 < row["effective_beta"] <= 0.1 for row in rows)
+
+
+def test_four_bit_weights_train_an_adapter(tmp_path):
+    base = save_checkpoint(tmp_path / "base", hidden_size=128, intermediate_size=128)
+    settings = config(base, tmp_path / "arm", precision="nf4", lora=LoraSettings(rank=4), epochs=4)
+    train(settings, EXAMPLES, quiet)
+    rows = metrics(tmp_path / "arm")
+    assert rows[0]["loss"] == pytest.approx(np.log(2), abs=0.01) and rows[-1]["loss"] < 0.68
+    assert (tmp_path / "arm" / "adapter_model.safetensors").exists()
+    with pytest.raises(GuardalignError, match="nf4 trains adapters only"):
+        train(config(base, tmp_path / "full", precision="nf4"), EXAMPLES, quiet)
 
 
 def test_tensorboard_gets_the_metrics(base, tmp_path):

@@ -23,6 +23,7 @@ from transformers import (
 from guardalign.construction import format_prompt
 from guardalign.conversations import Turn
 from guardalign.encoding import Example
+from guardalign.loading import without_bars
 
 WORDS = ("order", "parcel", "refund", "please", "thanks", "number", "account", "hello", "sorry", "invoice", "late")
 SHAPE = {
@@ -90,18 +91,22 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(family: str = "mistral", vocabulary: int = 360, seed: int = 0, scale: float = 0.1) -> PreTrainedModel:
+def make_model(
+    family: str = "mistral", vocabulary: int = 360, seed: int = 0, scale: float = 0.1, **shape: int
+) -> PreTrainedModel:
     """Random weights wide enough that log-probs differ from token to token."""
     config_type, model_type, extra = FAMILIES[family]
     torch.manual_seed(seed)
     config = config_type(
-        vocab_size=vocabulary, **SHAPE, **extra, initializer_range=scale, pad_token_id=0, bos_token_id=1, eos_token_id=2
-    )
+        vocab_size=vocabulary, initializer_range=scale, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        **SHAPE | extra | shape,
+    )  # fmt: skip
     return model_type(config)
 
 
-def save_checkpoint(folder: Path, seed: int = 0, family: str = "mistral") -> Path:
+def save_checkpoint(folder: Path, seed: int = 0, family: str = "mistral", **shape: int) -> Path:
     tokenizer = make_tokenizer()
-    make_model(family, len(tokenizer), seed).save_pretrained(folder)
+    with without_bars():
+        make_model(family, len(tokenizer), seed, **shape).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, PositiveFloat
 from torch import Tensor
 
+Replies = Literal["chosen", "pair", "single"]
+
 
 def sft(chosen: Tensor, lengths: Tensor) -> Tensor:
     """Mean negative log-likelihood of each reply, (B,), nats a token; ``lengths`` (B,) counts completion tokens."""
@@ -299,7 +301,7 @@ class Method:
     """
 
     terms: Callable[[ScoredBatch, LossOptions], Tensor]
-    replies: Literal["chosen", "pair", "single"] = "pair"
+    replies: Replies = "pair"
     reference: bool = True
     joint: bool = False
     mismatched: bool = False

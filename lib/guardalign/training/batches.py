@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from guardalign.encoding import Example, Overlong, encode
+from guardalign.encoding import Example, encode
 from guardalign.errors import InputError
-from guardalign.losses import Method
 from guardalign.prefix_tree import TokenSequence
 from guardalign.training.config import TrainingConfig
 
@@ -28,16 +27,16 @@ class EncodedExamples:
 def encode_examples(
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
-    method: Method,
-    max_length: int | None,
-    overlong: Overlong,
+    config: TrainingConfig,
 ) -> EncodedExamples:
+    """Encode what the method reads of the examples. Raises ``InputError`` for over-long, empty or missing replies."""
     if not examples:
         raise InputError("there are no examples to train on")
+    max_length, overlong = config.max_length, config.overlong
     prompts, names = [e.prompt for e in examples], [e.id for e in examples]
     chosen = encode(tokenizer, prompts, [e.chosen for e in examples], max_length, overlong, names)
     rejected: list[TokenSequence] = []
-    if method.replies != "chosen":
+    if config.replies != "chosen":
         unpaired = [e.id for e in examples if e.rejected is None]
         if unpaired:
             raise InputError(f"{unpaired[0]}: the method needs a rejected reply ({len(unpaired)} examples have none)")
@@ -69,7 +68,7 @@ def plan(data: EncodedExamples, config: TrainingConfig) -> list[Batch]:
     Single replies (KTO, PPO) are shuffled apart from their counterparts in ``pair``; in ``conversation`` they stay with
     their conversation, in random order.
     """
-    single = config.loss.replies == "single"
+    single = config.replies == "single"
     size = config.batch_size * (2 if single else 1)
     batches = []
     for epoch in range(config.epochs):
@@ -85,7 +84,7 @@ def epoch_order(conversations: Sequence[str], config: TrainingConfig, epoch: int
 
     A unit is an example; of single replies, unit u is example u // 2 and its chosen reply where u is even.
     """
-    replies = 2 if config.loss.replies == "single" else 1
+    replies = 2 if config.replies == "single" else 1
     count = len(conversations) * replies
     if config.batching == "pair":
         # transformers' Trainer seeds its sampler with seed + epoch: the same order, so the same batches as TRL's.

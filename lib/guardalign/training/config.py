@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 
 from guardalign.encoding import Overlong
 from guardalign.loading import LoraSettings, Precision
-from guardalign.losses import METHODS, LossOptions, Method
+from guardalign.losses import METHODS, LossOptions, Method, Replies
 
 Device = Literal["auto", "cpu"]
 
@@ -54,7 +54,7 @@ class TrainingConfig(BaseModel):
     cache: Path | None = None
     save_steps: PositiveInt = 50
     tensorboard: bool = False
-    probe_steps: int = Field(0, ge=0)
+    probe_steps: int = Field(50, ge=0)
 
     @field_validator("method")
     @classmethod
@@ -79,6 +79,13 @@ class TrainingConfig(BaseModel):
     @property
     def loss(self) -> Method:
         return METHODS[self.method]
+
+    @property
+    def replies(self) -> Replies:
+        """What a batch draws: RPO can contrast replies of unpaired examples, everything else is the method's own."""
+        if self.method == "rpo" and not self.loss_options.rpo_paired:
+            return "single"
+        return self.loss.replies
 
     @property
     def reference_model(self) -> str:

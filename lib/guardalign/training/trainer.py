@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from accelerate import DistributedType
 from torch import Tensor, nn
 from transformers import get_scheduler
 
@@ -23,6 +24,7 @@ from guardalign.training import checkpoints
 from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
 from guardalign.training.finish import CHECKPOINTS, RESULT, Log, finished, save_arm, training_fingerprint
+from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
 from guardalign.training.progress import Progress, peak_memory, step_metrics
 from guardalign.training.step import StepInput, StepOutput, forward_backward
 from guardalign.training.watch import accelerator
@@ -55,84 +57,105 @@ class _Run:
     def __init__(self, config: TrainingConfig, examples: Sequence[Example], mark: str, log: Log) -> None:
         self.config, self.mark = config, mark
         self.accelerator = accelerator()
+        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            raise GuardalignError(f"{config.arm}: sharded weights (FSDP, DeepSpeed) need engine: trl")
         self.main = self.accelerator.is_main_process
         self.log: Log = log if self.main else (lambda _: None)
         self.device = self.accelerator.device
         self.tokenizer = load_tokenizer(config.model)
-        self.data = encode_examples(self.tokenizer, examples, config.loss, config.max_length, config.overlong)
+        self.data = encode_examples(self.tokenizer, examples, config)
         self.batches = plan(self.data, config)
+        self.totals = {"logical": 0, "unique": 0}
 
     def run(self) -> TrainingResult:
-        config = self.config
         start = time.monotonic()
-        references = self._references()
-        embeddings = self._embeddings()
-        transformers.set_seed(config.seed)
-        model = self._policy()
-        scorer = TreeScorer(model, value_head=config.loss.value_head, precision=config.precision).to(self.device)
-        scorer.train()
-        trainable = [weight for weight in scorer.parameters() if weight.requires_grad]
-        optimizer = _optimizer(config, trainable)
-        scheduler = get_scheduler(
-            config.schedule, optimizer, round(config.warmup_ratio * len(self.batches)), len(self.batches)
-        )
-        wrapped, optimizer = self.accelerator.prepare(scorer, optimizer)
-        if config.output.exists() and (config.output / RESULT).exists() and self.main:
-            (config.output / RESULT).unlink()
-        progress = Progress(
-            config.output / "metrics.jsonl", len(self.batches), self.log, config.arm, config.tensorboard and self.main
-        )
-        state = self._resume(scorer, optimizer, scheduler, progress)
-        totals = state["totals"]
+        references, embeddings = self._references(), self._embeddings()
+        self._prepare()
+        progress = self._progress()
+        first = self._resume(progress)
         metrics: dict[str, float] = {}
-        for step in range(state["step"], len(self.batches)):
-            began = time.monotonic()
+        for step in range(first, len(self.batches)):
             batch = self.batches[step]
-            given = StepInput(batch, references(batch), embeddings(batch))
-            output = forward_backward(
-                wrapped, given, config.loss, config.loss_options, config.row_tokens, self.device,
-                self.accelerator.process_index, self.accelerator.num_processes,
-            )  # fmt: skip
-            norm = float(self.accelerator.clip_grad_norm_(trainable, config.max_grad_norm))
-            self._check_finite(step, batch, output, norm)
-            rate = scheduler.get_last_lr()[0]
-            optimizer.step()
-            scheduler.step()
-            optimizer.zero_grad(set_to_none=True)
-            logical, unique = self._summed(output.logical_tokens, output.unique_tokens)
-            seconds = time.monotonic() - began
-            totals["logical"] += logical
-            totals["unique"] += unique
-            metrics = step_metrics(output, config.loss_options, config.loss.reference, config.loss.embeddings)
-            metrics |= {
-                "grad_norm": norm,
-                "learning_rate": rate,
-                "epoch": (step + 1) * config.epochs / len(self.batches),
-                "logical_tokens_per_second": logical / seconds,
-                "unique_tokens_per_second": unique / seconds,
-                "memory_gib": peak_memory(),
-                "seconds": seconds,
-            }
+            metrics = self._step(step, StepInput(batch, references(batch), embeddings(batch)))
+            metrics |= self._probe(step, progress)
             if self.main:
                 progress.step(step + 1, metrics)
-                if (step + 1) % config.save_steps == 0 and step + 1 < len(self.batches):
-                    self._checkpoint(step + 1, scorer, optimizer, scheduler, totals)
+                if (step + 1) % self.config.save_steps == 0 and step + 1 < len(self.batches):
+                    self._checkpoint(step + 1)
         progress.close()
         result = TrainingResult(
-            arm=config.arm,
-            output=config.output,
+            arm=self.config.arm,
+            output=self.config.output,
             fingerprint=self.mark,
             steps=len(self.batches),
             seconds=time.monotonic() - start,
-            logical_tokens=totals["logical"],
-            unique_tokens=totals["unique"],
+            logical_tokens=self.totals["logical"],
+            unique_tokens=self.totals["unique"],
             world_size=self.accelerator.num_processes,
-            resumed_step=state["step"],
+            resumed_step=first,
             metrics=metrics,
             warnings=tuple(progress.warnings),
         )
-        self._finish(scorer, result)
+        if self.main:
+            save_arm(self.scorer.model, self.tokenizer, self.config, result, self.scorer.value_head)
+        self.accelerator.wait_for_everyone()
         return result
+
+    def _prepare(self) -> None:
+        """Model, optimiser and schedule, seeded: what is drawn here (adapters, value head) is the same in every run."""
+        config, steps = self.config, len(self.batches)
+        transformers.set_seed(config.seed)
+        model = self._policy()
+        self.scorer = TreeScorer(model, value_head=config.loss.value_head, precision=config.precision).to(self.device)
+        self.scorer.train()
+        self.trainable = [weight for weight in self.scorer.parameters() if weight.requires_grad]
+        optimizer = _optimizer(config, self.trainable)
+        self.scheduler = get_scheduler(config.schedule, optimizer, round(config.warmup_ratio * steps), steps)
+        self.wrapped, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
+
+    def _progress(self) -> Progress:
+        config = self.config
+        if self.main:
+            (config.output / RESULT).unlink(missing_ok=True)
+        path = config.output / "metrics.jsonl"
+        return Progress(path, len(self.batches), self.log, config.arm, config.tensorboard and self.main)
+
+    def _step(self, step: int, given: StepInput) -> dict[str, float]:
+        """One optimiser step; returns its metrics."""
+        config, began = self.config, time.monotonic()
+        output = forward_backward(
+            self.wrapped, given, config.loss, config.loss_options, config.row_tokens, self.device,
+            self.accelerator.process_index, self.accelerator.num_processes,
+        )  # fmt: skip
+        norm = float(self.accelerator.clip_grad_norm_(self.trainable, config.max_grad_norm))
+        self._check_finite(step, given.batch, output, norm)
+        rate = self.scheduler.get_last_lr()[0]
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        logical, unique = self._summed(output.logical_tokens, output.unique_tokens)
+        self.totals = {"logical": self.totals["logical"] + logical, "unique": self.totals["unique"] + unique}
+        seconds = time.monotonic() - began
+        return step_metrics(output, config.loss_options, config.loss.reference, config.loss.embeddings) | {
+            "grad_norm": norm,
+            "learning_rate": rate,
+            "epoch": (step + 1) * config.epochs / len(self.batches),
+            "logical_tokens_per_second": logical / seconds,
+            "unique_tokens_per_second": unique / seconds,
+            "memory_gib": peak_memory(),
+            "seconds": seconds,
+        }
+
+    def _probe(self, step: int, progress: Progress) -> dict[str, float]:
+        """Every ``probe_steps`` and at the end, look whether the policy's own replies repeat themselves."""
+        every = self.config.probe_steps
+        if not self.main or not every or ((step + 1) % every and step + 1 < len(self.batches)):
+            return {}
+        prompts = list(dict.fromkeys(example.prompt for example in self.data.examples))[:PROBED_PROMPTS]
+        share = repetition(self.scorer.model, self.tokenizer, prompts)
+        if share > REPETITIVE:
+            progress.warn(step + 1, f"the policy repeats itself: {share:.0%} of its replies' 4-grams came before")
+        return {"repetition": share}
 
     def _policy(self) -> Any:
         config = self.config
@@ -186,36 +209,36 @@ class _Run:
         vectors = torch.from_numpy(embed(prompts, self.config.reference_cache / "embeddings"))
         return lambda batch: vectors[torch.tensor(batch.examples)]
 
-    def _resume(self, scorer: nn.Module, optimizer: Any, scheduler: Any, progress: Progress) -> dict[str, Any]:
-        fresh = {"step": 0, "totals": {"logical": 0, "unique": 0}}
+    def _resume(self, progress: Progress) -> int:
+        """Restore the newest checkpoint of this very training, if there is one; returns the steps already done."""
         folder = self.config.output / CHECKPOINTS
         state = checkpoints.latest(folder)
         if state is not None and state["fingerprint"] != self.mark:
             self.log(f"{self.config.arm}: {folder} is of another configuration, data or model; starting over")
             state = None
-        if state is None:
-            if self.main:
-                checkpoints.remove(folder)
-                progress.rewind(0)
-            self.accelerator.wait_for_everyone()
-            return fresh
-        checkpoints.restore_trainable_state(scorer, state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
-        scheduler.load_state_dict(state["scheduler"])
-        checkpoints.restore_random_state(state["random"])
+        self.accelerator.wait_for_everyone()
         if self.main:
-            progress.rewind(state["step"])
+            progress.rewind(0 if state is None else state["step"])
+            if state is None:
+                checkpoints.remove(folder)
+        if state is None:
+            return 0
+        checkpoints.restore_trainable_state(self.scorer, state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        checkpoints.restore_random_state(state["random"])
+        self.totals = state["totals"]
         self.log(f"{self.config.arm}: going on after step {state['step']}")
-        return {"step": state["step"], "totals": state["totals"]}
+        return state["step"]
 
-    def _checkpoint(self, step: int, scorer: nn.Module, optimizer: Any, scheduler: Any, totals: dict) -> None:
+    def _checkpoint(self, step: int) -> None:
         state = {
             "fingerprint": self.mark,
             "step": step,
-            "totals": dict(totals),
-            "weights": checkpoints.trainable_state(scorer),
-            "optimizer": optimizer.state_dict(),
-            "scheduler": scheduler.state_dict(),
+            "totals": self.totals,
+            "weights": checkpoints.trainable_state(self.scorer),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
             "random": checkpoints.random_state(),
         }
         checkpoints.save(self.config.output / CHECKPOINTS, step, state)
@@ -244,11 +267,6 @@ class _Run:
         if self.accelerator.num_processes == 1:
             return list(counts)
         return self.accelerator.reduce(torch.tensor(counts, device=self.device)).tolist()
-
-    def _finish(self, scorer: TreeScorer, result: TrainingResult) -> None:
-        if self.main:
-            save_arm(scorer.model, self.tokenizer, self.config, result, scorer.value_head)
-        self.accelerator.wait_for_everyone()
 
 
 def _optimizer(config: TrainingConfig, trainable: list[nn.Parameter]) -> torch.optim.Optimizer:

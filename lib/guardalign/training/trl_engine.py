@@ -49,7 +49,7 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     _check(config)
     start = time.monotonic()
     tokenizer = load_tokenizer(config.model)
-    data = encode_examples(tokenizer, examples, config.loss, config.max_length, config.overlong)
+    data = encode_examples(tokenizer, examples, config)
     transformers.set_seed(config.seed)
     with without_bars():
         trainer = build_trainer(config, examples, tokenizer)
@@ -144,7 +144,7 @@ def _is_own_reference(config: TrainingConfig) -> bool:
 
 def _arguments(config: TrainingConfig) -> dict[str, Any]:
     """TRL's settings for the arm; a batch is one forward pass a process."""
-    single = config.loss.replies == "single"
+    single = config.replies == "single"
     processes = max(int(torch.distributed.get_world_size()) if torch.distributed.is_initialized() else 1, 1)
     micro = config.trl_micro_batch_size or config.batch_size * (2 if single else 1) // processes
     total = config.batch_size * (2 if single else 1)

@@ -1,0 +1,50 @@
+"""An early look at what the policy says: replies that repeat themselves are the mark of a collapsed policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from guardalign.encoding import encode_prompt
+
+PROBED_PROMPTS = 4
+REPETITIVE = 0.5
+NEW_TOKENS = 40
+NGRAM = 4
+
+
+def repetition(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> float:
+    """The share of 4-grams of the greedy replies (40 tokens at most) that occur earlier in the same reply, 0 to 1."""
+    training, attention = model.training, model.config._attn_implementation
+    model.eval()
+    model.set_attn_implementation("sdpa")
+    try:
+        shares = [repeated_share(_reply(model, tokenizer, prompt)) for prompt in prompts]
+    finally:
+        model.set_attn_implementation(attention)
+        model.train(training)
+    return float(np.mean(shares))
+
+
+def repeated_share(tokens: Sequence[int]) -> float:
+    """The share of a sequence's 4-grams that have occurred before in it; 0 where it has fewer than two."""
+    grams = [tuple(tokens[i : i + NGRAM]) for i in range(len(tokens) - NGRAM + 1)]
+    return 1 - len(set(grams)) / len(grams) if len(grams) > 1 else 0.0
+
+
+def _reply(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    ids = torch.from_numpy(encode_prompt(tokenizer, prompt))[None].to(model.device)
+    with torch.no_grad():
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=tokenizer.eos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    return output[0, ids.shape[1] :].tolist()
