@@ -63,6 +63,7 @@ def test_a_rate_written_as_yaml_reads_it_is_a_number(tmp_path):
         ("flow1.ipo.method", "ipo", "`flow1.ipo.method` should be 'sft', 'dpo'"),
         ("run", "../elsewhere", "`run`"),
         ("judge.api_key", "sk-123", "unknown parameter `judge.api_key`; did you mean `judge.api_key_env`?"),
+        ("judge.base_url", "https://me:secret@host/v1", "base_url must not hold a key"),
         ("source.kind", "jsonl", "kind: jsonl needs a path"),
         ("source", {"kind": "jsonl", "path": "a.jsonl"}, "the embedded judge reads only"),
         ("source.shares", {"train": 0.9, "feedback": 0.2}, "must stay below 1"),
@@ -73,6 +74,7 @@ def test_a_bad_parameter_is_refused_by_name(changed, key, value, message):
     with pytest.raises(ParameterError) as refusal:
         Params.load(path)
     assert message in str(refusal.value) and str(refusal.value).startswith(str(path))
+    assert "secret" not in str(refusal.value)
 
 
 def test_a_missing_section_is_named(tmp_path):

@@ -150,7 +150,9 @@ def _complaint(model: type[BaseModel], problem: Any) -> str:
         return f"`{name}` is missing{hint}"
     message = re.sub("^(Value error, |Input )", "", problem["msg"])
     given = problem["input"]
-    shown = f" (it is {given!r})" if _is_plain(given) and not isinstance(given, dict) else ""
+    # What a validator of our own refuses may be a key, which must not be repeated.
+    tells = problem["type"] != "value_error" and _is_plain(given) and not isinstance(given, dict)
+    shown = f" (it is {given!r})" if tells else ""
     return f"`{name}` {message}{shown}"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Method = Literal[
     "sft", "dpo", "ipo_sum", "ipo_mean", "slic", "hinge", "kto", "kto_tanh", "kto_pair", "ppo_offline", "rpo"
@@ -80,6 +81,13 @@ class Server(Section):
     batch_size: Annotated[int, Field(ge=1, le=50_000)] = 10_000
     batch_hours: Annotated[float, Field(gt=0)] = 25.0
     poll_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, value: str) -> str:
+        if urlsplit(value).password or "key=" in value:
+            raise ValueError("base_url must not hold a key: it is written into the run's folder; use api_key_env")
+        return value
 
 
 class Annotation(Server):
