@@ -106,7 +106,7 @@ def test_difficulty_orders_instructions_by_how_often_they_are_won():
     wins = pd.DataFrame({"one": [1.0, 0.0, 0.5], "two": [1.0, 0.0, 1.0]}, index=["easy", "hard", "between"])
     found = alpaca.estimated_difficulty(wins)
     assert found["easy"] > found["between"] > found["hard"]
-    assert np.std(list(found.values())) == pytest.approx(1)
+    assert np.std(found) == pytest.approx(1)
 
 
 def test_outputs_are_read_back_in_alpaca_evals_format(tmp_path):

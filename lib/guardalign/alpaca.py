@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,12 @@ def write_outputs(path: Path, instructions: Sequence[Instruction], replies: Sequ
     write_text(path, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
 
 
+def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:
+    """Comparisons in the format of AlpacaEval's ``annotations.json``."""
+    rows = [each.model_dump() for each in annotations]
+    write_text(path, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+
+
 def read_annotations(path: Path) -> list[Annotation]:
     """``annotations.json`` of one model against one baseline. Raises InputError where it is something else."""
     try:
@@ -130,7 +136,7 @@ def length_controlled(
 
     ``difficulty`` (n,) is each annotation's instruction's. Win ~ tanh(Δ length / its standard deviation) + difficulty +
     1, Δ being the baseline's characters less the model's; predicted at Δ = 0. L1-regularised, the strength chosen by
-    five folds. ``anchors`` are annotations of the baseline against itself at other lengths, with columns
+    five folds. Where every comparison ends alike there is nothing to fit: that is the result. ``anchors`` are annotations of the baseline against itself at other lengths, with columns
     ``preference`` (0 to 1), ``std_delta_len`` and ``instruction_difficulty``; they weigh 0.1 each and have no constant.
     """
     if annotations[0].generator_1 == annotations[0].generator_2:
@@ -139,6 +145,8 @@ def length_controlled(
     spread = delta.std(ddof=1)
     features = np.column_stack([np.tanh(delta / spread if spread else delta), difficulty, np.ones(len(delta))])
     wins = np.array([each.win for each in annotations])
+    if np.nanmax(wins) == np.nanmin(wins) and wins[0] in (0, 1):
+        return LengthControlled(100 * float(wins[0]), 0.0, math.nan, math.nan, math.nan)
     weights = np.ones(len(wins))
     table, target = features, wins
     if anchors is not None:
@@ -193,7 +201,7 @@ def load_anchors(source: str = ANCHORS_HUB) -> tuple[dict[int, float], pd.DataFr
     return dict(zip(places, values, strict=True)), anchors
 
 
-def estimated_difficulty(wins: pd.DataFrame) -> Mapping[str, float]:
+def estimated_difficulty(wins: pd.DataFrame) -> pd.Series:
     """How much likelier than average a model is to win on each instruction, in standard deviations of log-odds.
 
     ``wins`` has a row an instruction and a column a model (0 to 1). For data other than AlpacaEval's own, whose
@@ -203,4 +211,4 @@ def estimated_difficulty(wins: pd.DataFrame) -> Mapping[str, float]:
     share = (wins.sum(axis=1) + 0.5) / (count + 1)
     odds = pd.Series(np.log(share / (1 - share)), index=wins.index)
     spread = float(odds.std(ddof=0))
-    return ((odds - odds.mean()) / spread if spread else odds * 0).to_dict()
+    return (odds - odds.mean()) / spread if spread else odds * 0

@@ -23,7 +23,7 @@ from guardalign.comparison.answers import Answer, answer
 from guardalign.comparison.jobs import SFT, Job, identical_jobs, sft_job, tuning_jobs
 from guardalign.comparison.memory import PeakMemory
 from guardalign.conversations import Row
-from guardalign.encoding import Example
+from guardalign.encoding import Example, encode
 from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
 from guardalign.generation import load_policy
@@ -33,7 +33,6 @@ from guardalign.reference import store_of, token_logprobs
 from guardalign.scoring import TreeScorer
 from guardalign.task_sections import Tasks
 from guardalign.training import TrainingConfig, train
-from guardalign.training.batches import encode_examples
 from guardalign.world.twins import twin
 
 Log = Callable[[str], object]
@@ -164,14 +163,15 @@ def read_answers(job: Job, settings: Params, answers: Sequence[Answer], asked: S
 def fill_reference(config: TrainingConfig, settings: Params, examples: Sequence[Example]) -> None:
     """Compute the SFT model's log-probs of all replies once, for every arm that is going to start there."""
     model = str(config.output)
-    told = config.model_copy(update={"model": model, "method": "dpo"})
-    encoded = encode_examples(load_tokenizer(model), examples, told.loss, config.max_length, config.overlong)
+    texts = [(each.prompt, reply) for each in examples for reply in (each.chosen, each.rejected) if reply]
+    prompts, replies = [prompt for prompt, _ in texts], [reply for _, reply in texts]
+    sequences = encode(load_tokenizer(model), prompts, replies, config.max_length, config.overlong)
     store = store_of(config.reference_cache, model_fingerprint(model), config.precision)
 
     def scorer() -> TreeScorer:
         return TreeScorer(load_frozen(model, config.precision), precision=config.precision)
 
-    token_logprobs(store, [*encoded.chosen, *encoded.rejected], scorer, config.row_tokens)
+    token_logprobs(store, sequences, scorer, config.row_tokens)
 
 
 def _in_worker(settings: Params, run: RunFolder, job: Job, pairs: data.Splits) -> Outcome:
@@ -211,6 +211,9 @@ def _settled(settings: Params, run: RunFolder, jobs: Sequence[Job], pairs: dict[
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+Splits = data.Splits
 
 
 def all_pairs(tasks: Tasks) -> dict[str, data.Splits]:

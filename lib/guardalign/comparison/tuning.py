@@ -1,0 +1,61 @@
+"""The tuned protocol: every method gets the same budget, chosen on the validation split by one rule, then runs anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from guardalign.comparison import protocol
+from guardalign.comparison.jobs import Job, arm_job, with_beta
+from guardalign.comparison.protocol import Outcome
+from guardalign.files import RunFolder
+from guardalign.params import Params
+from guardalign.world.twins import twin
+
+
+def scores(run: RunFolder, outcomes: Sequence[Outcome], pairs: dict[str, protocol.Splits]) -> pd.DataFrame:
+    """One row a candidate: task, method, rate, β, and its win rate against the validation split's preferred replies."""
+    rows = []
+    for outcome in outcomes:
+        job = outcome.job
+        read = twin(job.task).read
+        preferred = [read(each.prompt, each.chosen.strip()).score for each in pairs[job.task][job.split]]
+        own = [each.opinion.score for each in protocol.answers_in(run, job) if each.opinion]
+        wins = [0.5 + 0.5 * ((a > b) - (a < b)) for a, b in zip(own, preferred, strict=True)]
+        rows.append({
+            "task": job.task, "arm": job.arm.split("_lr")[0], "learning_rate": job.learning_rate, "beta": job.beta,
+            "win": sum(wins) / len(wins), "prompts": len(wins), "seconds": outcome.seconds,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def choose(table: pd.DataFrame) -> pd.DataFrame:
+    """For each task and method the candidate that wins most.
+
+    The same rule for every method; of equals the one with the smaller rate, then the larger β: the one that stays
+    closer to the SFT model.
+    """
+    ordered = table.sort_values(["win", "learning_rate", "beta"], ascending=[False, True, False])
+    return ordered.groupby(["task", "arm"], sort=False).first().reset_index()
+
+
+def tuned_jobs(settings: Params, chosen: pd.DataFrame) -> list[Job]:
+    """Every method with its own rate and β, on every task and seed."""
+    tasks, found = protocol.section(settings), []
+    for seed in tasks.seeds:
+        for row in chosen.itertuples():
+            job = arm_job(row.arm, tasks.methods[row.arm], tasks.identical, row.task, seed, "tuned")
+            found.append(with_beta(job.model_copy(update={"learning_rate": row.learning_rate}), row.beta))
+    return found
+
+
+def run_tuned(
+    settings: Params, run: RunFolder, log: Callable[[str], object] = print
+) -> tuple[pd.DataFrame, list[Outcome]]:
+    """The tuning budget, what it chose (a row a task and method), and the tuned arms' outcomes."""
+    tried = protocol.run_tuning(settings, run, log)
+    pairs = protocol.all_pairs(protocol.section(settings))
+    table = scores(run, tried, pairs)
+    picked = choose(table)
+    return table, protocol.run_jobs(settings, run, tuned_jobs(settings, picked), pairs, log)
