@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from guardalign import tables, winrates
+from guardalign.judging import canaries
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.report import svg, words
 from guardalign.report.drawing import training_cost
@@ -43,6 +44,7 @@ def render(results: Results, figure_names: list[str], most_examples: int = 5_000
         css=Markup(asset("page.css")),
         script=Markup(script),
         script_hashes=Markup(script_hash(script)),
+        trust=_trust(results),
         headline=words.headline(_first(rates)),
         summary=words.summary(rates),
         remarks=_remarks(results),
@@ -102,6 +104,19 @@ def _yaml(tree: dict[str, Any]) -> str:
 def _first(rates: pd.DataFrame) -> pd.Series:
     adherence = rates[rates["dimension"] == "adherence"]
     return (adherence if len(adherence) else rates).iloc[0]
+
+
+def _trust(results: Results) -> dict[str, Any] | None:
+    """What the canaries say of the judge: one line where it can be believed, all of them where it cannot.
+
+    None for a judge that is no language model and to which no canaries were put.
+    """
+    verdicts = results.parts.get("canaries", [])
+    if not verdicts and parameters(results).get("judge", {}).get("kind") not in ("llm", "recorded", "panel"):
+        return None
+    said = canaries.report(results.judge, verdicts)
+    lines = str(said).splitlines()
+    return {"trusted": said.trusted, "lines": lines[:1] if said.trusted else lines}
 
 
 def _remarks(results: Results) -> list[str]:
