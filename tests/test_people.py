@@ -144,6 +144,24 @@ def test_one_person_answers_once_and_json_must_be_json(sample, tmp_path):
         people.read([broken], key)
 
 
+def test_people_stand_beside_the_judge_on_the_same_prompts(sample, tmp_path):
+    _, _, key = people.export(sample, tmp_path)
+    ann = write_csv(tmp_path / "ann.csv", answers(sample, "Ann", always_first))
+    ben = write_csv(tmp_path / "ben.csv", answers(sample, "Ben", lambda item, _: (True, True, "")))
+    judged = [said for pair in COMPARISONS for said in simulated.verdicts(*pair)]
+    table = people.beside(people.read([ann, ben], key), judged, replicates=100)
+    assert set(table["judge"]) == {"people", "embedded"} and set(table["n"]) == {12}
+    mine = table[table["judge"] == "people"]
+    assert (mine["win_1"] == 1).all() and (mine["win_2"] == 0.5).all() and (mine["net"] == 0.5).all()
+
+
+def test_a_sample_that_people_have_is_not_replaced_by_another(sample, tmp_path):
+    people.export(sample, tmp_path)
+    people.export(sample, tmp_path)
+    with pytest.raises(InputError, match="another sample"):
+        people.export(sample[:5], tmp_path)
+
+
 def test_too_few_common_prompts_are_named():
     replies = {"a": simulated.replies("a"), "b": simulated.replies("b")[:3]}
     with pytest.raises(InputError, match="a against b: 3 prompts answered by both, 5 wanted"):

@@ -22,8 +22,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from guardalign import winrates
 from guardalign.conversations import PreferencePair, Reply, Row, Turn
 from guardalign.errors import InputError
 from guardalign.files import first_error, write_text
@@ -104,11 +106,15 @@ def draw(
 def export(sample: Sequence[Item], folder: str | Path) -> list[Path]:
     """Write ``judge.html`` and ``judge.csv`` for people, and ``key.json``, which only the reader of answers needs.
 
-    The page works from a file without network, keeps its answers in the browser and saves them as a file.
+    The page works from a file without network, keeps its answers in the browser and saves them as a file. Raises
+    InputError where ``folder`` holds the key of another sample: answers to that one could no longer be read.
     """
     from guardalign.report.page import asset, environment, script_hash
 
     root = Path(folder)
+    key = json.dumps([item.model_dump() for item in sample], ensure_ascii=False, indent=1) + "\n"
+    if (root / "key.json").exists() and (root / "key.json").read_text(encoding="utf-8") != key:
+        raise InputError(f"{root / 'key.json'} is the key of another sample; export to another folder")
     script = asset("people.js")
     shown = [item.model_dump(include={"item", "turns", "guardrails", "reply_a", "reply_b"}) for item in sample]
     page = environment().get_template("people.html").render(
@@ -119,7 +125,7 @@ def export(sample: Sequence[Item], folder: str | Path) -> list[Path]:
     paths = [root / "judge.html", root / "judge.csv", root / "key.json"]
     write_text(paths[0], page)
     write_text(paths[1], _csv(sample))
-    write_text(paths[2], json.dumps([item.model_dump() for item in sample], ensure_ascii=False, indent=1) + "\n")
+    write_text(paths[2], key)
     return paths
 
 
@@ -140,6 +146,17 @@ def read(files: Iterable[str | Path], key: str | Path) -> list[Verdict]:
             owners[person] = file
         verdicts += [_verdict(item, answers) for item in items.values()]
     return verdicts
+
+
+def beside(said: Sequence[Verdict], judged: Iterable[Verdict], replicates: int = 2_000) -> pd.DataFrame:
+    """``winrates.table`` of people (judge "people") and of the judge, on the prompts that people answered.
+
+    Several people's answers to a prompt are averaged; the prompt counts once.
+    """
+    prompts = {(verdict.arm_1, verdict.arm_2, verdict.pair_id) for verdict in said}
+    same = [verdict for verdict in judged if (verdict.arm_1, verdict.arm_2, verdict.pair_id) in prompts]
+    together = [verdict.model_copy(update={"judge": "people"}) for verdict in said]
+    return winrates.table([*together, *same], replicates)
 
 
 def _answers(file: Path, items: Mapping[str, Item]) -> dict[tuple[str, str], Answer]:
