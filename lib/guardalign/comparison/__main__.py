@@ -24,9 +24,7 @@ def main() -> int:
         run = RunFolder.named(settings.run)
         with processes.locked(run.root / ".lock") as lock:
             if lock is None:
-                raise GuardalignError(
-                    f"Another run is working in {run.root}: wait for it, or choose another `run:` name."
-                )
+                raise GuardalignError(f"Another run is working in {run.root}: wait for it, or choose another run.")
             results.carry_out(settings, run)
     except GuardalignError as error:
         print(error, file=sys.stderr)

@@ -33,7 +33,7 @@ from guardalign.reference import store_of, token_logprobs
 from guardalign.scoring import TreeScorer
 from guardalign.task_sections import Tasks
 from guardalign.training import TrainingConfig, train
-from guardalign.world.twins import twin
+from guardalign.world.twins import TWINS
 
 Log = Callable[[str], object]
 
@@ -119,8 +119,7 @@ def settle(settings: Params, run: RunFolder, job: Job, pairs: data.Splits, log: 
     with PeakMemory() as memory:
         result = train(config, learnt, log=log)
     started = time.monotonic()
-    answers = read_answers(job, settings, answers_of(settings, run, job, asked), asked)
-    write_rows(place.answers, answers)
+    write_rows(place.answers, judged(job, answers_of(settings, run, job, asked), asked))
     place.metrics.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(place.model / "metrics.jsonl", place.metrics)
     if job.arm == SFT:
@@ -149,11 +148,11 @@ def answers_of(settings: Params, run: RunFolder, job: Job, asked: Sequence[Examp
     return answer(policy, start, asked, tasks.max_new_tokens, max_length=settings.model.max_length)
 
 
-def read_answers(job: Job, settings: Params, answers: Sequence[Answer], asked: Sequence[Example]) -> list[Answer]:
-    """The answers with the opinion of the task's judge, where it has one that reads texts."""
-    if section(settings).sources[job.task].kind != "twin":
+def judged(job: Job, answers: Sequence[Answer], asked: Sequence[Example]) -> list[Answer]:
+    """The answers with the opinion of the task's judge, where it has one that reads single texts."""
+    if job.task not in TWINS:
         return list(answers)
-    read = twin(job.task).read
+    read = TWINS[job.task].read
     return [
         each.model_copy(update={"opinion": read(example.prompt, each.text)})
         for each, example in zip(answers, asked, strict=True)
@@ -235,5 +234,6 @@ def run_tuning(settings: Params, run: RunFolder, log: Log = print) -> list[Outco
     return run_jobs(settings, run, jobs, pairs, log)
 
 
-def answers_in(run: RunFolder, job: Job) -> list[Answer]:
-    return read_rows(Place(run, job).answers, Answer)
+def answers_in(run: RunFolder, job: Job, pairs: data.Splits) -> list[Answer]:
+    """A job's answers as they were kept, read by the judge as it is now."""
+    return judged(job, read_rows(Place(run, job).answers, Answer), pairs[job.split])

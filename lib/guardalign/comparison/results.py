@@ -22,14 +22,16 @@ def write(settings: Params, run: RunFolder, outcomes: Sequence[Outcome], protoco
     """Write a protocol's tables and return the summary; ``protocol_name`` prefixes the files (identical, tuned).
 
     ``<protocol>_methods.csv``: win rates and all other measures with intervals, diversity, cost and AlpacaEval's
-    figures; ``<protocol>_pairs.csv``: all arms against each other; ``alpaca_eval/<protocol>/<task>/<arm>/``: outputs and
-    annotations in AlpacaEval's format (the first seed's).
+    figures; ``<protocol>_pairs.csv``: all arms against each other; ``alpaca_eval/<protocol>/<task>/<arm>/``: the first
+    seed's outputs and annotations in AlpacaEval's format.
     """
     tasks = protocol.section(settings)
     pairs = protocol.all_pairs(tasks)
     rows, extra = [], []
     for task in tasks.sources:
-        settled = [(each, protocol.answers_in(run, each.job)) for each in outcomes if each.job.task == task]
+        settled = [
+            (each, protocol.answers_in(run, each.job, pairs[task])) for each in outcomes if each.job.task == task
+        ]
         read = TWINS[task].read if tasks.sources[task].kind == "twin" else None
         own = tables.frame(settled, pairs[task]["test"], read)
         rows.append(own)
@@ -65,8 +67,8 @@ def _for_alpaca_eval(
         )
         for each in examples
     ]
-    for arm, annotations in found.items():
-        first = annotations[: len(examples)]
+    for arm, compared in found.items():
+        first = compared[: len(examples)]
         folder = run.root / "alpaca_eval" / place / arm
         alpaca.write_outputs(folder / "model_outputs.json", instructions, [each.output_2 for each in first], arm)
         alpaca.write_annotations(folder / "annotations.json", first)

@@ -29,14 +29,15 @@ MEASURES = (
     "cut_off",
 )  # fmt: skip
 GAINS = ("accuracy_gain", "margin_gain")
+UNBOUNDED = ("score", "accuracy_gain", "nll", "kl", "entropy", "words", "tokens")
 
 
 def frame(settled: Sequence[Settled], examples: Sequence[Example], read: Read | None = None) -> pd.DataFrame:
     """One row an arm, seed and prompt of one task.
 
     ``win``: 1, ½ or 0 against the data's preferred reply, by the judge's scores (NaN without a judge). ``accuracy``:
-    the chosen reply has the higher log-prob; ``accuracy_gain`` its difference from the SFT model's; ``margin_gain``: the
-    log-prob margin grew over the SFT model's. ``nll`` is of the chosen reply, nats a token.
+    the chosen reply has the higher log-prob; ``accuracy_gain`` its difference from the SFT model's; ``margin_gain``:
+    the log-prob margin grew over the SFT model's. ``nll`` is of the chosen reply, nats a token.
     """
     preferred = [read(each.prompt, each.chosen.strip()).score if read else np.nan for each in examples]
     starts = {outcome.job.seed: answers for outcome, answers in settled if outcome.job.arm == SFT}
@@ -75,6 +76,10 @@ def summary(rows: pd.DataFrame, report: Report, seed: int = 0) -> pd.DataFrame:
     """One row a task and arm: the mean of every measure and its interval (``_low``, ``_high``), n and seeds."""
     measures = [name for name in MEASURES if rows[name].notna().all()]
     table = winrates.bootstrap(rows, ["task", "arm"], measures, report.replicates, seed, report.level).reset_index()
+    for name in set(UNBOUNDED) & set(measures):
+        flat = table["arm"].map(rows.groupby("arm")[name].nunique()) == 1
+        for end in ("low", "high"):
+            table[f"{name}_{end}"] = table[f"{name}_{end}"].mask(flat, table[name])
     for name in GAINS:
         table.loc[table["arm"] == SFT, [name, f"{name}_low", f"{name}_high"]] = np.nan
     return table
@@ -88,7 +93,7 @@ def against_each_other(rows: pd.DataFrame, report: Report, seed: int = 0) -> pd.
     parts = []
     for task, own in rows.groupby("task", sort=False):
         arms = list(dict.fromkeys(own["arm"]))
-        scores = {arm: part.set_index(["seed", "conversation_id"])["score"] for arm, part in own.groupby("arm")}
+        scores = {str(arm): part.set_index(["seed", "conversation_id"])["score"] for arm, part in own.groupby("arm")}
         compared = [_compared(str(task), one, two, scores) for one, two in combinations(arms, 2)]
         tests = [winrates.paired_test(each, "win", 0.5) for each in compared]
         table = winrates.bootstrap(
@@ -177,10 +182,10 @@ def length_controlled(rows: pd.DataFrame, found: dict[str, list[alpaca.Annotatio
     wins = rows.pivot_table(index="conversation_id", columns=["arm", "seed"], values="win")
     difficulty = alpaca.estimated_difficulty(wins)
     table = []
-    for arm, annotations in found.items():
+    for arm, compared in found.items():
         own = rows.loc[rows["arm"] == arm, "conversation_id"]
-        raw = alpaca.win_rate(annotations)
-        controlled = alpaca.length_controlled(annotations, difficulty[own].to_numpy())
+        raw = alpaca.win_rate(compared)
+        controlled = alpaca.length_controlled(compared, difficulty[own].tolist())
         table.append({
             "task": task, "arm": arm, "win_rate": raw.win_rate, "standard_error": raw.standard_error,
             "length_controlled": controlled.win_rate, "length_coefficient": controlled.length,

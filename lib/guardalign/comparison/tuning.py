@@ -21,7 +21,7 @@ def scores(run: RunFolder, outcomes: Sequence[Outcome], pairs: dict[str, protoco
         job = outcome.job
         read = twin(job.task).read
         preferred = [read(each.prompt, each.chosen.strip()).score for each in pairs[job.task][job.split]]
-        own = [each.opinion.score for each in protocol.answers_in(run, job) if each.opinion]
+        own = [each.opinion.score for each in protocol.answers_in(run, job, pairs[job.task]) if each.opinion]
         wins = [0.5 + 0.5 * ((a > b) - (a < b)) for a, b in zip(own, preferred, strict=True)]
         rows.append({
             "task": job.task, "arm": job.arm.split("_lr")[0], "learning_rate": job.learning_rate, "beta": job.beta,
@@ -44,9 +44,10 @@ def tuned_jobs(settings: Params, chosen: pd.DataFrame) -> list[Job]:
     """Every method with its own rate and β, on every task and seed."""
     tasks, found = protocol.section(settings), []
     for seed in tasks.seeds:
-        for row in chosen.itertuples():
-            job = arm_job(row.arm, tasks.methods[row.arm], tasks.identical, row.task, seed, "tuned")
-            found.append(with_beta(job.model_copy(update={"learning_rate": row.learning_rate}), row.beta))
+        for row in chosen.to_dict("records"):
+            name, rate = str(row["arm"]), float(row["learning_rate"])
+            job = arm_job(name, tasks.methods[name], tasks.identical, str(row["task"]), seed, "tuned")
+            found.append(with_beta(job.model_copy(update={"learning_rate": rate}), float(row["beta"])))
     return found
 
 
