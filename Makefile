@@ -7,7 +7,7 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint lab reference clean
+.PHONY: help install run test lint comparison lab reference clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -32,6 +32,9 @@ test: $(READY)  ## Run every test, with coverage
 
 lint: $(READY)  ## Check style, formatting and types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+comparison: $(READY)  ## Compare all methods on the twins of three tasks (params/comparison.yaml), going on where it stopped
+	@$(PY) -m guardalign.comparison params/comparison.yaml
 
 lab: $(READY)  ## Open JupyterLab on the notebooks
 	@$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks

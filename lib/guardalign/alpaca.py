@@ -136,8 +136,9 @@ def length_controlled(
 
     ``difficulty`` (n,) is each annotation's instruction's. Win ~ tanh(Δ length / its standard deviation) + difficulty +
     1, Δ being the baseline's characters less the model's; predicted at Δ = 0. L1-regularised, the strength chosen by
-    five folds; where every comparison ends alike there is nothing to fit. ``anchors`` are annotations of the baseline against itself at other lengths, with columns
-    ``preference`` (0 to 1), ``std_delta_len`` and ``instruction_difficulty``; they weigh 0.1 each and have no constant.
+    five folds; where every comparison ends alike there is nothing to fit. ``anchors`` are annotations of the baseline
+    against itself at other lengths, with columns ``preference`` (0 to 1), ``std_delta_len`` and
+    ``instruction_difficulty``; they weigh 0.1 each and have no constant.
     """
     if annotations[0].generator_1 == annotations[0].generator_2:
         return LengthControlled(50.0, 0.0, 0.0, 0.0, 0.0)
