@@ -7,7 +7,6 @@ the training is left behind. Kind ``none`` trains in this process.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,12 +14,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
 import yaml
 
 from guardalign.encoding import Example
 from guardalign.errors import ParameterError, StageFailed
 from guardalign.files import project_root, write_rows, write_text
+from guardalign.processes import end_tree
 from guardalign.training import TrainingConfig, TrainingResult, train
 from guardalign.training.finish import finished, training_fingerprint
 from guardalign.training.watch import CALLER, PROCESSES, caller_mark
@@ -127,7 +126,7 @@ def _run(command: list[str], processes: int, log_file: Path, names: Sequence[str
         last = _stream(child, log_file, names, log)
         code = child.wait()
     finally:
-        end_tree(child.pid)
+        end_tree(child.pid, SECONDS_TO_END)
     if code != 0:
         tail = "\n".join(last)
         raise StageFailed(
@@ -158,24 +157,3 @@ def _stream(child: subprocess.Popen[str], log_file: Path, names: Sequence[str], 
     if held is not None:
         log(held)
     return last
-
-
-def end_tree(pid: int) -> None:
-    """End a process and all it started (workers may have process groups of their own): asked first, then killed."""
-    try:
-        root = psutil.Process(pid)
-        processes = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    _signal(processes, signal.SIGTERM)
-    _, alive = psutil.wait_procs(processes, timeout=SECONDS_TO_END)
-    _signal(alive, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=SECONDS_TO_END)
-
-
-def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
-        try:
-            process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
