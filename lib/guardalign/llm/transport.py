@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import ssl
 from collections import Counter
+from functools import cache
 from typing import Any
 
+import certifi
 import openai
 
 from guardalign.llm.budget import Budget, BudgetReached, Ledger, Price, Spent
@@ -18,7 +21,7 @@ from guardalign.llm.store import Delivered
 
 HOPELESS = {401: "the key is not accepted", 403: "access is denied", 404: "no such model or address"}
 PASSING = (408, 409, 425, 429)
-CONNECTIONS_EACH = 16
+CONNECTIONS_EACH = 8
 """A pool looks at all its connections at every call, so many calls share them among several pools."""
 DEAD_AFTER = 10
 """So many requests in a row that used up all their tries: the endpoint has stopped answering."""
@@ -216,12 +219,16 @@ class Transport:
 def connect(endpoint: Endpoint) -> openai.AsyncOpenAI:
     """The openai package's client, without its own retries: they could not be counted or held back together."""
     timeout = openai.Timeout(endpoint.timeout_seconds)
+    carrier = openai.DefaultAsyncHttpxClient(verify=certificates(), timeout=timeout)
+    key, base = endpoint.key(), endpoint.base_url
     if endpoint.api_version:
         return openai.AsyncAzureOpenAI(
-            api_key=endpoint.key(),
-            azure_endpoint=endpoint.base_url,
-            api_version=endpoint.api_version,
-            max_retries=0,
-            timeout=timeout,
+            api_key=key, azure_endpoint=base, api_version=endpoint.api_version, max_retries=0, http_client=carrier
         )
-    return openai.AsyncOpenAI(api_key=endpoint.key(), base_url=endpoint.base_url, max_retries=0, timeout=timeout)
+    return openai.AsyncOpenAI(api_key=key, base_url=base, max_retries=0, http_client=carrier)
+
+
+@cache
+def certificates() -> ssl.SSLContext:
+    """The certificates that every connection trusts; reading them takes longer than a call, so they are read once."""
+    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())

@@ -1,0 +1,77 @@
+"""The series with a language model wherever one can stand: annotating, filtering for Flow 2, judging, as an arm.
+
+Afterwards no file of the run holds the key that the server was reached with.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comparisons import endpoint
+from guardalign.conversations import PreferencePair
+from guardalign.files import read_rows
+from guardalign.judging.verdicts import Verdict
+from misbehaving_server import Server, judge, slots, sometimes
+from series import parameters, run, save_base, write_parameters
+from test_annotation import annotator, conversation
+
+SECRET = "sk-series-0b9d27c64f1e"
+CONVERSATIONS = 12
+
+
+def model(body: dict[str, Any]) -> str:
+    """One model in every role. As the judge it finds that a reply that neither helps nor thanks breaks rule 1."""
+    system = body["messages"][0]["content"] if body["messages"][0]["role"] == "system" else ""
+    if "You judge the replies" not in system:
+        return annotator(body) if system else "Hello and thank you, I look up your order."
+    said, replies = json.loads(judge(body)), slots(body)["replies"]
+    good = {name: bool(re.search(r"\b(help|thank)\b", text)) for name, text in replies.items()}
+    for name, fine in good.items():
+        said[name]["guardrails"][0]["status"] = "complied" if fine else "broken"
+        said[name]["naturalness"]["acceptable"] = True
+    said["preference"]["adherence"] = "tie" if good["A"] == good["B"] else "A" if good["A"] else "B"
+    said["preference"]["naturalness"] = "tie"
+    return json.dumps(said)
+
+
+def settings(server: Server, folder: Path) -> dict[str, Any]:
+    """One's own conversations, everything asked of one server that fails one time in twenty."""
+    path = folder / "own.jsonl"
+    rows = (conversation(number).model_dump(mode="json") for number in range(CONVERSATIONS))
+    path.write_text("".join(json.dumps({"id": row["id"], "turns": row["turns"]}) + "\n" for row in rows))
+    there = endpoint(server.url, timeout_seconds=5, total_seconds=10, asks=4).model_dump()
+    return parameters(
+        folder / "run",
+        save_base(folder / "base"),
+        source={"kind": "jsonl", "path": str(path), "annotation": there, "shares": {"train": 0.4, "feedback": 0.3}},
+        judge=there | {"kind": "llm", "canaries": 2},
+        generation={"max_new_tokens": 8, "batch_size": 16, "replies": {"hosted": there}},
+    )
+
+
+def test_the_series_runs_on_a_language_model_and_leaves_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    with Server(model, schedule=sometimes(0.05, faults=("429", "500", "reset", "prose"))) as server:
+        code, output = run(
+            write_parameters(tmp_path / "own.yaml", settings(server, tmp_path)), "--target", "tables/judging.csv"
+        )
+        assert code == 0, output
+        assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
+    folder = tmp_path / "run"
+    pairs = read_rows(folder / "data" / "pairs.jsonl", PreferencePair)
+    assert len(pairs) == 2 * CONVERSATIONS
+    verdicts = read_rows(folder / "verdicts" / "M_1SFT_ipo-vs-hosted.jsonl", Verdict)
+    assert {each.dimensions["adherence"].bin for each in verdicts if not each.invalid} == {"2 better"}
+    assert len(verdicts) == 2 * len([pair for pair in pairs if pair.split == "test"])
+    kept = read_rows(folder / "data" / "feedback_pairs.jsonl", PreferencePair)
+    assert 0 < len(kept) <= len([pair for pair in pairs if pair.split == "feedback"])
+    assert "| points | 24 | 24 | 100% |" in (folder / "tables" / "annotation.md").read_text()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"01_dataset_construction.ipynb", "06_judging.ipynb", "ledger.jsonl"} <= {path.name for path in files}
+    assert SECRET not in output
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
