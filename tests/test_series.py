@@ -198,3 +198,29 @@ def test_a_killed_run_leaves_nothing_behind_and_ends_with_the_same_tables(series
     for name in PRODUCTS:
         assert fingerprint(folder.root / name) == fingerprint(whole.root / name), name
     assert not list(folder.root.rglob("*.part"))
+
+
+def test_own_conversations_without_rejected_replies_are_validated_split_and_named(tmp_path, base):
+    turns = [{"role": "user", "text": "Hi"}, {"role": "agent", "text": "Hello"}]
+    rows = [{"id": number, "turns": turns} for number in range(12)] + [{"id": 3, "turns": turns}]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = {"kind": "jsonl", "path": str(tmp_path / "own.jsonl")}
+    content = parameters(tmp_path / "run", base, source=source, judge={"kind": "none"})
+    params = write_parameters(tmp_path / "tiny.yaml", content)
+    code, output = run_stage(ROOT / "notebooks" / "01_dataset_construction.ipynb", params)
+    assert code == 1 and "12 usable conversations but no rejected replies" in output
+    folder = RunFolder(tmp_path / "run")
+    assert len(folder.data("conversations").read_text().splitlines()) == 12
+    assert "already that of line 4" in folder.data("refused").read_text()
+
+
+def test_without_a_judge_arms_are_compared_by_what_they_prefer(series, tmp_path, base):
+    """The last test: it changes the series' own folder, so that only what depends on the judge runs again."""
+    _, folder, _ = series
+    content = parameters(folder.root, base, judge={"kind": "none"})
+    code, output = run(write_parameters(tmp_path / "none.yaml", content))
+    assert code == 0, output
+    assert stages_of(output) == ["04_flow2_feedback_alignment", "06_judging", "07_plots"]
+    table = pd.read_csv(folder.tables("judging.csv"))
+    assert list(table["arm"][:2]) == ["base", "M_1SFT"] and table["accuracy"].between(0, 1).all()
+    assert "No judge read this run" in folder.report.read_text()
