@@ -198,3 +198,37 @@ def test_missing_metrics_and_arms_that_never_met_are_no_error(rates):
     assert len(alone.axes) == 1
     other = rates.assign(arm_1="mine", arm_2="yours", comparison="mine-vs-yours").head(3)
     assert "was judged" in figures.table_1(other).get_label()
+
+
+def crowd(count):
+    arms = [f"M_1SFT_{method}" for method in ("dpo", "ipo", "kto", "slic", "hinge", "rpo", "orpo", "cpo", "ppo", "sft")]
+    return list(itertools.combinations(arms, 2))[:count]
+
+
+@pytest.mark.parametrize("draw", [
+    lambda rates, rows: figures.forest(rates),
+    lambda rates, rows: figures.pair_map(rates),
+    lambda rates, rows: figures.tradeoff(rates),
+    lambda rates, rows: figures.ranking(winrates.rank(rows, replicates=5), rates),
+    lambda rates, rows: figures.comparison_bars(rates, crowd(6)),
+])  # fmt: skip
+def test_many_arms_still_fit(crowded, draw):
+    figure = draw(*crowded)
+    test_no_text_is_cut_and_no_two_overlap({"crowd": figure}, "crowd")
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    said = [
+        simulated.verdicts(one, two, 0.02 * place - 0.2, conversations=8, turns=2, seed=place)
+        for place, (one, two) in enumerate(crowd(14))
+    ]
+    rows = winrates.frame(itertools.chain.from_iterable(said))
+    return winrates.table(rows, replicates=100), rows
+
+
+def test_arms_that_all_tie_get_titles_that_say_so(crowded):
+    level = {f"win_{side}{end}": value for side in (1, 2) for end, value in (("", 0.5), ("_low", 0.4), ("_high", 0.6))}
+    rates = crowded[0].assign(strict=0.5, **level)
+    assert figures.pair_map(rates).get_label() == "No pair of arms differs in adherence"
+    assert "nan" not in figures.tradeoff(rates).get_label()

@@ -10,7 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from guardalign.figures.style import BIN_HATCH, BINS, INK, MUTED, ON_DARK, ON_LIGHT, canvas, finish, percent, styled
+from guardalign.figures.style import (
+    BIN_HATCH,
+    BINS,
+    INK,
+    MUTED,
+    ON_DARK,
+    ON_LIGHT,
+    canvas,
+    finish,
+    percent_axis,
+    styled,
+)
 from guardalign.figures.words import SIGNIFICANT, Name, caption, finding, interval
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.papers import mathtext, panel, table_1
@@ -80,7 +91,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, title: str, paper_panel: str) -> None
     axes.set_yticks(range(len(names)), [name.capitalize() for name in names])
     axes.set_ylim(len(names) - 0.5, -0.75)
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(percent)
+    percent_axis(axes.xaxis)
     axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_title(title + (f"   (paper A’s Fig. {paper_panel})" if paper_panel else ""), fontweight="normal")

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pandas as pd
 from matplotlib.figure import Figure
 
-from guardalign.figures.style import INK, MARKERS, SERIES, canvas, finish, label_axes, percent, styled
+from guardalign.figures.style import INK, MARKERS, SERIES, canvas, finish, label_axes, percent_axis, styled
 from guardalign.figures.words import caption
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.papers import mathtext
@@ -41,7 +41,7 @@ def forest(rates: pd.DataFrame, title: str = "", profile: str = "", note: str = 
                         linewidth=1.4,
                     )
             axis.set_title(name.capitalize())
-            axis.xaxis.set_major_formatter(percent)
+            percent_axis(axis.xaxis)
             label_axes(axis, "x")
             for place, (before, after) in enumerate(pairwise(lines)):
                 if before[0] != after[0]:

@@ -14,6 +14,8 @@ from guardalign.papers import mathtext
 from guardalign.winrates import opponents
 
 LONGEST_NAME = 46
+# A strict win rate below this reads as 50 %.
+TIED = 0.505
 
 
 def pair_map(
@@ -106,6 +108,8 @@ def _widest(rows: pd.DataFrame, dimension: str, name: Name = mathtext) -> str:
         if row["strict"] >= 0.5
         else (row["arm_2"], row["arm_1"], 1 - row["strict"])
     )
+    if share < TIED:
+        return f"No pair of arms differs in {dimension}"
     return f"Widest gap in {dimension}: {name(ahead)} wins {100 * share:.0f} % against {name(behind)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -29,7 +30,8 @@ def ranking(ranked: Ranking, rates: pd.DataFrame, title: str = "", profile: str 
         for axis, name, colour, marker in zip(axes, shown, SERIES, MARKERS, strict=False):
             rows = scores[scores["dimension"] == name]
             y = [places[arm] for arm in rows["arm"]]
-            reach = [rows["strength"] - rows["low"], rows["high"] - rows["strength"]]
+            # Of very few prompts an estimate may lie outside its percentile interval.
+            reach = np.maximum(0, [rows["strength"] - rows["low"], rows["high"] - rows["strength"]])
             axis.axvline(0, color=SERIES[7], linewidth=0.8)
             axis.errorbar(rows["strength"], y, xerr=reach, fmt=marker, color=colour, capsize=2.5, markersize=5)
             axis.set_title(name.capitalize())

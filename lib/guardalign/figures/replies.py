@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from guardalign.figures.style import INK, MARKERS, MUTED, SERIES, canvas, finish, label_axes, percent, styled
+from guardalign.figures.style import INK, MARKERS, MUTED, SERIES, canvas, finish, label_axes, percent_axis, styled
 from guardalign.figures.words import HOLD, caption, span
 from guardalign.papers import mathtext
 from guardalign.winrates import opponents
@@ -63,10 +63,12 @@ def tradeoff(
         _points(axes, across["win"], up["win"], _reach(up), _reach(across))
         axes.set_xlabel(f"{x.capitalize()}: win rate")
         axes.set_ylabel(f"{y.capitalize()}: win rate")
-        axes.xaxis.set_major_formatter(percent)
+        percent_axis(axes.xaxis)
         correlation = across["win"].corr(up["win"])
         strength = f"(r{HOLD}={HOLD}{correlation:.2f} over {len(across)} arms)"
         words = title or f"Arms that win on {x} {_trade(correlation)} on {y} {strength}"
+        if np.isnan(correlation) and not title:
+            words = f"{x.capitalize()} and {y} of {len(across)} arms"
         below = f"Mean over an arm’s opponents of “better or both acceptable”. {note}".strip()
         return finish(figure, words.replace("-", "−"), caption(rates, profile, below), words)
 
@@ -107,7 +109,7 @@ def _points(axes: Axes, x: pd.Series, y: pd.Series, up: np.ndarray, across: np.n
         point = (x.iloc[place], y.iloc[place])
         axes.errorbar(*point, yerr=up[:, [place]], xerr=sideways, color=colour, elinewidth=0.9, zorder=2)
         axes.plot(*point, marker, color=colour, markersize=7, zorder=4, label=mathtext(str(x.index[place])))
-    axes.yaxis.set_major_formatter(percent)
+    percent_axis(axes.yaxis)
     label_axes(axes)
     axes.grid(True)
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, labelspacing=0.8)
@@ -126,4 +128,4 @@ def _shares(axes: Axes, shares: list[float], colour: str) -> None:
                       fontsize=8)  # fmt: skip
     axes.set_xlim(0, max(0.05, 1.5 * max(shares)))
     axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.xaxis.set_major_formatter(percent)
+    percent_axis(axes.xaxis)

@@ -15,7 +15,9 @@ from typing import Any, Literal
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from guardalign.files import replacing, write_text
 
@@ -127,8 +129,13 @@ def label_axes(axes: Axes, grid: Literal["x", "y", ""] = "") -> None:
 
 
 def percent(value: float, _: object = None) -> str:
-    """0.654 → 65 %, for axes."""
+    """0.654 → 65 %, for axes that span tens of points."""
     return f"{100 * value:.0f} %"
+
+
+def percent_axis(axis: Axis) -> None:
+    """Fractions as percent, with as many digits as the axis needs."""
+    axis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
 
 
 def wrap(text: str, characters: int) -> str:

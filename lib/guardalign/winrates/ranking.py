@@ -107,6 +107,8 @@ def _intervals(
     sums = resampled_sums(
         cube.reshape(len(seeds), len(conversations), -1), replicates, np.random.default_rng(seed)
     ).reshape(replicates, len(arms), len(OUTCOMES))
+    # As many outcomes as were seen: the half added to each would otherwise weigh more in a replicate.
+    sums *= cube.sum() / sums.sum((1, 2), keepdims=True)
     strengths = pd.DataFrame([_solve(arms, counts)[0] for counts in sums])
     tail = (1 - level) / 2
     return strengths.quantile(tail), strengths.quantile(1 - tail)
