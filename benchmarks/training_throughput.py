@@ -60,15 +60,15 @@ TARGETS = {"ipo": 10.0, "sft": 4.0, "hh dpo": 1.3, "tree / causal": 1.25, "memor
 
 def conversations(count: int, turns: int, seed: int = 0) -> list[Example]:
     """Guardrails of about 450 tokens, user messages of about 20, replies of about 25."""
-    rng = random.Random(seed)
-    words = ["".join(rng.choices("abcdefghijklmnoprstuvwy", k=rng.randint(2, 8))) for _ in range(1500)]
+    letters, rng = random.Random(0), random.Random(seed)
+    words = ["".join(letters.choices("abcdefghijklmnoprstuvwy", k=letters.randint(2, 8))) for _ in range(1500)]
 
     def say(n: int) -> str:
         return " ".join(rng.choices(words, k=n))
 
     examples = []
     for number in range(count):
-        guardrails = [say(16) for _ in range(7)]
+        guardrails = [say(17) for _ in range(8)]
         history: list[Turn] = []
         for turn in range(turns):
             history.append(Turn(role="user", text=say(8)))
@@ -183,23 +183,27 @@ def trl_seconds(config: TrainingConfig, examples: list[Example]) -> list[float]:
 
 
 def compare(
-    base: Path, folder: Path, method: str, examples: list[Example], batch: int, precision: str, rounds: int
+    base: Path, folder: Path, method: str, examples: list[Example], batch: int, precision: str, rounds: int, steps: int
 ) -> dict[str, Any]:
-    """Median step seconds of both engines and the median ratio over rounds."""
+    """Median step seconds of both engines and the median ratio over rounds; an epoch is one step."""
+    epochs = 1 + steps
 
     def ours() -> float:
-        return statistics.median(tree_seconds(config_of(base, folder, method, batch, precision), examples))
+        return statistics.median(
+            tree_seconds(config_of(base, folder, method, batch, precision, epochs=epochs), examples)
+        )
 
     def theirs(micro: int) -> float:
-        told = config_of(base, folder, method, batch, precision, engine="trl", trl_micro_batch_size=micro)
+        more = {"engine": "trl", "trl_micro_batch_size": micro, "epochs": epochs}
+        told = config_of(base, folder, method, batch, precision, **more)
         return statistics.median(trl_seconds(told, examples))
 
-    tried = {micro: theirs(micro) for micro in (batch, max(batch // 5, 1))}
+    tried = {micro: theirs(micro) for micro in {batch, max(batch // 5, 1)}}
     micro = min(tried, key=tried.__getitem__)
     tree, trl = [], []
     for _ in range(rounds):
         tree.append(ours())
-        trl.append(theirs(micro))
+        trl.append(tried.pop(micro) if micro in tried else theirs(micro))
     return {
         "tree_seconds_a_step": statistics.median(tree),
         "trl_seconds_a_step": statistics.median(trl),
@@ -280,18 +284,17 @@ def padded_rows_seconds(base: Path, examples: list[Example], rounds: int, precis
 
 
 def peak_memory(engine: str, base: Path, folder: Path, precision: str, micro: int) -> float:
-    """GiB beyond the loaded model and data, in a process of its own: two IPO steps of ten pairs."""
+    """GiB beyond the loaded model and data, in a process of its own: one IPO step of ten pairs and its reference."""
     command = [sys.executable, __file__, "--memory-of", engine, str(base), str(folder), precision, str(micro)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.strip().splitlines()[-1])
 
 
 def print_peak_memory(engine: str, base: Path, folder: Path, precision: str, micro: int) -> None:
-    examples = conversations(2, 10)
-    load_frozen(str(base))
+    examples = conversations(1, 10)
     run = tree_seconds if engine == "tree" else trl_seconds
     told = {} if engine == "tree" else {"engine": "trl", "trl_micro_batch_size": micro}
-    run(config_of(base, folder, "ipo_mean", 1, precision, **told), examples[:2])  # libraries, optimiser, buffers
+    run(config_of(base, folder, "ipo_mean", 1, precision, **told), examples[:1])  # libraries, optimiser, buffers
     before = _held()
     run(config_of(base, folder, "ipo_mean", 10, precision, **told), examples)
     print(_held() - before)
@@ -365,8 +368,8 @@ def main() -> None:
 
 
 def measure(folder: Path, shape: str, rounds: int, steps: int) -> dict[str, Any]:
-    care = conversations(1 + steps, 10)
-    hh = single_turn_pairs(8 * (1 + steps)) if HH.exists() else []
+    care = conversations(1, 10)
+    hh = single_turn_pairs(8) if HH.exists() else []
     texts = [e.prompt + e.chosen for e in (*conversations(20, 3, seed=1), *hh)]
     base = make_base(folder / "base", shape, texts)
     results: dict[str, Any] = {"machine": machine(), "shape": shape, "tasks": [], "turns": []}
@@ -377,29 +380,29 @@ def measure(folder: Path, shape: str, rounds: int, steps: int) -> dict[str, Any]
         print(json.dumps(row), flush=True)
 
     for precision in ("fp32", "bf16") if shape == "embedded" else ("bf16",):
-        row = compare(base, folder, "ipo_mean", care, 10, precision, rounds)
-        row["padded_rows_seconds"] = padded_rows_seconds(base, care[:10], 2, precision)
+        row = compare(base, folder, "ipo_mean", care, 10, precision, rounds, steps)
+        row["padded_rows_seconds"] = padded_rows_seconds(base, care[:10], 1, precision)
         told({"name": f"guardrail conversations, IPO, {precision}", "target": TARGETS["ipo"], **row})
         memory = {e: peak_memory(e, base, folder, precision, row["trl_micro_batch"]) for e in ("tree", "trl")}
         told({"name": f"peak memory, {precision}", "target": TARGETS["memory"],
               "memory_ratio": memory["tree"] / memory["trl"], "tree_gib": memory["tree"], "trl_gib": memory["trl"],
               "trl_micro_batch": row["trl_micro_batch"]})  # fmt: skip
-        row = compare(base, folder, "sft", care, 10, precision, rounds)
+        row = compare(base, folder, "sft", care, 10, precision, rounds, steps)
         told({"name": f"guardrail conversations, SFT, {precision}", "target": TARGETS["sft"], **row})
         if hh:
-            row = compare(base, folder, "dpo", hh, 8, precision, rounds)
+            row = compare(base, folder, "dpo", hh, 8, precision, rounds, steps)
             told({"name": f"single-turn pairs (HH), DPO, {precision}", "target": TARGETS["hh dpo"], **row})
         causal = against_causal(base, care[:10], rounds, precision)
         told({"name": f"tree against plain causal row, {precision}", "target": TARGETS["tree / causal"],
               "causal_ratio": causal.pop("ratio"), **causal})  # fmt: skip
     for turns in (1, 2, 5, 10, 20):
-        examples = conversations(2, turns)
+        examples = conversations(1, turns)
         precision = "fp32" if shape == "embedded" else "bf16"
-        tree = statistics.median(tree_seconds(config_of(base, folder, "ipo_mean", turns, precision), examples))
-        trl_config = config_of(
-            base, folder, "ipo_mean", turns, precision, engine="trl", trl_micro_batch_size=min(turns, 5)
+        tree = statistics.median(
+            tree_seconds(config_of(base, folder, "ipo_mean", turns, precision, epochs=2), examples)
         )
-        trl = statistics.median(trl_seconds(trl_config, examples))
+        more = {"engine": "trl", "trl_micro_batch_size": min(turns, 5), "epochs": 2}
+        trl = statistics.median(trl_seconds(config_of(base, folder, "ipo_mean", turns, precision, **more), examples))
         row = {"turns": turns, "tree_seconds": tree, "trl_seconds": trl, **tokens(base, conversations(1, turns), "dpo")}
         results["turns"].append(row)
         print(json.dumps(row), flush=True)

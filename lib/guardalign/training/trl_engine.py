@@ -76,6 +76,7 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
         warnings=tuple(progress.warnings),
     )
     model = trainer.accelerator.unwrap_model(trainer.model)
+    model.config.use_cache = True  # switched off for training; the checkpoint is to generate from
     if trainer.accelerator.is_main_process:
         save_arm(model, tokenizer, config, result)
     trainer.accelerator.wait_for_everyone()

@@ -1,0 +1,96 @@
+"""What `batching: conversation` does to results, beside TRL's order (`batching: pair`), on the embedded default.
+
+    OMP_NUM_THREADS=1 python benchmarks/batching_effect.py [--conversations 40] [--seeds 3] [--precision bf16]
+
+For every seed and way of batching the base model is fine-tuned (one epoch) and then aligned by IPO (mean) on the same
+pairs; held-out pairs give the negative log-likelihood of chosen replies (nats a token), the share of pairs whose chosen
+reply the arm prefers, and the log-ratios that the alignment moved. Writes ``benchmarks/results/batching_effect.json``
+and a plot beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from guardalign import sources
+from guardalign.conversations import PreferencePair
+from guardalign.encoding import Example, examples_of
+from guardalign.files import write_text
+from guardalign.loading import load_frozen, load_tokenizer
+from guardalign.sections import Conversations, Source
+from guardalign.training import TrainingConfig, evaluate_pairs, summarise, train
+from guardalign.world import BASE_MODEL
+
+RESULTS = Path(__file__).parent / "results"
+SFT_RATE, IPO_RATE, BETA = 3e-4, 5e-5, 0.1
+
+
+def examples(pairs: list[PreferencePair], *splits: str) -> list[Example]:
+    return examples_of([pair for pair in pairs if pair.split in splits])
+
+
+def run(folder: Path, learn: list[Example], test: list[Example], **settings: Any) -> list[dict[str, Any]]:
+    """Fine-tune, align, and score both on the held-out pairs."""
+    rows, start = [], str(BASE_MODEL)
+    arms = {
+        "SFT": {"method": "sft", "learning_rate": SFT_RATE},
+        "IPO": {"method": "ipo_mean", "learning_rate": IPO_RATE},
+    }
+    for arm, how in arms.items():
+        config = TrainingConfig(
+            arm=arm, model=start, output=folder / arm, beta=BETA, cache=folder / "reference", probe_steps=0,
+            **how, **settings,
+        )  # fmt: skip
+        result = train(config, learn, lambda line: None)
+        model, tokenizer = load_frozen(str(config.output)), load_tokenizer(start)
+        facts = summarise(evaluate_pairs(model, tokenizer, test, load_frozen(start)))
+        tokens = {"unique_tokens": result.unique_tokens, "logical_tokens": result.logical_tokens}
+        rows.append({"arm": arm, "seconds": result.seconds, "steps": result.steps, **tokens, **facts})
+        start = str(config.output)
+    return rows
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    shown = {"nll": "held-out NLL of chosen replies (nats a token)", "accuracy": "held-out preference accuracy"}
+    figure, panels = plt.subplots(1, len(shown), figsize=(9, 3.5), layout="constrained")
+    for panel, (name, label) in zip(panels, shown.items(), strict=True):
+        for place, batching in enumerate(("pair", "conversation")):
+            for x, arm in enumerate(("SFT", "IPO")):
+                values = [row[name] for row in rows if row["batching"] == batching and row["arm"] == arm]
+                at = [x + 0.2 * (place - 0.5)] * len(values)
+                panel.plot(at, values, "o", color=f"C{place}", label=batching if x == 0 else None)
+        panel.set(xticks=[0, 1], xticklabels=["SFT", "SFT, then IPO"], ylabel=label, xlim=(-0.5, 1.5))
+    panels[0].legend(title="batching")
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--conversations", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    options = parser.parse_args()
+    counts = Conversations(train=options.conversations, feedback=1, test=30)
+    pairs = sources.load(Source(kind="world", conversations=counts)).pairs
+    learn, test = examples(pairs, "train"), examples(pairs, "test")
+    rows = []
+    for seed in range(options.seeds):
+        for batching in ("pair", "conversation"):
+            with tempfile.TemporaryDirectory() as name:
+                told = {"seed": seed, "batching": batching, "precision": options.precision}
+                for row in run(Path(name), learn, test, **told):
+                    rows.append(told | row)
+                    print(json.dumps(rows[-1]), flush=True)
+    facts = {"conversations": options.conversations, "train_pairs": len(learn), "test_pairs": len(test), "rows": rows}
+    write_text(RESULTS / "batching_effect.json", json.dumps(facts, indent=1) + "\n")
+    plot(rows, RESULTS / "batching_effect.png")
+
+
+if __name__ == "__main__":
+    main()
