@@ -31,14 +31,18 @@ def comparisons(number: int) -> Iterator[Item]:
         yield pair(at), f"BREAKS 1 We look for order {at} now.", f"Hello, we look for order {at}. CLAIM tomorrow"
 
 
+IMPATIENT = {"timeout_seconds": 2.0, "total_seconds": 3.0}
+"""For servers that fall silent on purpose: two seconds stand for a minute."""
+
+
 def endpoint(url: str, **changes: object) -> Endpoint:
-    """Short time-outs in place of a real server's: 0.5 s stands for 60."""
+    """Patient, so that a busy machine is no fault of the server; see IMPATIENT."""
     settings = {
         "model": "gpt-4o",
         "base_url": url,
         "concurrency": 32,
-        "timeout_seconds": 0.5,
-        "total_seconds": 1.0,
+        "timeout_seconds": 20,
+        "total_seconds": 30,
         "retries": 8,
         "backoff_seconds": 0.01,
         "backoff_max_seconds": 0.1,
@@ -48,7 +52,7 @@ def endpoint(url: str, **changes: object) -> Endpoint:
 
 def main() -> None:
     url, store, number = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    judge = LLMJudge(Client(endpoint(url), store, progress=False), orders=("12",))
+    judge = LLMJudge(Client(endpoint(url, **IMPATIENT), store, progress=False), orders=("12",))
     for _ in judge.stream(comparisons(number), "one", "two"):
         pass
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from comparisons import endpoint
+from comparisons import IMPATIENT, endpoint
 from guardalign.annotation import Annotated, Annotator
 from guardalign.construction import Rejection
 from guardalign.conversations import Conversation, Turn
@@ -103,7 +103,7 @@ def with_change(stage: str, change: Callable[[dict[str, Any]], Any]) -> Callable
 
 
 def annotate(server: Server, store: Path, conversations: list[Conversation], **settings: Any) -> Annotated:
-    there = endpoint(server.url, asks=1)
+    there = endpoint(server.url, asks=1, **(IMPATIENT if server.silence < 5 else {}))
     client = Client(there, store, progress=False)
     return Annotator(client, Annotation(**(there.model_dump() | settings))).annotate(conversations)
 
@@ -246,7 +246,7 @@ def test_the_confirming_call_does_not_know_what_was_broken(tmp_path: Path) -> No
 
 def test_annotation_goes_on_under_faults_and_counts_what_is_lost(tmp_path: Path) -> None:
     conversations = [conversation(number) for number in range(15)]
-    with Server(annotator, schedule=sometimes(0.25, seed=2), silence=1.5) as server:
+    with Server(annotator, schedule=sometimes(0.25, seed=2), silence=4.9) as server:
         first = annotate(server, tmp_path, conversations)
         lost = sum(first.card.dropped.values())
         assert 0 < len(first.pairs) < 30

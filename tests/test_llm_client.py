@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from comparisons import endpoint
+from comparisons import IMPATIENT, endpoint
 from guardalign.errors import ParameterError
 from guardalign.llm import BudgetReached, Client, EndpointError, Message, Outcome, Request
 from guardalign.llm.pacing import backoff, retry_after
@@ -110,8 +110,8 @@ def test_what_is_stored_is_checked_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["429", "500", "503", "reset", "silence", "cut body", "reset midway", "endless drip"])
 def test_faults_that_pass_are_tried_again(tmp_path: Path, fault: str) -> None:
-    with Server(red, schedule=first(fault), silence=1.5) as server:
-        asked = client(server, tmp_path, total_seconds=0.8)
+    with Server(red, schedule=first(fault), silence=5.0) as server:
+        asked = client(server, tmp_path, **IMPATIENT)
         assert asked.ask(question()).value == Colour(colour="red")
         assert server.calls == 2
         assert sum(asked.statistics.faults.values()) == 1
@@ -275,8 +275,8 @@ def test_the_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path: Path) -> 
 
 
 def test_a_budget_in_tokens_counts_what_may_have_been_billed(tmp_path: Path) -> None:
-    with Server(red, schedule=first("silence"), silence=3.0) as server:
-        asked = client(server, tmp_path, max_total_tokens=6000, retries=0)
+    with Server(red, schedule=first("silence"), silence=6.0) as server:
+        asked = client(server, tmp_path, max_total_tokens=6000, retries=0, **IMPATIENT)
         assert (asked.ask(question("one")).invalid or "").startswith("no reply: time-out")
         assert asked.ledger.open_calls == 1
         with pytest.raises(BudgetReached, match="1 calls without a known end"):

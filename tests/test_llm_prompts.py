@@ -44,7 +44,7 @@ def test_there_are_at_least_thirty_attacks() -> None:
 def test_every_attack_stays_in_its_slot_on_the_wire(tmp_path: Path) -> None:
     items = [(pair(at), attack, "An honest reply.") for at, attack in enumerate(ATTACKS.values())]
     with Server() as server:
-        client = Client(endpoint(server.url, timeout_seconds=10, total_seconds=20), tmp_path, progress=False)
+        client = Client(endpoint(server.url), tmp_path, progress=False)
         verdicts = LLMJudge(client).compare(items, "attacker", "honest")
         bodies = list(server.bodies)
     assert len(bodies) == 2 * len(ATTACKS)

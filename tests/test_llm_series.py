@@ -44,7 +44,7 @@ def settings(server: Server, folder: Path) -> dict[str, Any]:
     path = folder / "own.jsonl"
     rows = (conversation(number).model_dump(mode="json") for number in range(CONVERSATIONS))
     path.write_text("".join(json.dumps({"id": row["id"], "turns": row["turns"]}) + "\n" for row in rows))
-    there = endpoint(server.url, timeout_seconds=5, total_seconds=10, asks=4).model_dump()
+    there = endpoint(server.url, asks=4).model_dump()
     return parameters(
         folder / "run",
         save_base(folder / "base"),
