@@ -358,25 +358,28 @@ def main() -> None:
         engine, base, folder, precision, micro = options.memory_of
         print_peak_memory(engine, Path(base), Path(folder), precision, int(micro))
         return
+    facts = machine()
+    slug = "".join(c if c.isalnum() else "-" for c in facts["name"].lower()).strip("-")
+    path = RESULTS / f"training_throughput-{slug}-{facts['cores']}.json"
     with tempfile.TemporaryDirectory() as name:
-        results = measure(Path(name), options.shape, options.rounds, options.steps)
-    slug = "".join(c if c.isalnum() else "-" for c in results["machine"]["name"].lower()).strip("-")
-    path = RESULTS / f"training_throughput-{slug}-{results['machine']['cores']}.json"
-    write_text(path, json.dumps(results, indent=1) + "\n")
+        results = {"machine": facts, "shape": options.shape, "tasks": [], "turns": []}
+        measure(results, path, Path(name), options.rounds, options.steps)
     plot(results, path.with_suffix(".png"))
     print(f"wrote {path}")
 
 
-def measure(folder: Path, shape: str, rounds: int, steps: int) -> dict[str, Any]:
+def measure(results: dict[str, Any], path: Path, folder: Path, rounds: int, steps: int) -> None:
+    """Fill ``results``, written to ``path`` after every row."""
+    shape = results["shape"]
     care = conversations(1, 10)
     hh = single_turn_pairs(8) if HH.exists() else []
     texts = [e.prompt + e.chosen for e in (*conversations(20, 3, seed=1), *hh)]
     base = make_base(folder / "base", shape, texts)
-    results: dict[str, Any] = {"machine": machine(), "shape": shape, "tasks": [], "turns": []}
     results["matmul_tflops"] = matmul_peak()
 
-    def told(row: dict[str, Any]) -> None:
-        results["tasks"].append(row)
+    def told(row: dict[str, Any], table: str = "tasks") -> None:
+        results[table].append(row)
+        write_text(path, json.dumps(results, indent=1) + "\n")
         print(json.dumps(row), flush=True)
 
     for precision in ("fp32", "bf16") if shape == "embedded" else ("bf16",):
@@ -404,9 +407,7 @@ def measure(folder: Path, shape: str, rounds: int, steps: int) -> dict[str, Any]
         more = {"engine": "trl", "trl_micro_batch_size": min(turns, 5), "epochs": 2}
         trl = statistics.median(trl_seconds(config_of(base, folder, "ipo_mean", turns, precision, **more), examples))
         row = {"turns": turns, "tree_seconds": tree, "trl_seconds": trl, **tokens(base, conversations(1, turns), "dpo")}
-        results["turns"].append(row)
-        print(json.dumps(row), flush=True)
-    return results
+        told(row, "turns")
 
 
 if __name__ == "__main__":
