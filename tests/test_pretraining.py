@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guardalign.construction import format_prompt
 from guardalign.errors import GuardalignError
 from guardalign.pretraining import (
     IGNORED,
+    echoes,
     encode_document,
     habits,
     install,
@@ -18,13 +20,21 @@ from guardalign.pretraining import (
     pretraining_conversations,
     train_tokenizer,
 )
-from guardalign.sections import Pretraining
+from guardalign.sections import Phase, Pretraining
 from guardalign.world import BASE_MODEL
 
 SMALL = Pretraining(
-    vocabulary=500, hidden=32, layers=2, heads=2, kv_heads=1, intermediate=64, documents=192, documents_per_step=4,
-    learning_rate=1e-2, warmup_steps=2,
-)  # fmt: skip
+    vocabulary=500,
+    hidden=32,
+    layers=2,
+    heads=2,
+    kv_heads=1,
+    intermediate=64,
+    phases=(
+        Phase(documents=192, documents_per_step=4, learning_rate=1e-2, warmup_steps=2),
+        Phase(documents=64, documents_per_step=4, learning_rate=1e-3, warmup_steps=2, echoes_per_step=2, kept=0.97),
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +80,32 @@ def test_the_corpus_is_the_same_every_time_and_its_agents_are_careless():
     assert 0.3 < sum(chances) / len(chances) < 0.7
 
 
-def test_a_small_model_learns_and_loads_again(tmp_path):
-    rows = pretrain(SMALL, tmp_path / "base", log=lambda row: None)
-    assert rows[-1]["reply_loss"] < rows[0]["reply_loss"]
+def test_echoes_have_targets_from_the_second_round_on_and_these_are_the_next_tokens():
+    ids, targets = echoes(5, 500, torch.Generator().manual_seed(1), length=40)
+    for row, wanted in zip(ids, targets, strict=True):
+        (places,) = torch.nonzero(wanted != IGNORED, as_tuple=True)
+        period = int(places[0])
+        assert 8 <= period < 20 and int(places[-1]) == 38
+        assert torch.equal(row[period:], row[:-period])
+        assert torch.equal(wanted[places], row[places + 1])
+        assert row.min() >= 3
+
+
+def test_the_diligent_phase_is_another_corpus_and_its_agents_keep_more():
+    first, second = (next(pretraining_conversations(SMALL, phase)) for phase in (0, 1))
+    assert first.turns != second.turns
+
+
+def test_a_small_model_learns_loads_again_and_no_phase_is_trained_twice(tmp_path):
+    said = []
+    rows = pretrain(SMALL, tmp_path / "base", log=said.append)
+    assert rows[1]["phase"] == 1 and rows[-1]["phase"] == 2 and "echo_loss" in rows[-1]
+    assert rows[1]["reply_loss"] < rows[0]["reply_loss"]
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     assert model.config.model_type == "mistral"
     assert len(AutoTokenizer.from_pretrained(tmp_path / "base")) == 500
+    assert pretrain(SMALL, tmp_path / "base", log=said.append) == rows
+    assert len(said) == len(rows)
 
 
 def test_only_a_base_model_is_installed(tmp_path):

@@ -1,7 +1,8 @@
 """The embedded base model: a tokenizer and a small Mistral, trained from scratch on the embedded world's text.
 
 The base has to speak the world fluently and follow guardrails *sometimes*, or no method could move it in either
-direction. So the agents it learns from keep each kind of guardrail with a chance of its own (`habits`).
+direction. What it *can* do it learns from agents who keep nearly every guardrail; what it *tends* to do it learns last,
+from careless ones who keep each kind of guardrail with a chance of its own (`habits`).
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 from guardalign.construction import format_prompt
 from guardalign.conversations import Conversation
 from guardalign.errors import GuardalignError
-from guardalign.files import write_text
+from guardalign.files import fingerprint, write_text
 from guardalign.sections import Pretraining
 from guardalign.world import BASE_MODEL
 from guardalign.world.domains import DOMAINS
@@ -31,8 +34,10 @@ from guardalign.world.scripts import write_script
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 IGNORED = -100
+WINDOW = 16
 MADE = "pretraining.json"
 MOST_BYTES = 12e6
+Log = Callable[[dict[str, float]], None]
 
 
 def habits(config: Pretraining) -> dict[str, float]:
@@ -41,12 +46,15 @@ def habits(config: Pretraining) -> dict[str, float]:
     return {kind.key: rng.uniform(config.habit_low, config.habit_high) for kind in KINDS}
 
 
-def pretraining_conversations(config: Pretraining) -> Iterator[Conversation]:
-    """The corpus, one conversation after the other; its seeds are never used for training, feedback or test data."""
-    kept, names = habits(config), list(DOMAINS)
-    for number in range(config.documents):
-        seed = f"{config.seed}/pretraining/{number}"
-        yield write_script(seed, DOMAINS[names[number % len(names)]], habits=kept).conversation
+def pretraining_conversations(config: Pretraining, phase: int = 0) -> Iterator[Conversation]:
+    """The corpus of a phase, one conversation after the other; its seeds are never used for any split of the data."""
+    part, names = config.phases[phase], list(DOMAINS)
+    kept = habits(config) if part.kept is None else {kind.key: part.kept for kind in KINDS}
+    place = "pretraining" if phase == 0 else f"pretraining/{phase}"
+    for number in range(part.documents):
+        yield write_script(
+            f"{config.seed}/{place}/{number}", DOMAINS[names[number % len(names)]], habits=kept
+        ).conversation
 
 
 def train_tokenizer(config: Pretraining, sample: int = 3000) -> PreTrainedTokenizerFast:
@@ -62,10 +70,8 @@ def train_tokenizer(config: Pretraining, sample: int = 3000) -> PreTrainedTokeni
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    head = config.model_copy(update={"documents": sample})
-    tokenizer.train_from_iterator(
-        (format_prompt(each.guardrails, each.turns) for each in pretraining_conversations(head)), trainer
-    )
+    corpus = islice(pretraining_conversations(config), sample)
+    tokenizer.train_from_iterator((format_prompt(each.guardrails, each.turns) for each in corpus), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
     )
@@ -118,72 +124,120 @@ def encode_document(
     return ids, targets, weights
 
 
-def _batches(config: Pretraining, tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, ...]]:
+Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def _batches(config: Pretraining, phase: int, tokenizer: PreTrainedTokenizerFast) -> Iterator[Rows]:
     """Right-padded batches; a window of 16 batches is sorted by length so that little is padding."""
     window: list[tuple[list[int], list[int], list[float]]] = []
-    rng = random.Random(f"{config.seed}/order")
-    for conversation in pretraining_conversations(config):
+    size = config.phases[phase].documents_per_step
+    rng = random.Random(f"{config.seed}/order" if phase == 0 else f"{config.seed}/order/{phase}")
+    fillers = (tokenizer.pad_token_id, IGNORED, 0.0)
+    for conversation in pretraining_conversations(config, phase):
         window.append(encode_document(conversation, tokenizer, config.context_weight))
-        if len(window) == 16 * config.documents_per_step:
+        if len(window) == WINDOW * size:
             window.sort(key=lambda document: len(document[0]))
-            groups = [
-                window[at : at + config.documents_per_step] for at in range(0, len(window), config.documents_per_step)
-            ]
+            groups = [window[at : at + size] for at in range(0, len(window), size)]
             rng.shuffle(groups)
             for group in groups:
-                yield tuple(
-                    torch.nn.utils.rnn.pad_sequence(
-                        [torch.tensor(document[part]) for document in group], batch_first=True, padding_value=filler
-                    )
-                    for part, filler in ((0, tokenizer.pad_token_id), (1, IGNORED), (2, 0.0))
+                ids, targets, weights = (
+                    pad_sequence([torch.tensor(document[part]) for document in group], True, filler)
+                    for part, filler in enumerate(fillers)
                 )
+                yield ids, targets, weights
             window = []
 
 
-def pretrain(
-    config: Pretraining, output: Path, log: Callable[[dict[str, float]], None] = print
+def echoes(
+    count: int, vocabulary: int, generator: torch.Generator, length: int = 128
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and targets, both (count, length): random tokens that repeat themselves from some place on.
+
+    The first round cannot be predicted and has no target. Repetition is what makes a small model learn to copy early
+    (Olsson et al. 2022, "In-context Learning and Induction Heads", arXiv 2209.11895).
+    """
+    ids = torch.empty(count, length, dtype=torch.long)
+    targets = torch.full((count, length), IGNORED)
+    for row in range(count):
+        period = int(torch.randint(8, length // 2, (1,), generator=generator))
+        once = torch.randint(len((BOS, EOS, PAD)), vocabulary, (period,), generator=generator)
+        ids[row] = once.repeat(length // period + 1)[:length]
+        targets[row, period:-1] = ids[row, period + 1 :]
+    return ids, targets
+
+
+def _losses(model: MistralForCausalLM, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Loss of every token that has a target, in order."""
+    with torch.autocast(ids.device.type, torch.bfloat16):
+        hidden = model.model(input_ids=ids).last_hidden_state
+        logits = model.lm_head(hidden[targets != IGNORED])
+    return functional.cross_entropy(logits.float(), targets[targets != IGNORED], reduction="none")
+
+
+def _train_phase(
+    config: Pretraining, phase: int, model: MistralForCausalLM, tokenizer: PreTrainedTokenizerFast, log: Log
 ) -> list[dict[str, float]]:
-    """Train tokenizer and model, write both to ``output`` (bf16 safetensors), return the loss curve's rows."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = train_tokenizer(config)
-    model = new_model(config, tokenizer)
-    if device.type == "cuda":
-        model.cuda()
-    steps = config.documents // (16 * config.documents_per_step) * 16
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    part, device = config.phases[phase], model.device
+    steps = part.documents // (WINDOW * part.documents_per_step) * WINDOW
+    optimizer = torch.optim.AdamW(model.parameters(), lr=part.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
 
     def rate(step: int) -> float:
-        warm = min(1.0, (step + 1) / config.warmup_steps)
+        warm = min(1.0, (step + 1) / max(part.warmup_steps, 1))
         return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    chance = torch.Generator().manual_seed(config.seed)
     rows, started, tokens = [], time.monotonic(), 0
-    for step, batch in enumerate(_batches(config, tokenizer), 1):
-        ids, targets, weights = (part.to(device) for part in batch)
-        with torch.autocast(device.type, torch.bfloat16):
-            hidden = model.model(input_ids=ids).last_hidden_state
-            wanted = targets != IGNORED
-            logits = model.lm_head(hidden[wanted])
-        losses = functional.cross_entropy(logits.float(), targets[wanted], reduction="none")
-        weight = weights[wanted]
+    for step, batch in enumerate(_batches(config, phase, tokenizer), 1):
+        ids, targets, weights = (part_.to(device) for part_ in batch)
+        losses, weight = _losses(model, ids, targets), weights[targets != IGNORED]
         loss = (losses * weight).sum() / weight.sum()
         loss.backward()
+        facts = {"phase": phase + 1, "step": step, "loss": loss.item(), "reply_loss": losses[weight == 1].mean().item()}
+        if part.echoes_per_step:
+            echoed = _losses(
+                model, *(rows_.to(device) for rows_ in echoes(part.echoes_per_step, len(tokenizer), chance))
+            ).mean()
+            (0.5 * echoed).backward()
+            facts["echo_loss"] = echoed.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         tokens += ids.numel()
         if step % 20 == 0 or step == steps:
-            reply = losses[weight == 1.0].mean().item()
-            seconds = time.monotonic() - started
-            rows.append({"step": step, "loss": loss.item(), "reply_loss": reply, "tokens": tokens, "seconds": seconds})
+            rows.append(facts | {"tokens": tokens, "seconds": time.monotonic() - started})
             log(rows[-1])
-    output.mkdir(parents=True, exist_ok=True)
-    model.bfloat16().save_pretrained(output)
-    tokenizer.save_pretrained(output)
-    facts = {"pretraining": config.model_dump(), "habits": habits(config), "curve": rows}
-    write_text(output / MADE, json.dumps(facts, indent=1) + "\n")
     return rows
+
+
+def pretrain(config: Pretraining, output: Path, log: Log = print) -> list[dict[str, float]]:
+    """Train tokenizer and model, write both to ``output`` (bf16 safetensors), return the loss curve's rows.
+
+    Every phase begins with the bf16 weights the one before has left in ``output/phase-<n>``, and one that is there
+    already is not trained again.
+    """
+    tokenizer = train_tokenizer(config)
+    curve: list[dict[str, float]] = []
+    for phase in range(len(config.phases)):
+        folder, before = output / f"phase-{phase + 1}", output / f"phase-{phase}"
+        mark = fingerprint(config.model_dump(exclude={"phases"}), config.phases[: phase + 1])
+        made = json.loads((folder / MADE).read_text(encoding="utf-8")) if (folder / MADE).exists() else {}
+        if made.get("mark") != mark:
+            model = new_model(config, tokenizer) if phase == 0 else MistralForCausalLM.from_pretrained(before)
+            model = model.float()
+            if torch.cuda.is_available():
+                model.cuda()
+            rows = _train_phase(config, phase, model, tokenizer, log)
+            model.bfloat16().save_pretrained(folder)
+            made = {"mark": mark, "curve": rows}
+            write_text(folder / MADE, json.dumps(made) + "\n")
+        curve += made["curve"]
+    shutil.copytree(folder, output, dirs_exist_ok=True)
+    tokenizer.save_pretrained(output)
+    facts = {"pretraining": config.model_dump(), "habits": habits(config), "curve": curve}
+    write_text(output / MADE, json.dumps(facts, indent=1) + "\n")
+    return curve
 
 
 def install(folder: Path) -> Path:
@@ -196,5 +250,5 @@ def install(folder: Path) -> Path:
         raise GuardalignError(f"{folder} holds no base model: notebooks/00_embedded_base_model.ipynb makes one")
     if weights.stat().st_size > MOST_BYTES:
         raise GuardalignError(f"{weights} has {weights.stat().st_size / 1e6:.1f} MB, more than {MOST_BYTES / 1e6:.0f}")
-    shutil.copytree(folder, BASE_MODEL, dirs_exist_ok=True)
+    shutil.copytree(folder, BASE_MODEL, dirs_exist_ok=True, ignore=shutil.ignore_patterns("phase-*"))
     return BASE_MODEL

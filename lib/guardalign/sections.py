@@ -265,11 +265,26 @@ class Report(Section):
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 
-class Pretraining(Section):
-    """Everything that decides the embedded base model's weights. ``documents`` are conversations, each seen once.
+class Phase(Section):
+    """One part of the base model's training.
 
-    The agents of the pretraining text keep each kind of guardrail with a chance of its own, drawn between ``habit_low``
-    and ``habit_high``. Tokens outside replies weigh ``context_weight`` in the loss.
+    ``documents`` are conversations, each seen once; ``echoes`` are rows of random tokens that repeat themselves, which
+    teach copying. ``kept`` is the chance that the agents of this text keep a guardrail; null: each kind by its habit.
+    """
+
+    documents: Positive
+    documents_per_step: Positive
+    learning_rate: Rate
+    warmup_steps: Count = 60
+    echoes_per_step: Count = 0
+    kept: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class Pretraining(Section):
+    """Everything that decides the embedded base model's weights.
+
+    The agents' habits are drawn between ``habit_low`` and ``habit_high``, one for each kind of guardrail. Tokens
+    outside replies weigh ``context_weight`` in the loss.
     """
 
     seed: Count = 0
@@ -279,13 +294,10 @@ class Pretraining(Section):
     heads: Positive = 8
     kv_heads: Positive = 4
     intermediate: Positive = 640
-    documents: Positive = 20000
-    documents_per_step: Positive = 24
-    learning_rate: Rate = 2e-3
-    warmup_steps: Count = 60
     context_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
     habit_low: Annotated[float, Field(ge=0, le=1)] = 0.15
     habit_high: Annotated[float, Field(ge=0, le=1)] = 0.9
+    phases: tuple[Phase, ...] = Field(min_length=1)
 
 
 class Sweep(Section):
