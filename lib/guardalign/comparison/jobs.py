@@ -12,7 +12,7 @@ from guardalign.sections import Sft
 from guardalign.task_sections import Arm, Identical, Tasks
 
 Protocol = Literal["identical", "tuned", "control", "tuning"]
-SFT = "sft"
+SFT, RLHF = "sft", "rlhf"
 
 
 class Job(Row):
@@ -40,6 +40,8 @@ class Job(Row):
     @property
     def passes(self) -> dict[str, int]:
         """Replies a pair sends through the policy (forward and backward) and through the reference (once, cached)."""
+        if self.method == RLHF:
+            return {}
         method = METHODS[self.method]
         replies = (1 if method.replies == "chosen" else 2) + 2 * method.mismatched
         return {"policy": replies, "reference": replies if method.reference else 0}
@@ -72,7 +74,19 @@ def identical_jobs(tasks: Tasks, task: str, seed: int) -> list[Job]:
     found = [arm_job(n, arm, tasks.identical, task, seed, "identical") for n, arm in tasks.methods.items()]
     if seed == tasks.seeds[0]:
         found += [arm_job(n, arm, tasks.identical, task, seed, "control") for n, arm in tasks.controls.items()]
+        found += [job for job in [rlhf_job(tasks, task)] if job]
     return found
+
+
+def rlhf_job(tasks: Tasks, task: str) -> Job | None:
+    """The online arm, with the first seed."""
+    if tasks.rlhf is None:
+        return None
+    rlhf = tasks.rlhf
+    return Job(
+        task=task, seed=tasks.seeds[0], protocol="control", arm=RLHF, method=RLHF, learning_rate=rlhf.learning_rate,
+        beta=rlhf.beta, epochs=rlhf.reward_epochs, options=rlhf.model_dump(),
+    )  # fmt: skip
 
 
 def tuning_jobs(tasks: Tasks, task: str) -> list[Job]:

@@ -20,7 +20,7 @@ from pydantic import Field
 from guardalign.arms import base_model
 from guardalign.comparison import data
 from guardalign.comparison.answers import Answer, answer
-from guardalign.comparison.jobs import SFT, Job, identical_jobs, sft_job, tuning_jobs
+from guardalign.comparison.jobs import RLHF, SFT, Job, identical_jobs, sft_job, tuning_jobs
 from guardalign.comparison.memory import PeakMemory
 from guardalign.conversations import Row
 from guardalign.encoding import Example, encode
@@ -114,6 +114,8 @@ def mark_of(settings: Params, job: Job, pairs: data.Splits) -> str:
 
 def settle(settings: Params, run: RunFolder, job: Job, pairs: data.Splits, log: Log) -> Outcome:
     """Train an arm, let it answer, read its answers; the weights are thrown away (the SFT model's are kept)."""
+    if job.arm == RLHF:
+        return settle_online(settings, run, job, pairs)
     place, config = Place(run, job), config_of(settings, run, job)
     learnt, asked = pairs["train"][: job.pairs], pairs[job.split]
     with PeakMemory() as memory:
@@ -138,6 +140,42 @@ def settle(settings: Params, run: RunFolder, job: Job, pairs: data.Splits, log: 
     write_rows(place.outcome, [outcome])
     if job.arm != SFT:
         shutil.rmtree(place.model)
+    return outcome
+
+
+def settle_online(settings: Params, run: RunFolder, job: Job, pairs: data.Splits) -> Outcome:
+    """Reward model, then policy optimisation against it; ``facts`` tell the reward model's accuracy and cost."""
+    from guardalign import rlhf
+
+    tasks, place, start = section(settings), Place(run, job), str(sft_model(run, job))
+    assert tasks.rlhf is not None
+    size, asked = settings.training.batch_size, pairs[job.split]
+    with PeakMemory() as memory:
+        folder = place.model / rlhf.REWARD
+        reward = rlhf.train_reward(tasks.rlhf, start, pairs["train"], asked, folder, size, job.seed)
+        prompts = [each.prompt for each in pairs["train"]]
+        policy = rlhf.train_policy(
+            tasks.rlhf, start, reward.folder, prompts, place.model, tasks.max_new_tokens, job.seed
+        )
+    write_rows(place.answers, judged(job, answers_of(settings, run, job, asked), asked))
+    write_rows(place.metrics, policy.history)
+    outcome = Outcome(
+        job=job,
+        mark=mark_of(settings, job, pairs),
+        steps=policy.steps,
+        seconds=reward.seconds + policy.seconds,
+        memory_gib=memory.gib,
+        logical_tokens=0,
+        unique_tokens=0,
+        facts={
+            "reward_accuracy": reward.accuracy,
+            "reward_seconds": reward.seconds,
+            "policy_seconds": policy.seconds,
+            "replies_drawn": policy.steps * tasks.rlhf.prompts * tasks.rlhf.generations,
+        },
+    )
+    write_rows(place.outcome, [outcome])
+    shutil.rmtree(place.model)
     return outcome
 
 

@@ -35,7 +35,7 @@ def write(settings: Params, run: RunFolder, outcomes: Sequence[Outcome], protoco
         read = TWINS[task].read if tasks.sources[task].kind == "twin" else None
         own = tables.frame(settled, pairs[task]["test"], read)
         rows.append(own)
-        beside = tables.diversity(settled).merge(tables.cost(mine), on=["task", "arm"])
+        beside = tables.diversity(settled).merge(tables.cost([each for each, _ in settled]), on=["task", "arm"])
         if read:
             found = tables.annotated(own, settled, pairs[task]["test"])
             beside = beside.merge(tables.length_controlled(own, found, task), on=["task", "arm"])

@@ -143,6 +143,7 @@ def cost(outcomes: Sequence[Outcome]) -> pd.DataFrame:
             "memory_gib": each.memory_gib,
             "logical_tokens": each.logical_tokens,
             "unique_tokens": each.unique_tokens,
+            "reward_accuracy": each.facts.get("reward_accuracy", np.nan),
         }
         | {f"{name}_passes": count for name, count in each.job.passes.items()}
         for each in outcomes

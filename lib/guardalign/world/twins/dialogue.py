@@ -33,7 +33,7 @@ NOTHING = (
     ("My colleagues know about it.", "We are taking this seriously."),
 )
 CHANCES = (
-    {"good": 0.35, "bad": 0.25, "nothing": 0.4},
+    {"good": 0.35, "bad": 0.12, "nothing": 0.53},
     {"good": 0.3, "bad": 0.3, "nothing": 0.4},
     {"good": 0.3, "bad": 0.35, "nothing": 0.35},
     {"good": 0.3, "bad": 0.3, "nothing": 0.4},
