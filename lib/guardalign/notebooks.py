@@ -69,21 +69,16 @@ def refresh(notebook: Path, values: dict[str, Any]) -> bool:
 
 
 def literal(value: Any, indent: int = 0, width: int = 96) -> str:
-    """A value as Python source in double quotes: on one line where it fits, else a dict's keys a line each."""
-    line = _one_line(value)
-    if not isinstance(value, dict) or len(line) + indent <= width:
+    """A value as Python source: on one line where it fits, else a key or an item a line."""
+    line = repr(value).replace("'", '"')
+    if not isinstance(value, dict | list) or len(line) + indent <= width:
         return line
     inner = " " * (indent + 4)
-    body = "".join(f"{inner}{_one_line(key)}: {literal(part, indent + 4)},\n" for key, part in value.items())
-    return "{\n" + body + " " * indent + "}"
-
-
-def _one_line(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_one_line(key)}: {_one_line(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_one_line, value)) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+        body = "".join(f"{inner}{literal(part, indent + 4)},\n" for part in value)
+        return "[\n" + body + " " * indent + "]"
+    body = "".join(f'{inner}"{key}": {literal(part, indent + 4)},\n' for key, part in value.items())
+    return "{\n" + body + " " * indent + "}"
 
 
 def main() -> int:
