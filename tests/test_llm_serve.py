@@ -71,7 +71,7 @@ def serve(model: Path, port: int) -> subprocess.Popen[bytes]:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     log = (model.parent / "serve.log").open("ab")
     process = subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log, start_new_session=True)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
