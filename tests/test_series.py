@@ -154,7 +154,7 @@ def test_two_runs_do_not_work_in_one_folder(series):
     assert code == 1 and "Another run is working in" in output
 
 
-def wait_for(path: Path, process, seconds: float = 600.0) -> None:
+def wait_for(path: Path, process, seconds: float = 1500.0) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None and time.monotonic() < end, f"{path} did not come"
@@ -186,7 +186,11 @@ def test_a_killed_run_leaves_nothing_behind_and_ends_with_the_same_tables(series
     ]
     for number, moment in moments:
         process = start(params, "--target", "tables/flow1.csv")
-        wait_for(moment, process)
+        try:
+            wait_for(moment, process)
+        except BaseException:
+            process.kill()
+            raise
         below = descendants(process)
         os.kill(process.pid, number)
         process.communicate(timeout=120)
