@@ -52,7 +52,7 @@ def answer(
     return [
         Answer(
             id=example.id,
-            text=str(policy.tokenizer.decode(list(reply.tokens), skip_special_tokens=True)).strip(),
+            text=_text(policy, reply),
             tokens=len(reply.tokens),
             finished=reply.finished,
             chosen=score.chosen,
@@ -64,6 +64,16 @@ def answer(
         )
         for example, reply, score, own in zip(examples, replies, scores, spread, strict=True)
     ]
+
+
+def reply_texts(policy: Policy, prompts: Sequence[str], most: int, size: int = 64) -> list[str]:
+    """Greedy replies to prompts, as text."""
+    rows = [list(encode_prompt(policy.tokenizer, prompt)) for prompt in prompts]
+    return [_text(policy, reply) for reply in _replies(policy, rows, most, size)]
+
+
+def _text(policy: Policy, reply: Completion) -> str:
+    return str(policy.tokenizer.decode(list(reply.tokens), skip_special_tokens=True)).strip()
 
 
 def _replies(policy: Policy, prompts: list[list[int]], most: int, size: int) -> list[Completion]:

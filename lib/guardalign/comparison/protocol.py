@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from guardalign import alpaca
 from guardalign.arms import base_model
 from guardalign.comparison import data
-from guardalign.comparison.answers import Answer, answer
+from guardalign.comparison.answers import Answer, answer, reply_texts
 from guardalign.comparison.jobs import RLHF, SFT, Job, identical_jobs, sft_job, tuning_jobs
 from guardalign.comparison.memory import PeakMemory
 from guardalign.conversations import Row
@@ -27,12 +28,14 @@ from guardalign.encoding import Example, encode
 from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
 from guardalign.generation import load_policy
+from guardalign.launch import run_training
 from guardalign.loading import load_frozen, load_tokenizer, model_fingerprint
 from guardalign.params import Params
 from guardalign.reference import store_of, token_logprobs
 from guardalign.scoring import TreeScorer
 from guardalign.task_sections import Tasks
-from guardalign.training import TrainingConfig, train
+from guardalign.tasks import load_instructions
+from guardalign.training import TrainingConfig
 from guardalign.world.twins import TWINS
 
 Log = Callable[[str], object]
@@ -119,9 +122,10 @@ def settle(settings: Params, run: RunFolder, job: Job, pairs: data.Splits, log: 
     place, config = Place(run, job), config_of(settings, run, job)
     learnt, asked = pairs["train"][: job.pairs], pairs[job.split]
     with PeakMemory() as memory:
-        result = train(config, learnt, log=log)
+        result = run_training(config, learnt, settings.launch.kind, log)
     started = time.monotonic()
     write_rows(place.answers, judged(job, answers_of(settings, run, job, asked), asked))
+    answer_instructions(settings, run, job)
     place.metrics.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(place.model / "metrics.jsonl", place.metrics)
     if job.arm == SFT:
@@ -158,6 +162,7 @@ def settle_online(settings: Params, run: RunFolder, job: Job, pairs: data.Splits
             tasks.rlhf, start, reward.folder, prompts, place.model, tasks.max_new_tokens, job.seed
         )
     write_rows(place.answers, judged(job, answers_of(settings, run, job, asked), asked))
+    answer_instructions(settings, run, job)
     write_rows(place.metrics, policy.history)
     outcome = Outcome(
         job=job,
@@ -184,6 +189,20 @@ def answers_of(settings: Params, run: RunFolder, job: Job, asked: Sequence[Examp
     policy = load_policy(Place(run, job).model)
     start = policy.model if job.arm == SFT else load_policy(sft_model(run, job)).model
     return answer(policy, start, asked, tasks.max_new_tokens, max_length=settings.model.max_length)
+
+
+def answer_instructions(settings: Params, run: RunFolder, job: Job) -> None:
+    """AlpacaEval's instructions, answered by an arm of the task that names them: a file for its judge."""
+    tasks = section(settings)
+    source = tasks.sources[job.task].instructions
+    if source is None or job.split != "test" or job.seed != tasks.seeds[0]:
+        return
+    asked = load_instructions(source)
+    policy = load_policy(Place(run, job).model)
+    texts = reply_texts(policy, [each.prompt for each in asked], tasks.max_new_tokens)
+    name = f"{job.task}-{job.arm}"
+    folder = run.root / "alpaca_eval" / "instructions" / job.protocol / name
+    alpaca.write_outputs(folder / "model_outputs.json", asked, texts, name)
 
 
 def judged(job: Job, answers: Sequence[Answer], asked: Sequence[Example]) -> list[Answer]:
@@ -253,13 +272,26 @@ def _settled(settings: Params, run: RunFolder, jobs: Sequence[Job], pairs: dict[
 Splits = data.Splits
 
 
-def all_pairs(tasks: Tasks) -> dict[str, data.Splits]:
-    return {name: data.splits(name, tasks)[0] for name in tasks.sources}
+def all_pairs(settings: Params) -> dict[str, data.Splits]:
+    """Every task's pairs by split. Pairs of real data that are too long for the model are left out."""
+    tasks = section(settings)
+    return {name: data.splits(name, tasks, _fits(settings))[0] for name in tasks.sources}
+
+
+def _fits(settings: Params) -> data.Fits:
+    tokenizer = load_tokenizer(base_model(settings.model.name))
+
+    def fits(example: Example) -> bool:
+        replies = [reply for reply in (example.chosen, example.rejected) if reply]
+        sequences = encode(tokenizer, [example.prompt] * len(replies), replies)
+        return all(len(each.tokens) <= settings.model.max_length for each in sequences)
+
+    return fits
 
 
 def run_identical(settings: Params, run: RunFolder, log: Log = print) -> list[Outcome]:
     """The identical protocol: SFT for every task and seed, then all arms and, with the first seed, the controls."""
-    tasks, pairs = section(settings), all_pairs(section(settings))
+    tasks, pairs = section(settings), all_pairs(settings)
     started = [sft_job(tasks, settings.sft, task, seed) for seed in tasks.seeds for task in tasks.sources]
     arms = [job for seed in tasks.seeds for task in tasks.sources for job in identical_jobs(tasks, task, seed)]
     return [*run_jobs(settings, run, started, pairs, log), *run_jobs(settings, run, arms, pairs, log)]
@@ -267,7 +299,7 @@ def run_identical(settings: Params, run: RunFolder, log: Log = print) -> list[Ou
 
 def run_tuning(settings: Params, run: RunFolder, log: Log = print) -> list[Outcome]:
     """The tuning budget of every task and method; needs the first seed's SFT models."""
-    tasks, pairs = section(settings), all_pairs(section(settings))
+    tasks, pairs = section(settings), all_pairs(settings)
     jobs = [job for task in tasks.sources for job in tuning_jobs(tasks, task)]
     return run_jobs(settings, run, jobs, pairs, log)
 

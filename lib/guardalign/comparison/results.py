@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,9 +14,10 @@ from guardalign.comparison.protocol import Outcome
 from guardalign.encoding import Example
 from guardalign.files import RunFolder, write_text
 from guardalign.params import Params
-from guardalign.task_sections import Tasks
 from guardalign.tasks import Instruction
 from guardalign.world.twins import TWINS
+
+ANNOTATIONS = "annotations.json"
 
 
 def write(settings: Params, run: RunFolder, outcomes: Sequence[Outcome], protocol_name: str) -> pd.DataFrame:
@@ -23,10 +25,11 @@ def write(settings: Params, run: RunFolder, outcomes: Sequence[Outcome], protoco
 
     ``<protocol>_methods.csv``: win rates and all other measures with intervals, diversity, cost and AlpacaEval's
     figures; ``<protocol>_pairs.csv``: all arms against each other; ``alpaca_eval/<protocol>/<task>/<arm>/``: the first
-    seed's outputs and annotations in AlpacaEval's format.
+    seed's outputs in AlpacaEval's format, with annotations by the twins' judge. A task without a judge here is judged
+    by running ``alpaca_eval`` on the outputs and putting its ``annotations.json`` beside them.
     """
     tasks = protocol.section(settings)
-    pairs = protocol.all_pairs(tasks)
+    pairs = protocol.all_pairs(settings)
     rows, extra = [], []
     for task in tasks.sources:
         settled = [
@@ -36,10 +39,14 @@ def write(settings: Params, run: RunFolder, outcomes: Sequence[Outcome], protoco
         own = tables.frame(settled, pairs[task]["test"], read)
         rows.append(own)
         beside = tables.diversity(settled).merge(tables.cost([each for each, _ in settled]), on=["task", "arm"])
+        folder = run.root / "alpaca_eval" / protocol_name / task
+        _outputs(folder, task, settled, pairs[task]["test"])
+        found = tables.annotated(own, settled, pairs[task]["test"]) if read else _annotations(folder)
+        if found:
+            beside = beside.merge(tables.length_controlled(found, task), on=["task", "arm"], how="left")
         if read:
-            found = tables.annotated(own, settled, pairs[task]["test"])
-            beside = beside.merge(tables.length_controlled(own, found, task), on=["task", "arm"])
-            _for_alpaca_eval(run, f"{protocol_name}/{task}", found, tasks, pairs[task]["test"])
+            for arm, compared in found.items():
+                alpaca.write_annotations(folder / arm / ANNOTATIONS, compared[: len(pairs[task]["test"])])
         extra.append(beside)
     everything = pd.concat(rows, ignore_index=True)
     summary = tables.summary(everything, settings.report).merge(pd.concat(extra), on=["task", "arm"])
@@ -50,28 +57,25 @@ def write(settings: Params, run: RunFolder, outcomes: Sequence[Outcome], protoco
     return summary
 
 
-def _for_alpaca_eval(
-    run: RunFolder,
-    place: str,
-    found: dict[str, list[alpaca.Annotation]],
-    tasks: Tasks,
-    examples: Sequence[Example],
-) -> None:
-    instructions = [
+def _outputs(folder: Path, task: str, settled: Sequence[tables.Settled], examples: Sequence[Example]) -> None:
+    """The first seed's replies, and the preferred ones, in AlpacaEval's format: for its judge, or any that reads it."""
+    asked = [
         Instruction(
-            id=each.id,
-            dataset=place.split("/")[-1],
-            instruction=each.prompt,
-            output=each.chosen.strip(),
-            generator="preferred",
+            id=each.id, dataset=task, instruction=each.prompt, output=each.chosen.strip(), generator="preferred"
         )
         for each in examples
     ]
-    for arm, compared in found.items():
-        first = compared[: len(examples)]
-        folder = run.root / "alpaca_eval" / place / arm
-        alpaca.write_outputs(folder / "model_outputs.json", instructions, [each.output_2 for each in first], arm)
-        alpaca.write_annotations(folder / "annotations.json", first)
+    first = min(outcome.job.seed for outcome, _ in settled)
+    alpaca.write_outputs(folder / "reference_outputs.json", asked, [each.output for each in asked], "preferred")
+    for outcome, answers in settled:
+        if outcome.job.seed == first:
+            place = folder / outcome.job.arm / "model_outputs.json"
+            alpaca.write_outputs(place, asked, [each.text for each in answers], outcome.job.arm)
+
+
+def _annotations(folder: Path) -> dict[str, list[alpaca.Annotation]]:
+    """What AlpacaEval's judge said of each arm, where its ``annotations.json`` was put beside the outputs."""
+    return {path.parent.name: alpaca.read_annotations(path) for path in sorted(folder.glob(f"*/{ANNOTATIONS}"))}
 
 
 def carry_out(settings: Params, run: RunFolder) -> None:

@@ -175,18 +175,21 @@ def annotated(
     return found
 
 
-def length_controlled(rows: pd.DataFrame, found: dict[str, list[alpaca.Annotation]], task: str) -> pd.DataFrame:
-    """AlpacaEval's win rate and length-controlled win rate of each arm (in %), over the prompts of all seeds.
+def length_controlled(found: dict[str, list[alpaca.Annotation]], task: str) -> pd.DataFrame:
+    """AlpacaEval's win rate and length-controlled win rate of each arm (in %), from its annotations.
 
     The difficulty of a prompt is estimated from all arms' wins on it.
     """
-    wins = rows.pivot_table(index="conversation_id", columns=["arm", "seed"], values="win")
-    difficulty = alpaca.estimated_difficulty(wins)
+    wins = {
+        arm: pd.Series([each.win for each in own], [each.instruction for each in own]).groupby(level=0).mean()
+        for arm, own in found.items()
+    }
+    difficulty = alpaca.estimated_difficulty(pd.DataFrame(wins))
     table = []
     for arm, compared in found.items():
-        own = rows.loc[rows["arm"] == arm, "conversation_id"]
         raw = alpaca.win_rate(compared)
-        controlled = alpaca.length_controlled(compared, difficulty[own].tolist())
+        hardness = [float(difficulty[each.instruction]) for each in compared]
+        controlled = alpaca.length_controlled(compared, hardness)
         table.append({
             "task": task, "arm": arm, "win_rate": raw.win_rate, "standard_error": raw.standard_error,
             "length_controlled": controlled.win_rate, "length_coefficient": controlled.length,

@@ -56,7 +56,7 @@ def run_tuned(
 ) -> tuple[pd.DataFrame, list[Outcome]]:
     """The tuning budget, what it chose (a row a task and method), and the tuned arms' outcomes."""
     tried = protocol.run_tuning(settings, run, log)
-    pairs = protocol.all_pairs(protocol.section(settings))
+    pairs = protocol.all_pairs(settings)
     table = scores(run, tried, pairs)
     picked = choose(table)
     return table, protocol.run_jobs(settings, run, tuned_jobs(settings, picked), pairs, log)
