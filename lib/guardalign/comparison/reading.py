@@ -92,3 +92,31 @@ def gains(summary: pd.DataFrame) -> pd.DataFrame:
         summary["arm"] != SFT, ["task", "arm", "accuracy_gain", "accuracy_gain_low", "accuracy_gain_high"]
     ]
     return table.assign(raised=table["accuracy_gain_low"] > 0).reset_index(drop=True)
+
+
+SHOWN = {
+    "table1": "Paper B's Table 1 (settings)",
+    "table2": "Paper B's Table 2 (training dynamics): last fifth of the steps against the first",
+    "table3_identical": "Paper B's Table 3 (win rates against the preferred reply, %): identical settings",
+    "table3_tuned": "The same with a rate and β of each method's own, chosen on the validation split",
+    "gains": "Held-out preference accuracy, gain over the SFT model",
+    "costs": "Cost an arm, and AlpacaEval's figures",
+    "decided": "Pairs of methods whose difference survives Holm's correction",
+}
+
+
+def made_tables(run: RunFolder) -> dict[str, pd.DataFrame]:
+    """The tables of a finished comparison by their titles; empty where it was not run."""
+    paths = {title: run.tables(f"{name}.csv") for name, title in SHOWN.items()}
+    found = {title: pd.read_csv(path) for title, path in paths.items() if path.exists()}
+    if run.tables("identical_methods.csv").exists():
+        wide = pd.read_csv(run.tables("identical_methods.csv"))
+        columns = [
+            "task", "arm", "win_rate", "standard_error", "length_controlled", "words", "repetition", "distinct_2", "kl",
+            "seconds", "memory_gib", "policy_passes", "reference_passes", "reward_accuracy",
+        ]  # fmt: skip
+        found[SHOWN["costs"]] = wide[[name for name in columns if name in wide]]
+    if run.tables("identical_pairs.csv").exists():
+        pairs = pd.read_csv(run.tables("identical_pairs.csv"))
+        found[SHOWN["decided"]] = pairs[pairs["p_holm"] < 0.05].reset_index(drop=True)
+    return found

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from guardalign import alpaca
-from guardalign.comparison import protocol, tables, tuning
+from guardalign.comparison import protocol, reading, tables, tuning
 from guardalign.comparison.jobs import SFT
 from guardalign.comparison.protocol import Outcome
 from guardalign.encoding import Example
@@ -78,13 +78,26 @@ def _annotations(folder: Path) -> dict[str, list[alpaca.Annotation]]:
     return {path.parent.name: alpaca.read_annotations(path) for path in sorted(folder.glob(f"*/{ANNOTATIONS}"))}
 
 
+def _paper_b(settings: Params, run: RunFolder, outcomes: Sequence[Outcome], summary: pd.DataFrame) -> None:
+    """Paper B's three tables with this run's numbers, and which arms raise the held-out preference accuracy."""
+    made = {
+        "table1": reading.settings_beside_paper(settings),
+        "table2": reading.dynamics(run, [each.job for each in outcomes if each.job.arm != SFT]),
+        "table3_identical": reading.table_3(summary),
+        "gains": reading.gains(summary),
+    }
+    for name, table in made.items():
+        write_text(run.tables(f"{name}.csv"), table.to_csv(index=False))
+
+
 def carry_out(settings: Params, run: RunFolder) -> None:
     """Run both protocols as far as they are not done yet, and write every table."""
     outcomes = protocol.run_identical(settings, run)
-    write(settings, run, outcomes, "identical")
+    _paper_b(settings, run, outcomes, write(settings, run, outcomes, "identical"))
     if protocol.section(settings).tuning:
         table, tuned = tuning.run_tuned(settings, run)
         write_text(run.tables("tuning.csv"), table.to_csv(index=False))
         started = [each for each in outcomes if each.job.arm == SFT]
-        write(settings, run, [*started, *tuned], "tuned")
+        summary = write(settings, run, [*started, *tuned], "tuned")
+        write_text(run.tables("table3_tuned.csv"), reading.table_3(summary).to_csv(index=False))
     run.record("comparison", parameters=settings.sections())
