@@ -177,7 +177,9 @@ def fractional_logistic(features: Floats, target: Floats, weights: Floats) -> Fl
     folds = list(GroupKFold(FOLDS).split(twice, label, groups=np.tile(np.arange(count), 2)))
 
     def fitted(rows: NDArray[np.int64], strength: float) -> Floats:
-        model = LogisticRegression(C=strength, l1_ratio=1.0, solver="liblinear", fit_intercept=False, random_state=SEED)
+        model = LogisticRegression(
+            C=strength, l1_ratio=1.0, solver="liblinear", fit_intercept=False, random_state=SEED, max_iter=1000
+        )
         model.fit(twice[rows], label[rows], sample_weight=mass[rows])
         return model.coef_[0]
 
