@@ -97,6 +97,7 @@ def _settled(
         beta=candidate.beta,
         seed=settings.seed,
         max_length=settings.model.max_length,
+        precision=settings.model.precision,
         **settings.training.model_dump(),
     )
     result = train(config, examples_of(pairs["train"]), log=_silent)
@@ -127,7 +128,13 @@ def _silent(_: object) -> None:
 
 def _mark(candidate: Candidate, settings: Params, start: str, pairs: dict[str, list[PreferencePair]]) -> str:
     return fingerprint(
-        candidate, settings.seed, settings.training, settings.generation, start, [*pairs["train"], *pairs["feedback"]]
+        candidate,
+        settings.seed,
+        settings.model,
+        settings.training,
+        settings.generation,
+        start,
+        [*pairs["train"], *pairs["feedback"]],
     )
 
 
