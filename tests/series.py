@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from guardalign.pretraining import new_model, train_tokenizer
-from guardalign.sections import Pretraining
+from guardalign.sections import Phase, Pretraining
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = (
@@ -23,7 +23,8 @@ NAMES = (
     "06_judging",
     "07_plots",
 )
-SMALL = Pretraining(vocabulary=600, hidden=32, layers=2, heads=2, kv_heads=1, intermediate=64)
+PHASE = Phase(documents=64, documents_per_step=4, learning_rate=1e-3)
+SMALL = Pretraining(vocabulary=600, hidden=32, layers=2, heads=2, kv_heads=1, intermediate=64, phases=(PHASE,))
 ARM = {"learning_rate": 1e-3, "beta": 0.1}
 
 

@@ -112,8 +112,8 @@ def made_tables(run: RunFolder) -> dict[str, pd.DataFrame]:
     if run.tables("identical_methods.csv").exists():
         wide = pd.read_csv(run.tables("identical_methods.csv"))
         columns = [
-            "task", "arm", "win_rate", "standard_error", "length_controlled", "words", "repetition", "distinct_2", "kl",
-            "seconds", "memory_gib", "policy_passes", "reference_passes", "reward_accuracy",
+            "task", "arm", "win_rate", "standard_error", "length_controlled", "words", "repetition", "distinct_2",
+            "kl", "seconds", "memory_gib", "policy_passes", "reference_passes", "reward_accuracy",
         ]  # fmt: skip
         found[SHOWN["costs"]] = wide[[name for name in columns if name in wide]]
     if run.tables("identical_pairs.csv").exists():
