@@ -1,7 +1,7 @@
 # The project's commands; `make help` lists them. Everything runs in .venv, which `make` builds on first use.
 PYTHON ?= python3
 PARAMS ?= params/embedded.yaml
-CORES  ?= 1
+CORES  ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.installed

@@ -2,6 +2,9 @@
 # `output:`. Paths are relative to the run's folder (snakemake --directory outputs/<run>). A rule's `params:` are the
 # sections its notebook shows, so a changed parameter runs again only what depends on it.
 #
+# Snakemake gives a stage's process as many threads as the rule says: stages that wait for nobody run side by side with
+# one thread each, those that everybody waits for take all cores.
+#
 # `make run` starts it through `python -m guardalign.workflow`, which checks the parameters and the folder first.
 import json
 import sys
@@ -48,6 +51,7 @@ rule sft:
     input: "data/pairs.jsonl", notebook=notebook("02_sft")
     output: "tables/sft.csv"
     log: "notebooks/02_sft.ipynb"
+    threads: workflow.cores
     params: shown("02_sft")
     shell: COMMAND
 
@@ -83,6 +87,7 @@ rule judging:
     input: "data/pairs.jsonl", "tables/flow1.csv", "tables/flow2.csv", notebook=notebook("06_judging")
     output: "tables/judging.csv"
     log: "notebooks/06_judging.ipynb"
+    threads: workflow.cores
     params: shown("06_judging")
     shell: COMMAND
 

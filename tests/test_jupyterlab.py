@@ -12,6 +12,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
 
 import simulated_verdicts as simulated
 from browser import choose, chromium, wait
@@ -51,7 +54,10 @@ def lab(tmp_path):
             yield f"http://127.0.0.1:{port}/lab/tree/explore.ipynb?token=test&reset"
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            try:
+                server.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                server.kill()
 
 
 def _until_up(port: int, server: subprocess.Popen, log: Path) -> None:
@@ -69,13 +75,22 @@ def labels(driver):
     return [label.text for label in driver.find_elements("css selector", ".jp-OutputArea .widget-label")]
 
 
+def run_first_cell(driver) -> bool:
+    """Shift + Enter in the first cell; false while JupyterLab is still moving its parts into place."""
+    try:
+        driver.find_element("css selector", ".jp-Notebook .cm-content").click()
+        ActionChains(driver).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+    except WebDriverException:
+        return False
+    return True
+
+
 def test_a_reader_explores_verdicts_in_jupyterlab(lab):
     with chromium(width=1400, height=1000) as driver:
         driver.get(lab)
         wait(driver, lambda d: d.find_elements("css selector", ".jp-Notebook .jp-Cell"), 90)
         wait(driver, lambda d: "Idle" in d.find_element("css selector", "body").get_attribute("innerHTML"), 90)
-        driver.find_element("css selector", ".jp-Notebook .cm-content").click()
-        driver.switch_to.active_element.send_keys("\ue008\ue007")  # Shift + Enter
+        wait(driver, run_first_cell, 90)
         selects = wait(driver, lambda d: d.find_elements("css selector", ".widget-dropdown select"), 120)
         assert len(selects) == 3
         for position, select in enumerate(selects):

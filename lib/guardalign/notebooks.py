@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def refresh(notebook: Path, values: dict[str, Any]) -> bool:
 
 def literal(value: Any, indent: int = 0, width: int = 96) -> str:
     """A value as Python source: on one line where it fits, else a key or an item a line."""
-    line = repr(value).replace("'", '"')
+    line = _on_one_line(value)
     if not isinstance(value, dict | list) or len(line) + indent <= width:
         return line
     inner = " " * (indent + 4)
@@ -78,6 +79,16 @@ def literal(value: Any, indent: int = 0, width: int = 96) -> str:
         return "[\n" + body + " " * indent + "]"
     body = "".join(f'{inner}"{key}": {literal(part, indent + 4)},\n' for key, part in value.items())
     return "{\n" + body + " " * indent + "}"
+
+
+def _on_one_line(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_on_one_line, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_on_one_line(key)}: {_on_one_line(part)}" for key, part in value.items()) + "}"
+    return repr(value)
 
 
 def main() -> int:
