@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guardalign.construction import format_prompt
 from guardalign.errors import GuardalignError
+from guardalign.judging.embedded import assess
 from guardalign.pretraining import (
     IGNORED,
     echoes,
@@ -91,9 +92,20 @@ def test_echoes_have_targets_from_the_second_round_on_and_these_are_the_next_tok
         assert row.min() >= 3
 
 
+def kept(phase: int) -> float:
+    """Share of acceptable replies in adherence among the phase's first conversations."""
+    said = [
+        assess(each.turns[:place], each.guardrails, each.turns[place].text).adherence.acceptable
+        for each in islice(pretraining_conversations(SMALL, phase), 40)
+        for place in range(1, len(each.turns), 2)
+    ]
+    return sum(said) / len(said)
+
+
 def test_the_diligent_phase_is_another_corpus_and_its_agents_keep_more():
     first, second = (next(pretraining_conversations(SMALL, phase)) for phase in (0, 1))
     assert first.turns != second.turns
+    assert kept(0) < 0.3 < 0.8 < kept(1)
 
 
 def test_a_small_model_learns_loads_again_and_no_phase_is_trained_twice(tmp_path):

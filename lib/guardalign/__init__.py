@@ -1,8 +1,8 @@
 """guardalign: does preference alignment make a customer-care bot keep its guardrails better than fine-tuning?
 
 The modules stand in the order data flows; imports run from later ones to earlier ones only:
-params, conversations, sources, world, construction, llm, losses, prefix_tree, training, generation, judging,
-winrates, figures, report.
+params, conversations, sources, world, construction, llm, encoding, losses, prefix_tree, training, decoding, generation,
+judging, winrates, figures, report; and on top of them the whole runs: workflow, seeds, sweep, comparison.
 """
 
 __version__ = "0.1.0"
