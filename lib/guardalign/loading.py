@@ -12,11 +12,12 @@ from typing import Any, Literal
 import datasets
 import torch
 from pydantic import BaseModel, ConfigDict
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint
+from guardalign.hub import ModelUnavailable, may_run_code, reaching, read_config
 
 # Imported on a machine without its optional CPU kernels, bitsandbytes warns in every notebook; its fallback is as good.
 standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_logging.ERROR)
@@ -47,7 +48,9 @@ def adapter_base(path: str) -> str:
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(path)
+    """The tokenizer of a folder or hub name. Raises ModelUnavailable."""
+    with reaching(path):
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=may_run_code(path))
 
 
 def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | None = None) -> PreTrainedModel:
@@ -55,16 +58,14 @@ def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | No
 
     With ``lora``: an adapter folder goes on being trained, a full model gets a new adapter. Without: an adapter is
     merged into its base. Weights are float32 except for ``int8`` and ``nf4``, where bitsandbytes quantises the base.
-    Dropout in the model's configuration is switched off.
+    Dropout in the model's configuration is switched off. Raises ModelUnavailable where it cannot be had.
     """
     quantised = precision in ("int8", "nf4")
     if quantised and lora is None:
         raise GuardalignError(f"precision {precision} trains adapters only: give lora settings")
     model = _load_base(path, precision)
     if is_adapter(path):
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, path, is_trainable=lora is not None)
+        model = _on_base(model, path, is_trainable=lora is not None)
         if lora is None:
             model = model.merge_and_unload().requires_grad_(True)
     elif lora is not None:
@@ -76,15 +77,13 @@ def load_frozen(path: str, precision: Precision = "fp32") -> PreTrainedModel:
     """A model to score with, no gradients; an adapter folder is its base with the adapter on it."""
     model = _load_base(path, precision)
     if is_adapter(path):
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, path)
+        model = _on_base(model, path)
     return model.eval().requires_grad_(False)
 
 
 def _load_base(path: str, precision: Precision) -> Any:
     base = adapter_base(path) if is_adapter(path) else path
-    with without_bars():
+    with without_bars(), reaching(base):
         model = AutoModelForCausalLM.from_pretrained(base, **_arguments(base, precision))
     if precision in ("int8", "nf4"):
         from peft import prepare_model_for_kbit_training
@@ -122,12 +121,21 @@ def _with_adapter(model: PreTrainedModel, lora: LoraSettings) -> Any:
     return get_peft_model(model, settings)
 
 
+def _on_base(model: PreTrainedModel, path: str, is_trainable: bool = False) -> Any:
+    from peft import PeftModel
+
+    if not (Path(path) / "adapter_model.safetensors").exists():
+        raise ModelUnavailable(f"{path} holds no adapter_model.safetensors, the only format of adapters that is read")
+    return PeftModel.from_pretrained(model, path, is_trainable=is_trainable)
+
+
 def _arguments(path: str, precision: Precision) -> dict[str, Any]:
-    config = AutoConfig.from_pretrained(path)
+    config = read_config(path)
     for name in ("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
         if getattr(config, name, None):
             setattr(config, name, 0.0)
-    arguments: dict[str, Any] = {"config": config, "dtype": torch.float32}
+    arguments: dict[str, Any] = {"config": config, "dtype": torch.float32, "use_safetensors": True}
+    arguments["trust_remote_code"] = may_run_code(path)
     if precision in ("int8", "nf4"):
         from transformers import BitsAndBytesConfig
 
@@ -151,7 +159,7 @@ def model_fingerprint(path: str) -> str:
     """Changes with the weights, the architecture, or the adapter's state: hub models by commit, folders by content."""
     folder = Path(path)
     if not folder.is_dir():
-        return fingerprint(path, getattr(AutoConfig.from_pretrained(path), "_commit_hash", None))
+        return fingerprint(path, getattr(read_config(path), "_commit_hash", None))
     files = sorted({file for pattern in _WEIGHTS for file in folder.glob(pattern)})
     if not any(file.suffix in (".safetensors", ".bin") for file in files):
         raise GuardalignError(f"{path} holds no model weights")
