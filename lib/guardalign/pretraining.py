@@ -13,6 +13,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -20,13 +21,15 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 from guardalign.construction import format_prompt
 from guardalign.conversations import Conversation
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint, write_text
-from guardalign.sections import Pretraining
+from guardalign.induction import lay_induction_circuit
+from guardalign.sections import Phase, Pretraining
 from guardalign.world import BASE_MODEL
 from guardalign.world.domains import DOMAINS
 from guardalign.world.kinds import KINDS
@@ -79,9 +82,9 @@ def train_tokenizer(config: Pretraining, sample: int = 3000) -> PreTrainedTokeni
 
 
 def new_model(config: Pretraining, tokenizer: PreTrainedTokenizerFast) -> MistralForCausalLM:
-    """A Mistral with random weights, embeddings tied."""
+    """A Mistral with random weights, embeddings tied, and the beginnings of copying in its first two layers."""
     torch.manual_seed(config.seed)
-    return MistralForCausalLM(
+    model = MistralForCausalLM(
         MistralConfig(
             vocab_size=len(tokenizer),
             hidden_size=config.hidden,
@@ -97,6 +100,8 @@ def new_model(config: Pretraining, tokenizer: PreTrainedTokenizerFast) -> Mistra
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    lay_induction_circuit(model, config.seed)
+    return model
 
 
 def encode_document(
@@ -149,7 +154,7 @@ def _batches(config: Pretraining, phase: int, tokenizer: PreTrainedTokenizerFast
 
 
 def echoes(
-    count: int, vocabulary: int, generator: torch.Generator, length: int = 128
+    count: int, vocabulary: int, generator: torch.Generator, length: int = 192
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and targets, both (count, length): random tokens that repeat themselves from some place on.
 
@@ -174,18 +179,29 @@ def _losses(model: MistralForCausalLM, ids: torch.Tensor, targets: torch.Tensor)
     return functional.cross_entropy(logits.float(), targets[targets != IGNORED], reduction="none")
 
 
+def _optimizers(model: MistralForCausalLM, part: Phase) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for the rest: fewer steps to the same loss than AdamW for all of them."""
+    matrices = [weight for weight in model.model.layers.parameters() if weight.ndim == 2]
+    taken = {id(weight) for weight in matrices}
+    rest = [weight for weight in model.parameters() if id(weight) not in taken]
+    return [
+        torch.optim.Muon(matrices, lr=part.learning_rate, weight_decay=0.05),
+        torch.optim.AdamW(rest, lr=part.embedding_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def _rate(warmup: int, steps: int, step: int) -> float:
+    """Factor on the learning rate at ``step`` of ``steps``: a linear rise, then half a cosine down to 2 %."""
+    return min(1.0, (step + 1) / max(warmup, 1)) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
 def _train_phase(
     config: Pretraining, phase: int, model: MistralForCausalLM, tokenizer: PreTrainedTokenizerFast, log: Log
 ) -> list[dict[str, float]]:
     part, device = config.phases[phase], model.device
     steps = part.documents // (WINDOW * part.documents_per_step) * WINDOW
-    optimizer = torch.optim.AdamW(model.parameters(), lr=part.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-
-    def rate(step: int) -> float:
-        warm = min(1.0, (step + 1) / max(part.warmup_steps, 1))
-        return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    optimizers = _optimizers(model, part)
+    schedules = [LambdaLR(optimizer, partial(_rate, part.warmup_steps, steps)) for optimizer in optimizers]
     chance = torch.Generator().manual_seed(config.seed)
     rows, started, tokens = [], time.monotonic(), 0
     for step, batch in enumerate(_batches(config, phase, tokenizer), 1):
@@ -201,9 +217,9 @@ def _train_phase(
             (0.5 * echoed).backward()
             facts["echo_loss"] = echoed.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        for stepped in (*optimizers, *schedules):
+            stepped.step()
+        model.zero_grad()
         tokens += ids.numel()
         if step % 20 == 0 or step == steps:
             rows.append(facts | {"tokens": tokens, "seconds": time.monotonic() - started})

@@ -270,12 +270,14 @@ class Phase(Section):
 
     ``documents`` are conversations, each seen once; ``echoes`` are rows of random tokens that repeat themselves, which
     teach copying. ``kept`` is the chance that the agents of this text keep a guardrail; null: each kind by its habit.
+    ``learning_rate`` is that of the weight matrices (Muon); embeddings and norms have ``embedding_rate`` (AdamW).
     """
 
     documents: Positive
     documents_per_step: Positive
     learning_rate: Rate
-    warmup_steps: Count = 60
+    embedding_rate: Rate = 1.5e-3
+    warmup_steps: Count = 40
     echoes_per_step: Count = 0
     kept: Annotated[float, Field(ge=0, le=1)] | None = None
 
