@@ -109,7 +109,7 @@ def export(sample: Sequence[Item], folder: str | Path) -> list[Path]:
     The page works from a file without network, keeps its answers in the browser and saves them as a file. Raises
     InputError where ``folder`` holds the key of another sample: answers to that one could no longer be read.
     """
-    from guardalign.report.page import asset, environment, script_hash
+    from guardalign.report.html import asset, environment, script_hash
 
     root = Path(folder)
     key = json.dumps([item.model_dump() for item in sample], ensure_ascii=False, indent=1) + "\n"

@@ -15,6 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from guardalign.files import RunFolder, write_text
+from guardalign.report import notebooks
 from guardalign.report.compare import compare
 from guardalign.report.drawing import draw_all
 from guardalign.report.page import render
@@ -32,7 +33,8 @@ def write(
 ) -> Path:
     """Draw a run's figures, write its page (default: ``report.html`` in its folder) and return the page's path.
 
-    Also writes ``tables/win_rates.csv`` and ``tables/table1.csv``. Raises MissingStage where nothing was judged.
+    Also writes ``tables/win_rates.csv`` and ``tables/table1.csv``, and the pages of executed notebooks that are new.
+    Raises MissingStage where nothing was judged.
     """
     from guardalign.tables import table_1
 
@@ -41,6 +43,7 @@ def write(
     names = draw_all(results)
     write_text(root / "tables" / "win_rates.csv", results.rates.to_csv(index=False))
     write_text(root / "tables" / "table1.csv", table_1(results.rates).to_csv(index=False))
+    notebooks.convert(root)
     path = Path(output) if output else root / "report.html"
     write_text(path, render(results, names, most_examples))
     return path

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from guardalign.files import RunFolder, write_text
-from guardalign.report.page import asset, environment
+from guardalign.report.html import asset, environment
 from guardalign.report.results import Results, load, parameters
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
-from numbers import Number
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pandas as pd
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from guardalign import tables, winrates
 from guardalign.judging import canaries
 from guardalign.judging.verdicts import DIMENSIONS
-from guardalign.report import svg, words
+from guardalign.report import notebooks, svg, words
 from guardalign.report.drawing import training_cost
 from guardalign.report.examples import packed, payload
+from guardalign.report.html import asset, environment, script_hash
 from guardalign.report.results import GOLD, Results, parameters
 
 CONTENTS = (
@@ -69,32 +65,9 @@ def render(results: Results, figure_names: list[str], most_examples: int = 5_000
         extra_tables=[(name.replace("_", " "), table) for name, table in results.tables.items() if name not in SHOWN],
         environment=pd.DataFrame(results.facts.get("versions", {}).items(), columns=["package", "version"]),
         parameters=_yaml(parameters(results)),
-        notebooks=[(f"notebooks/{p.name}", p.stem) for p in sorted((results.root / "notebooks").glob("*.html"))],
+        notebooks=notebooks.links(results.root),
         data=packed(block),
     )  # fmt: skip
-
-
-def environment() -> Environment:
-    """jinja2 with autoescape and the page's filters."""
-    made = Environment(
-        loader=PackageLoader("guardalign.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    made.filters |= {
-        "arm": words.arm, "percent": words.percent, "share": words.share, "p_value": words.p_value,
-        "plain": words.plain,
-    }  # fmt: skip
-    made.filters["script_json"] = words.script_json
-    made.tests["number"] = lambda cell: isinstance(cell, Number)
-    return made
-
-
-def asset(name: str) -> str:
-    return resources.files("guardalign.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def script_hash(script: str) -> str:
-    """The only script that the page's content policy lets run."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _yaml(tree: dict[str, Any]) -> str:
