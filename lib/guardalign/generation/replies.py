@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +26,8 @@ from guardalign.decoding import (
 )
 from guardalign.encoding import encode_prompt
 from guardalign.errors import GuardalignError
-from guardalign.files import fingerprint, json_line, read_rows, write_rows, write_text
+from guardalign.files import fingerprint, read_rows
+from guardalign.generation.store import Store
 from guardalign.loading import is_adapter, load_tokenizer, model_fingerprint, without_bars
 
 TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
@@ -62,6 +61,15 @@ class Policy:
     stop: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that share the work; ``wait`` returns when all have called it."""
+
+    index: int = 0
+    count: int = 1
+    wait: Callable[[], object] = lambda: None
+
+
 def generate(
     model_dir: str | Path,
     pairs: Sequence[PreferencePair],
@@ -69,39 +77,69 @@ def generate(
     settings: GenerationSettings | None = None,
     output: str | Path = "replies.jsonl",
     log: Callable[[str], object] = print,
+    ranks: Ranks | None = None,
 ) -> list[Reply]:
     """The replies of the policy at ``model_dir`` to ``pairs``, in their order; they are also written to ``output``.
 
     ``model_dir`` is a checkpoint, a PEFT adapter's folder or a model's name on the hub. Replies are appended batch by
     batch to ``<output>.partial`` and go on from there after a cut; the output appears whole. It is returned as it is
-    when model, settings and prompts are those it was made with (``<output>.made`` holds their fingerprint).
+    when model, settings and prompts are those it was made with (``<output>.made`` holds their fingerprint). ``ranks``
+    tells this process its part of the work; each appends to a file of its own, and all return all replies.
 
     Raises:
         GenerationError: a prompt is longer than the model's positions allow, or two pairs have the same id.
     """
-    settings, output = settings or GenerationSettings(), Path(output)
+    settings, output, ranks = settings or GenerationSettings(), Path(output), ranks or Ranks()
     repeated = len(pairs) - len({pair.id for pair in pairs})
     if repeated:
         raise GenerationError(f"{repeated} pairs have the id of another one")
+    store = Store(output, made_with(model_dir, pairs, arm, settings), ranks.index)
+    if store.is_complete():
+        return read_rows(output, Reply)
+    done = store.resume()
+    ranks.wait()  # nobody adds replies before everybody has seen which are missing
+    waiting = [pair for pair in pairs if pair.id not in done]
+    if waiting:
+        log(f"{arm}: {len(waiting)} replies to generate" + (f", {len(done)} there already" if done else ""))
+    if mine := dealt(waiting, ranks.count)[ranks.index]:
+        policy = load_policy(model_dir, settings.precision)
+        for batch in reply_batches(policy, mine, arm, settings):
+            store.append(batch)
+    ranks.wait()
+    made = store.kept()
+    ranks.wait()
+    replies = [made[pair.id] for pair in pairs]
+    if ranks.index == 0:
+        store.finish(replies)
+    ranks.wait()
+    return replies
+
+
+def made_with(model_dir: str | Path, pairs: Sequence[PreferencePair], arm: str, settings: GenerationSettings) -> str:
+    """A fingerprint of all that decides the replies."""
     asked = [(pair.id, pair.conversation_id, format_prompt(pair.guardrails, pair.turns)) for pair in pairs]
     outcome = settings.model_dump(exclude={"batch_size", "prefix_sharing"})
     if not settings.temperature:
         outcome.pop("seed")
-    made = fingerprint(policy_fingerprint(model_dir), outcome, asked, arm)
-    store = _Store(output, made)
-    if store.is_complete():
-        return read_rows(output, Reply)
-    done = store.resume()
-    waiting = [pair for pair in pairs if pair.id not in done]
-    if waiting:
-        log(f"{arm}: {len(waiting)} replies to generate" + (f", {len(done)} there already" if done else ""))
-        policy = load_policy(model_dir, settings.precision)
-        for batch in reply_batches(policy, waiting, arm, settings):
-            store.append(batch)
-            done.update({reply.pair_id: reply for reply in batch})
-    replies = [done[pair.id] for pair in pairs]
-    store.finish(replies)
-    return replies
+    return fingerprint(policy_fingerprint(model_dir), outcome, asked, arm)
+
+
+def dealt(pairs: Sequence[PreferencePair], count: int) -> list[list[PreferencePair]]:
+    """The pairs in ``count`` parts of about equal length in characters; a conversation's pairs stay together."""
+    conversations: dict[str, list[PreferencePair]] = {}
+    for pair in pairs:
+        conversations.setdefault(pair.conversation_id, []).append(pair)
+    length = {
+        name: sum(len(format_prompt(pair.guardrails, pair.turns)) for pair in own)
+        for name, own in conversations.items()
+    }
+    parts: list[list[PreferencePair]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for name in sorted(conversations, key=lambda name: (-length[name], name)):
+        least = loads.index(min(loads))
+        parts[least] += conversations[name]
+        loads[least] += length[name]
+    return parts
 
 
 def reply_batches(
@@ -202,45 +240,3 @@ def _reply(policy: Policy, pair: PreferencePair, arm: str, completion: Completio
         tokens=len(completion.tokens),
         finished=completion.finished,
     )
-
-
-class _Store:
-    """The files of one output: rows as they come in ``.partial``, the whole, and what it was made with in ``.made``."""
-
-    def __init__(self, output: Path, made: str):
-        self.output, self.made = output, made
-        self.partial = output.with_name(output.name + ".partial")
-        self.stamp = output.with_name(output.name + ".made")
-
-    def is_complete(self) -> bool:
-        if not (self.output.exists() and self.stamp.exists()):
-            return False
-        return json.loads(self.stamp.read_text(encoding="utf-8")) == self._stamp()
-
-    def _stamp(self) -> dict[str, str]:
-        return {"made": self.made, "content": fingerprint(self.output)}
-
-    def resume(self) -> dict[str, Reply]:
-        """The replies of a run that was cut off, if it was this one; a line cut in two is left out and cut away."""
-        head = json.dumps({"made": self.made}) + "\n"
-        lines = self.partial.read_bytes().splitlines(keepends=True) if self.partial.exists() else []
-        whole = [line for line in lines if line.endswith(b"\n")]
-        if not whole or whole[0] != head.encode():
-            write_text(self.partial, head)
-            return {}
-        os.truncate(self.partial, sum(map(len, whole)))
-        replies = [Reply.model_validate_json(line) for line in whole[1:]]
-        return {reply.pair_id: reply for reply in replies}
-
-    def append(self, replies: Sequence[Reply]) -> None:
-        with self.partial.open("a", encoding="utf-8") as file:
-            file.write("".join(json_line(reply) + "\n" for reply in replies))
-            file.flush()
-            os.fsync(file.fileno())
-
-    def finish(self, replies: Sequence[Reply]) -> None:
-        """The stamp goes first and comes last, so that at no moment it vouches for another content."""
-        self.stamp.unlink(missing_ok=True)
-        write_rows(self.output, replies)
-        write_text(self.stamp, json.dumps(self._stamp()) + "\n")
-        self.partial.unlink(missing_ok=True)

@@ -1,0 +1,62 @@
+"""``python -m guardalign.generation job.json [job2.json ...]``, by itself or under ``accelerate launch``.
+
+Each file is a ``GenerationJob``. The prompts are dealt over the processes; each loads the whole model.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from pydantic import ValidationError
+
+from guardalign.conversations import PreferencePair
+from guardalign.errors import GuardalignError, ParameterError
+from guardalign.files import first_error, read_rows
+from guardalign.generation import GenerationJob, Ranks, generate
+from guardalign.training.watch import check_processes, watch_caller
+
+
+def read_job(path: Path) -> GenerationJob:
+    try:
+        return GenerationJob.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ParameterError(f"{path}: {first_error(error)}") from None
+
+
+def main(paths: list[str]) -> int:
+    if not paths:
+        print(__doc__)
+        return 2
+    watch_caller()
+    try:
+        # One process may have the long replies: the others wait for it, not for the usual ten minutes alone.
+        state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+        check_processes(state.num_processes)
+        ranks = Ranks(state.process_index, state.num_processes, state.wait_for_everyone)
+        for path in paths:
+            _answer(Path(path), ranks)
+    except GuardalignError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _answer(path: Path, ranks: Ranks) -> None:
+    job = read_job(path)
+    if job.pairs is None:
+        raise ParameterError(f"{path}: pairs must name a JSONL of prompts")
+    pairs = read_rows(job.pairs, PreferencePair)
+
+    def log(line: str) -> None:
+        if ranks.index == 0:
+            print(line, flush=True)
+
+    generate(job.model, pairs, job.arm, job.settings, job.output, log, ranks)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,24 @@
+"""Generation as a job: what ``python -m guardalign.generation`` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from guardalign.conversations import PreferencePair, Row
+from guardalign.generation.replies import GenerationSettings, made_with
+from guardalign.generation.store import Store
+
+
+class GenerationJob(Row):
+    """One arm's replies: the model, the JSONL of ``PreferencePair`` rows it answers, and where the replies go."""
+
+    model: str
+    arm: str
+    settings: GenerationSettings = GenerationSettings()
+    output: Path
+    pairs: Path | None = None
+
+    def store(self, pairs: Sequence[PreferencePair]) -> Store:
+        """Where the replies to ``pairs`` are kept; its ``is_complete`` says whether they are all there."""
+        return Store(self.output, made_with(self.model, pairs, self.arm, self.settings))

@@ -1,0 +1,76 @@
+"""Replies as they come in, on disk: what a run that was cut off has left, and when an output is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from guardalign.conversations import Reply
+from guardalign.files import fingerprint, json_line, write_rows, write_text
+
+
+class Store:
+    """The files of one output: rows as they come in ``.partial``, the whole, and what it was made with in ``.made``.
+
+    Processes that share the work write to a ``.partial`` of their own each (``.partial-1``, ...) and read all of them.
+    """
+
+    def __init__(self, output: Path, made: str, rank: int = 0):
+        self.output, self.made = output, made
+        self.partial = output.with_name(f"{output.name}.partial" + (f"-{rank}" if rank else ""))
+        self.stamp = output.with_name(output.name + ".made")
+
+    def is_complete(self) -> bool:
+        if not (self.output.exists() and self.stamp.exists()):
+            return False
+        return json.loads(self.stamp.read_text(encoding="utf-8")) == self._stamp()
+
+    def _stamp(self) -> dict[str, str]:
+        return {"made": self.made, "content": fingerprint(self.output)}
+
+    @property
+    def _head(self) -> bytes:
+        return json.dumps({"made": self.made}).encode() + b"\n"
+
+    @property
+    def _partials(self) -> list[Path]:
+        return sorted(self.output.parent.glob(f"{self.output.name}.partial*"))
+
+    def resume(self) -> dict[str, Reply]:
+        """``kept``; and makes this process's file ready to be added to: a line cut in two is cut away."""
+        lines = _whole_lines(self.partial)
+        if lines[:1] == [self._head]:
+            os.truncate(self.partial, sum(map(len, lines)))
+        else:
+            write_text(self.partial, self._head.decode())
+        return self.kept()
+
+    def kept(self) -> dict[str, Reply]:
+        """The replies of all processes, by pair, of this run and of one like it that was cut off."""
+        replies = {}
+        for path in self._partials:
+            head, *lines = _whole_lines(path) or [b""]
+            if head == self._head:
+                replies.update({reply.pair_id: reply for reply in map(Reply.model_validate_json, lines)})
+        return replies
+
+    def append(self, replies: Sequence[Reply]) -> None:
+        with self.partial.open("a", encoding="utf-8") as file:
+            file.write("".join(json_line(reply) + "\n" for reply in replies))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, replies: Sequence[Reply]) -> None:
+        """The stamp goes first and comes last, so that at no moment it vouches for another content."""
+        self.stamp.unlink(missing_ok=True)
+        write_rows(self.output, replies)
+        write_text(self.stamp, json.dumps(self._stamp()) + "\n")
+        for path in self._partials:
+            path.unlink(missing_ok=True)
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [line for line in lines if line.endswith(b"\n")]
