@@ -1,26 +1,34 @@
-"""Training as a process of its own: ``accelerate launch`` from a notebook cell, its log streamed, its end checked.
+"""Training and generation as processes of their own: ``accelerate launch`` from a notebook cell, log and end checked.
 
 The child lives in its own process group and watches the caller: when the caller is interrupted or killed, nothing of
-the training is left behind. Kind ``none`` trains in this process.
+it is left behind; SIGTERM to the caller is passed on, so that a checkpoint is saved. Kind ``none`` works in this
+process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 import yaml
 
+from guardalign.conversations import PreferencePair, Reply
 from guardalign.encoding import Example
 from guardalign.errors import ParameterError, StageFailed
-from guardalign.files import project_root, write_rows, write_text
+from guardalign.files import project_root, read_rows, write_rows, write_text
+from guardalign.generation import GenerationJob, GenerationSettings, generate
 from guardalign.processes import end_tree
-from guardalign.training import TrainingConfig, TrainingResult, train
+from guardalign.training import Preempted, TrainingConfig, TrainingResult, train
+from guardalign.training.ending import PREEMPTED_MARK, Sigterm
 from guardalign.training.finish import finished, training_fingerprint
 from guardalign.training.watch import CALLER, PROCESSES, caller_mark
 
@@ -28,6 +36,42 @@ Log = Callable[[str], object]
 LAST_LINES = 25
 SECONDS_BETWEEN_LINES = 1.0
 SECONDS_TO_END = 10.0
+
+
+@dataclass(frozen=True)
+class _Launch:
+    """What ``accelerate launch`` is to run: a package's ``__main__`` on job files, for the arms ``names``."""
+
+    module: str
+    settings: Path
+    jobs: Sequence[Path]
+    names: Sequence[str]
+    log_file: Path
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return yaml.safe_load(self.settings.read_text(encoding="utf-8"))
+
+    @property
+    def processes(self) -> int:
+        return int(self.facts["num_processes"])
+
+    @property
+    def command(self) -> list[str]:
+        launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(self.settings)]
+        # Port 0 takes a free one; machines that must find each other keep the port of their configuration.
+        port = [] if int(self.facts.get("num_machines", 1)) > 1 else ["--main_process_port", "0"]
+        return [*launcher, *port, "-m", self.module, *map(str, self.jobs)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        library = str(Path(__file__).resolve().parents[1])
+        return os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")])),
+            "PYTHONUNBUFFERED": "1",
+            CALLER: caller_mark(),
+            PROCESSES: str(self.processes),
+        }
 
 
 def run_training(
@@ -45,7 +89,7 @@ def launch_all(
     ``kind`` names ``params/accelerate/<kind>.yaml``. Finished arms are returned as they are; where all are, nothing is
     started. The whole log is in the first started arm's ``<output>/training.log``. Raises ``StageFailed`` with the
     log's last lines where the child fails, ends without its product, or ran on another number of processes than the
-    configuration asks for; ``ParameterError`` for an unknown kind.
+    configuration asks for; ``Preempted`` where it was told to end and saved; ``ParameterError`` for an unknown kind.
     """
     if kind == "none":
         return [train(config, examples, log) for config, examples in jobs]
@@ -53,19 +97,52 @@ def launch_all(
     marks = [training_fingerprint(config, examples) for config, examples in jobs]
     done = [finished(config, mark) for (config, _), mark in zip(jobs, marks, strict=True)]
     todo = [job for job, result in zip(jobs, done, strict=True) if result is None]
-    processes = int(yaml.safe_load(settings.read_text(encoding="utf-8"))["num_processes"])
     if todo:
         files = [_write_job(config, examples) for config, examples in todo]
-        names = [config.arm for config, _ in todo]
-        _run(_command(settings, files), processes, todo[0][0].output / "training.log", names, log)
+        names, outputs = [config.arm for config, _ in todo], [config.output for config, _ in todo]
+        launch = _Launch("guardalign.training", settings, files, names, outputs[0] / "training.log")
+        _run(launch, log, [output / PREEMPTED_MARK for output in outputs])
     results = []
     for (config, _), mark, earlier in zip(jobs, marks, done, strict=True):
         if earlier is not None:
             log(f"{config.arm}: unchanged since it was trained, left as it is")
             results.append(earlier)
         else:
-            results.append(_product(config, mark, settings, processes))
+            results.append(_product(config, mark, settings))
     return results
+
+
+def run_generation(
+    model_dir: str | Path,
+    pairs: Sequence[PreferencePair],
+    arm: str,
+    settings: GenerationSettings,
+    output: Path,
+    kind: str = "none",
+    log: Log = print,
+) -> list[Reply]:
+    """``generation.generate`` in this process or, prompts dealt over its processes, by ``accelerate launch``.
+
+    The job and its log lie in ``.jobs/<arm>`` beside ``output``. Replies that are there already are not asked for
+    again, whatever the number of processes that made them. Raises what ``generate`` and ``launch_all`` raise.
+    """
+    job = GenerationJob(model=str(model_dir), arm=arm, settings=settings, output=output.resolve())
+    if kind == "none":
+        return generate(model_dir, pairs, arm, settings, output, log)
+    store = job.store(pairs)
+    if store.is_complete():
+        return read_rows(output, Reply)
+    folder = output.parent / ".jobs" / arm
+    write_rows(folder / "pairs.jsonl", pairs)
+    told = job.model_copy(update={"pairs": (folder / "pairs.jsonl").resolve()})
+    write_text(folder / "job.json", told.model_dump_json(indent=1))
+    launch = _Launch(
+        "guardalign.generation", accelerate_config(kind), [folder / "job.json"], [arm], folder / "generation.log"
+    )
+    _run(launch, log)
+    if not store.is_complete():
+        raise StageFailed(f"{arm}: generation ended well but left no replies in {output}")
+    return read_rows(output, Reply)
 
 
 def _write_job(config: TrainingConfig, examples: Sequence[Example]) -> Path:
@@ -76,8 +153,11 @@ def _write_job(config: TrainingConfig, examples: Sequence[Example]) -> Path:
     return job / "config.json"
 
 
-def _product(config: TrainingConfig, mark: str, settings: Path, processes: int) -> TrainingResult:
-    result = finished(config, mark)
+def _product(config: TrainingConfig, mark: str, settings: Path) -> TrainingResult:
+    result, processes = (
+        finished(config, mark),
+        int(yaml.safe_load(settings.read_text(encoding="utf-8"))["num_processes"]),
+    )
     if result is None:
         raise StageFailed(f"{config.arm}: training ended well but left no result in {config.output}")
     if result.world_size != processes:
@@ -95,43 +175,47 @@ def accelerate_config(kind: str) -> Path:
     return path
 
 
-def _command(settings: Path, jobs: Sequence[Path]) -> list[str]:
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(settings)]
-    several_machines = int(yaml.safe_load(settings.read_text(encoding="utf-8")).get("num_machines", 1)) > 1
-    # Port 0 takes a free one; machines that must find each other keep the port of their configuration.
-    port = [] if several_machines else ["--main_process_port", "0"]
-    return [*launcher, *port, "-m", "guardalign.training", *map(str, jobs)]
-
-
-def _run(command: list[str], processes: int, log_file: Path, names: Sequence[str], log: Log) -> None:
-    library = str(Path(__file__).resolve().parents[1])
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")])),
-        "PYTHONUNBUFFERED": "1",
-        CALLER: caller_mark(),
-        PROCESSES: str(processes),
-    }
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+def _run(launch: _Launch, log: Log, preempted: Sequence[Path] = ()) -> None:
+    """Run to the end. Raises StageFailed, or Preempted where SIGTERM came to this process or left one of its marks."""
+    launch.log_file.parent.mkdir(parents=True, exist_ok=True)
+    for mark in preempted:
+        mark.unlink(missing_ok=True)
     child = subprocess.Popen(
-        command,
+        launch.command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
         errors="replace",
-        env=environment,
+        env=launch.environment,
         start_new_session=True,
     )
-    try:
-        last = _stream(child, log_file, names, log)
-        code = child.wait()
-    finally:
-        end_tree(child.pid, SECONDS_TO_END)
+    names = ", ".join(launch.names)
+    with Sigterm(lambda: _pass_on(child.pid)) as sigterm:
+        try:
+            last = _stream(child, launch.log_file, launch.names, log)
+            code = child.wait()
+        finally:
+            end_tree(child.pid, SECONDS_TO_END)
+    told = [mark.read_text(encoding="utf-8").strip() for mark in preempted if mark.exists()]
+    if told or sigterm.told:
+        raise Preempted(told[0] if told else f"{names}: told to end (SIGTERM); start it again")
     if code != 0:
         tail = "\n".join(last)
+        memory = "a process was killed (too little memory is the usual cause); " if "SIGKILL" in tail else ""
         raise StageFailed(
-            f"{', '.join(names)}: training ended with exit code {code}; the log is in {log_file} and ends:\n{tail}"
+            f"{names}: {launch.module} ended with exit code {code}; {memory}"
+            f"the log is in {launch.log_file} and ends:\n{tail}"
         )
+
+
+def _pass_on(launcher: int) -> None:
+    """Tell the workers to end. The launcher itself would give them 30 s, too little to save a large checkpoint."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(launcher)
+        for each in process.children() or [process]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.terminate()
 
 
 def _stream(child: subprocess.Popen[str], log_file: Path, names: Sequence[str], log: Log) -> deque[str]:

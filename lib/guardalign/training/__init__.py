@@ -1,7 +1,19 @@
 """The trainer: model + examples + loss -> checkpoint, every distinct prefix computed once."""
 
 from guardalign.training.config import TrainingConfig, TrainingResult
+from guardalign.training.ending import PREEMPTED, OutOfMemory, Preempted
 from guardalign.training.evaluation import PairScore, evaluate_pairs, summarise
 from guardalign.training.trainer import NotFinite, train
 
-__all__ = ["NotFinite", "PairScore", "TrainingConfig", "TrainingResult", "evaluate_pairs", "summarise", "train"]
+__all__ = [
+    "PREEMPTED",
+    "NotFinite",
+    "OutOfMemory",
+    "PairScore",
+    "Preempted",
+    "TrainingConfig",
+    "TrainingResult",
+    "evaluate_pairs",
+    "summarise",
+    "train",
+]

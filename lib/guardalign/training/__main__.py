@@ -1,6 +1,7 @@
 """``python -m guardalign.training arm.json [arm2.json ...]``, by itself or under ``accelerate launch``.
 
-Each file is a ``TrainingConfig``; its ``data`` names a JSONL of ``Example`` rows.
+Each file is a ``TrainingConfig``; its ``data`` names a JSONL of ``Example`` rows. Exit codes: 0 all trained, 1 failed,
+``PREEMPTED`` (75) ended by SIGTERM with a checkpoint saved: the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pydantic import ValidationError
 
 from guardalign.encoding import Example
 from guardalign.errors import GuardalignError, ParameterError
-from guardalign.files import first_error, read_rows
+from guardalign.files import first_error, read_rows, write_text
 from guardalign.training import TrainingConfig, train
+from guardalign.training.ending import PREEMPTED, PREEMPTED_MARK, Preempted, obey_sigterm
 from guardalign.training.watch import accelerator, check_processes, watch_caller
 
 
@@ -29,17 +31,27 @@ def main(paths: list[str]) -> int:
         print(__doc__)
         return 2
     watch_caller()
+    obey_sigterm()
     try:
         check_processes(accelerator().num_processes)
         for path in paths:
-            config = read_config(Path(path))
-            if config.data is None:
-                raise ParameterError(f"{path}: data must name a JSONL of examples")
-            train(config, read_rows(config.data, Example), log=lambda line: print(line, flush=True))
+            _train(Path(path))
     except GuardalignError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
+        return PREEMPTED if isinstance(error, Preempted) else 1
     return 0
+
+
+def _train(path: Path) -> None:
+    config = read_config(path)
+    if config.data is None:
+        raise ParameterError(f"{path}: data must name a JSONL of examples")
+    try:
+        train(config, read_rows(config.data, Example), log=lambda line: print(line, flush=True))
+    except Preempted as error:
+        # A launcher ends with a code of its own; this tells its caller why.
+        write_text(config.output / PREEMPTED_MARK, f"{error}\n")
+        raise
 
 
 if __name__ == "__main__":

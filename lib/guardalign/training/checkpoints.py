@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+from guardalign.files import replacing
+from guardalign.training.ending import naming_full_disk
 
 KEPT = 2
 
@@ -48,15 +51,17 @@ def restore_trainable_state(module: nn.Module, state: Mapping[str, torch.Tensor]
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Write ``folder/step-<step>.pt`` whole or not at all, and drop all but the last two."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".step-{step}.part"
-    with part.open("wb") as stream:
+    """Write ``folder/step-<step>.pt`` whole or not at all; of it and those before it, keep the last two.
+
+    Raises GuardalignError where the disk is full; the checkpoints before are left as they are.
+    """
+    path = folder / f"step-{step:08d}.pt"
+    # Through a stream of Python's: torch's own writer does not tell why a file could not be written.
+    with naming_full_disk(path), replacing(path) as part, part.open("wb") as stream:
         torch.save(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, folder / f"step-{step:08d}.pt")
-    for old in saved(folder)[:-KEPT]:
+    # What lies beyond this step was damaged, or training would have gone on from there.
+    before = [each for each in saved(folder) if each.name <= path.name]
+    for old in set(saved(folder)) - set(before[-KEPT:]):
         old.unlink()
 
 
@@ -64,10 +69,30 @@ def saved(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.pt"))
 
 
-def latest(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint's state, or None."""
-    found = saved(folder)
-    return torch.load(found[-1], map_location="cpu", weights_only=False) if found else None
+def latest(folder: Path, log: Callable[[str], object]) -> dict[str, Any] | None:
+    """The newest whole checkpoint's state, or None; ``log`` is told of damaged ones."""
+    for path in reversed(saved(folder)):
+        damage = _damage(path)
+        if damage is None:
+            return torch.load(path, map_location="cpu", weights_only=False)
+        log(f"{path} is damaged ({damage}): left out, the one before it is used")
+    return None
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's file. torch itself does not look at the archive's check sums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError) as error:
+        return str(error)
+    return None if broken is None else f"{broken} has another check sum"
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Which settings differ between a checkpoint's facts and a configuration's, in words."""
+    names = [name for name in here if there.get(name) != here[name]]
+    return ", ".join(f"{name} {there.get(name)!r} there, {here[name]!r} here" for name in names)
 
 
 def remove(folder: Path) -> None:

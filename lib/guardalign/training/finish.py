@@ -14,6 +14,7 @@ from guardalign.files import fingerprint, write_text
 from guardalign.loading import model_fingerprint, without_bars
 from guardalign.training import checkpoints
 from guardalign.training.config import TrainingConfig, TrainingResult
+from guardalign.training.ending import naming_full_disk
 
 Log = Callable[[str], object]
 RESULT = "training.json"
@@ -43,11 +44,11 @@ def save_arm(
     model: Any, tokenizer: Any, config: TrainingConfig, result: TrainingResult, value_head: nn.Module | None = None
 ) -> None:
     """The checkpoint in transformers' own format; ``training.json`` last: a folder without it is not finished."""
-    with without_bars():
+    with without_bars(), naming_full_disk(config.output):
         model.save_pretrained(config.output)
-    tokenizer.save_pretrained(config.output)
-    if value_head is not None:
-        torch.save(value_head.state_dict(), config.output / "value_head.pt")
+        tokenizer.save_pretrained(config.output)
+        if value_head is not None:
+            torch.save(value_head.state_dict(), config.output / "value_head.pt")
     checkpoints.remove(config.output / CHECKPOINTS)
     content = {
         "config": config.model_dump(mode="json"),

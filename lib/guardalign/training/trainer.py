@@ -23,11 +23,15 @@ from guardalign.scoring import TreeScorer
 from guardalign.training import checkpoints
 from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
+from guardalign.training.ending import Preempted, Sigterm, naming_out_of_memory
 from guardalign.training.finish import CHECKPOINTS, RESULT, Log, finished, save_arm, training_fingerprint
 from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
 from guardalign.training.progress import Progress, peak_memory, step_metrics
 from guardalign.training.step import StepInput, StepOutput, forward_backward
 from guardalign.training.watch import accelerator
+
+References = Callable[[Batch], list[np.ndarray] | None]
+Embeddings = Callable[[Batch], Tensor | None]
 
 
 class NotFinite(GuardalignError):
@@ -37,18 +41,20 @@ class NotFinite(GuardalignError):
 def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print) -> TrainingResult:
     """Train one arm into ``config.output``; a finished folder with the same fingerprint is returned as it is.
 
-    Raises ``GuardalignError`` and its kinds for bad input (over-long or empty replies, missing rejected replies) and
-    ``NotFinite`` where a loss is no number.
+    Raises ``GuardalignError`` and its kinds for bad input (over-long or empty replies, missing rejected replies), a
+    full disk or too little memory, ``NotFinite`` where a loss is no number, and ``Preempted`` where SIGTERM came: the
+    step is ended, a checkpoint saved, and the same call goes on from it.
     """
     mark = training_fingerprint(config, examples)
     if done := finished(config, mark):
         log(f"{config.arm}: unchanged since it was trained, left as it is")
         return done
-    if config.engine == "trl":
-        from guardalign.training.trl_engine import train_with_trl
+    with naming_out_of_memory(config.arm, config.row_tokens):
+        if config.engine == "trl":
+            from guardalign.training.trl_engine import train_with_trl
 
-        return train_with_trl(config, examples, mark, log)
-    return _Run(config, examples, mark, log).run()
+            return train_with_trl(config, examples, mark, log)
+        return _Run(config, examples, mark, log).run()
 
 
 class _Run:
@@ -66,6 +72,7 @@ class _Run:
         self.data = encode_examples(self.tokenizer, examples, config)
         self.batches = plan(self.data, config)
         self.totals = {"logical": 0, "unique": 0}
+        self.sigterm = Sigterm()
 
     def run(self) -> TrainingResult:
         start = time.monotonic()
@@ -73,16 +80,43 @@ class _Run:
         self._prepare()
         progress = self._progress()
         first = self._resume(progress)
+        with self.sigterm:
+            metrics = self._steps(first, references, embeddings, progress)
+            progress.close()
+            self.sigterm.saving()
+            result = self._finish(start, first, metrics, progress)
+        if self.sigterm.told:
+            raise Preempted(f"{self.config.arm}: finished when it was told to end (SIGTERM)")
+        return result
+
+    def _steps(
+        self, first: int, references: References, embeddings: Embeddings, progress: Progress
+    ) -> dict[str, float]:
+        """All steps from ``first`` on; returns the last one's metrics. Raises ``Preempted``, a checkpoint saved."""
         metrics: dict[str, float] = {}
         for step in range(first, len(self.batches)):
             batch = self.batches[step]
             metrics = self._step(step, StepInput(batch, references(batch), embeddings(batch)))
             metrics |= self._probe(step, progress)
+            done, last, told = step + 1, step + 1 == len(self.batches), self._told()
             if self.main:
-                progress.step(step + 1, metrics)
-                if (step + 1) % self.config.save_steps == 0 and step + 1 < len(self.batches):
-                    self._checkpoint(step + 1)
-        progress.close()
+                progress.step(done, metrics)
+                if not last and (told or done % self.config.save_steps == 0):
+                    self._checkpoint(done)
+            if told and not last:
+                # Whoever leaves first has the others ended by the launcher: nobody leaves before the checkpoint lies.
+                self.accelerator.wait_for_everyone()
+                raise Preempted(f"{self.config.arm}: told to end (SIGTERM), saved after step {done}; start it again")
+        return metrics
+
+    def _told(self) -> bool:
+        """Whether SIGTERM has come to any process; all of them get the same answer."""
+        [told] = self._summed(int(self.sigterm.told))
+        if told:
+            self.sigterm.saving()
+        return told > 0
+
+    def _finish(self, start: float, first: int, metrics: dict[str, float], progress: Progress) -> TrainingResult:
         result = TrainingResult(
             arm=self.config.arm,
             output=self.config.output,
@@ -166,7 +200,7 @@ class _Run:
                 model.enable_input_require_grads()
         return model
 
-    def _references(self) -> Callable[[Batch], list[np.ndarray] | None]:
+    def _references(self) -> References:
         config = self.config
         if not config.loss.reference:
             return lambda batch: None
@@ -200,7 +234,7 @@ class _Run:
                 f"different vocabularies ({len(own)} and {len(other)} tokens)"
             )
 
-    def _embeddings(self) -> Callable[[Batch], Tensor | None]:
+    def _embeddings(self) -> Embeddings:
         if not self.config.loss.embeddings:
             return lambda batch: None
         from guardalign.training.embeddings import embed
@@ -212,9 +246,11 @@ class _Run:
     def _resume(self, progress: Progress) -> int:
         """Restore the newest checkpoint of this very training, if there is one; returns the steps already done."""
         folder = self.config.output / CHECKPOINTS
-        state = checkpoints.latest(folder)
+        state = checkpoints.latest(folder, lambda line: self.log(f"{self.config.arm}: WARNING: {line}"))
         if state is not None and state["fingerprint"] != self.mark:
-            self.log(f"{self.config.arm}: {folder} is of another configuration, data or model; starting over")
+            other = checkpoints.differences(state["facts"], self.config.facts())
+            told = f"another configuration ({other})" if other else "other data or another model"
+            self.log(f"{self.config.arm}: WARNING: {folder} is of {told}; starting over")
             state = None
         self.accelerator.wait_for_everyone()
         if self.main:
@@ -234,6 +270,7 @@ class _Run:
     def _checkpoint(self, step: int) -> None:
         state = {
             "fingerprint": self.mark,
+            "facts": self.config.facts(),
             "step": step,
             "totals": self.totals,
             "weights": checkpoints.trainable_state(self.scorer),
@@ -272,6 +309,10 @@ class _Run:
 def _optimizer(config: TrainingConfig, trainable: list[nn.Parameter]) -> torch.optim.Optimizer:
     if config.optimizer == "rmsprop":
         return torch.optim.RMSprop(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
+    if config.optimizer == "paged_adamw_8bit":
+        from bitsandbytes.optim import PagedAdamW8bit
+
+        return PagedAdamW8bit(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
     return torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 

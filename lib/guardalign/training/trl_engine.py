@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from guardalign.loading import load_frozen, load_model, load_tokenizer, without_
 from guardalign.training import checkpoints
 from guardalign.training.batches import encode_examples, epoch_order
 from guardalign.training.config import TrainingConfig, TrainingResult
+from guardalign.training.ending import Preempted, Sigterm
 from guardalign.training.finish import CHECKPOINTS, Log, save_arm
 from guardalign.training.progress import Progress, peak_memory
 
@@ -55,12 +56,16 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
         trainer = build_trainer(config, examples, tokenizer)
     trainer.remove_callback(PrinterCallback)
     progress = Progress(config.output / "metrics.jsonl", 0, log, config.arm, config.tensorboard)
-    trainer.add_callback(_Watcher(progress))
+    sigterm = Sigterm()
+    trainer.add_callback(_Watcher(progress, lambda: _told(trainer, sigterm)))
     resumed = _resume(config, mark, log)
     progress.rewind(0 if resumed is None else int(resumed.rpartition("-")[2]))
-    with without_bars():
+    with without_bars(), sigterm:
         trainer.train(resume_from_checkpoint=resumed)
     progress.close()
+    if trainer.state.global_step < trainer.state.max_steps:
+        step = trainer.state.global_step
+        raise Preempted(f"{config.arm}: told to end (SIGTERM), saved after step {step}; start it again")
     sequences = [*data.chosen, *data.rejected]
     result = TrainingResult(
         arm=config.arm,
@@ -80,6 +85,8 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     if trainer.accelerator.is_main_process:
         save_arm(model, tokenizer, config, result)
     trainer.accelerator.wait_for_everyone()
+    if sigterm.told:
+        raise Preempted(f"{config.arm}: finished when it was told to end (SIGTERM)")
     return result
 
 
@@ -156,7 +163,7 @@ def _arguments(config: TrainingConfig) -> dict[str, Any]:
         "gradient_accumulation_steps": max(total // (micro * processes), 1),
         "learning_rate": config.learning_rate,
         "num_train_epochs": config.epochs,
-        "optim": "adamw_torch" if config.optimizer == "adamw" else "rmsprop",
+        "optim": "adamw_torch" if config.optimizer == "adamw" else config.optimizer,
         "weight_decay": config.weight_decay,
         "lr_scheduler_type": config.schedule,
         "warmup_steps": config.warmup_ratio,
@@ -188,11 +195,24 @@ def _resume(config: TrainingConfig, mark: str, log: Log) -> str | None:
     return None
 
 
-class _Watcher(TrainerCallback):
-    """Passes TRL's log on under this project's names."""
+def _told(trainer: Trainer, sigterm: Sigterm) -> bool:
+    """Whether SIGTERM has come to any process; all of them get the same answer."""
+    told = torch.tensor(int(sigterm.told), device=trainer.accelerator.device)
+    if not trainer.accelerator.reduce(told):
+        return False
+    sigterm.saving()
+    return True
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+
+class _Watcher(TrainerCallback):
+    """Passes TRL's log on under this project's names, and ends training where ``told`` says so."""
+
+    def __init__(self, progress: Progress, told: Callable[[], bool]) -> None:
+        self.progress, self.told = progress, told
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.told() and state.global_step < state.max_steps:
+            control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or not logs or "loss" not in logs:
