@@ -5,13 +5,15 @@ CORES  ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.installed
+WHERE  := --cores $(CORES) $(if $(PROFILE),--profile $(PROFILE)) $(if $(GPUS),--gpus $(GPUS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint comparison lab reference clean
+.PHONY: help install run sweep test lint comparison lab reference clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
 	@echo '  PARAMS=file.yaml chooses the parameter file (now $(PARAMS)), PYTHON=... the interpreter that builds .venv.'
+	@echo '  PROFILE=slurm, kubernetes or local_gpus, with GPUS=0,1: where stages run (docs/cluster.md).'
 
 $(READY): requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo 'guardalign needs Python 3.11 or newer, and $(PYTHON) was not found: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
@@ -25,7 +27,11 @@ $(READY): requirements.txt pyproject.toml
 install: $(READY)  ## Build .venv with the pinned packages
 
 run: $(READY)  ## Execute the notebooks 01-07 with PARAMS and print where the report is
-	@$(PY) -m guardalign.workflow $(PARAMS) --cores $(CORES)
+	@$(PY) -m guardalign.workflow $(PARAMS) $(WHERE)
+
+sweep: $(READY)  ## Run every point of SWEEP=params/sweeps/x.yaml and put their results into one table
+	@test -n '$(SWEEP)' || { echo 'make sweep SWEEP=params/sweeps/x.yaml; there are: $(wildcard params/sweeps/*.yaml)' >&2; exit 1; }
+	@$(PY) -m guardalign.batch $(SWEEP) $(WHERE) $(if $(ATONCE),--at-once $(ATONCE))
 
 test: $(READY)  ## Run every test, with coverage
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=term

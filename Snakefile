@@ -5,11 +5,15 @@
 # Snakemake gives a stage's process as many threads as the rule says: stages that wait for nobody run side by side with
 # one thread each, those that everybody waits for take all cores.
 #
+# `gpu` is what a stage's launch takes, for executors that hand out GPUs; memory, hours and threads of a cluster's jobs
+# stand in params/profiles/*/config.yaml.
+#
 # `make run` starts it through `python -m guardalign.workflow`, which checks the parameters and the folder first.
 import json
 import sys
 from pathlib import Path
 
+from guardalign import slots
 from guardalign.notebooks import shown_parameters
 from guardalign.params import Params
 
@@ -29,6 +33,10 @@ def notebook(name):
 def shown(name):
     sections = shown_parameters(NOTEBOOKS / f"{name}.ipynb")
     return json.dumps({section: SETTINGS[section] for section in sections}, sort_keys=True)
+
+
+def gpus(name):
+    return slots.needed(shown_parameters(NOTEBOOKS / f"{name}.ipynb"), SETTINGS["launch"])
 
 
 # Every product is asked for, not the report alone: a product that a failed run has removed is made again even though an
@@ -52,6 +60,7 @@ rule sft:
     output: "tables/sft.csv"
     log: "notebooks/02_sft.ipynb"
     threads: workflow.cores
+    resources: gpu=gpus("02_sft")
     params: shown("02_sft")
     shell: COMMAND
 
@@ -61,6 +70,7 @@ rule flow1_alignment:
     input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("03_flow1_alignment")
     output: "tables/flow1.csv"
     log: "notebooks/03_flow1_alignment.ipynb"
+    resources: gpu=gpus("03_flow1_alignment")
     params: shown("03_flow1_alignment")
     shell: COMMAND
 
@@ -70,6 +80,7 @@ rule flow2_feedback_alignment:
     input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("04_flow2_feedback_alignment")
     output: "tables/flow2.csv"
     log: "notebooks/04_flow2_feedback_alignment.ipynb"
+    resources: gpu=gpus("04_flow2_feedback_alignment")
     params: shown("04_flow2_feedback_alignment")
     shell: COMMAND
 
@@ -79,6 +90,7 @@ rule method_comparison:
     input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("05_method_comparison")
     output: "tables/methods.csv"
     log: "notebooks/05_method_comparison.ipynb"
+    resources: gpu=gpus("05_method_comparison")
     params: shown("05_method_comparison")
     shell: COMMAND
 
@@ -88,6 +100,7 @@ rule judging:
     output: "tables/judging.csv"
     log: "notebooks/06_judging.ipynb"
     threads: workflow.cores
+    resources: gpu=gpus("06_judging")
     params: shown("06_judging")
     shell: COMMAND
 

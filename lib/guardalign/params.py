@@ -72,7 +72,12 @@ class Params(Section):
             raise ParameterError(f"{path} is no YAML: {error}") from None
         if not isinstance(content, dict):
             raise ParameterError(f"{path} holds no sections; compare params/embedded.yaml")
-        return cls._checked(content, f"{path}: ", partial=False)
+        return cls.checked(content, f"{path}: ")
+
+    @classmethod
+    def checked(cls, content: Mapping[str, Any], where: str = "") -> Params:
+        """Parameters as plain data, every section there. Raises ParameterError naming the key, after ``where``."""
+        return cls._checked(content, where, partial=False)
 
     @classmethod
     def _checked(cls, content: Mapping[str, Any], where: str, partial: bool) -> Params:

@@ -7,7 +7,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from types import FrameType
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 
 PR_SET_PDEATHSIG = 1
+SECONDS_TO_SAVE = 25.0
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -38,10 +40,11 @@ def start(command: Sequence[str], **options: Any) -> Popen[Any]:
     return Popen(command, preexec_fn=die_with_parent, **options)
 
 
-def wait(child: Popen[Any], parent: int | None = None) -> int:
+def wait(child: Popen[Any], parent: int | None = None, ask: int | None = None) -> int:
     """Wait for ``child`` and return its exit code; if this process is told to end or loses ``parent``, end it first.
 
-    Raises Ended after the whole tree below ``child`` is gone.
+    The tree below has ``SECONDS_TO_SAVE`` to end by itself. With ``ask`` that signal goes to ``child`` alone before,
+    for one that has work elsewhere to call off. Raises Ended after the whole tree below ``child`` is gone.
     """
     with _signals_raised():
         try:
@@ -51,8 +54,33 @@ def wait(child: Popen[Any], parent: int | None = None) -> int:
                 if parent is not None and os.getppid() != parent:
                     raise Ended(signal.SIGTERM)
         except Ended:
-            end_tree(child.pid)
+            if ask is not None:
+                child.send_signal(ask)
+                with contextlib.suppress(TimeoutExpired):
+                    child.wait(timeout=SECONDS_TO_SAVE)
+            end_tree(child.pid, SECONDS_TO_SAVE)
             child.wait()
+            raise
+
+
+def wait_for_any(children: Collection[Popen[Any]], ask: int) -> Popen[Any]:
+    """Wait until one of ``children`` has ended and return it; if this process is told to end, end them all first.
+
+    ``ask`` is the signal they are told by, all at once. Raises Ended.
+    """
+    with _signals_raised():
+        try:
+            while True:
+                for child in children:
+                    if child.poll() is not None:
+                        return child
+                time.sleep(0.2)
+        except Ended:
+            for child in children:
+                child.send_signal(ask)
+            psutil.wait_procs([psutil.Process(child.pid) for child in children], timeout=2 * SECONDS_TO_SAVE)
+            for child in children:
+                end_tree(child.pid)
             raise
 
 

@@ -3,7 +3,7 @@
 papermill alone is not enough for a stage. A kernel that was killed leaves a notebook whose metadata say that all is
 well, so a stage has succeeded when papermill's exit code is 0 *and* its products are there, newer than its start. A
 kernel outlives a papermill that was told to end, so the whole tree below it is ended here. Only the sections that the
-notebook shows are handed to it.
+notebook shows are handed to it. Where GPUs are named as slots, the stage waits for its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from guardalign import processes
+from guardalign import processes, slots
 from guardalign.errors import GuardalignError, StageFailed
 from guardalign.files import RunFolder, project_root
 from guardalign.notebooks import failure, shown_parameters
@@ -35,12 +35,21 @@ def run_stage(notebook: Path, params: Path, products: list[Path]) -> float:
     executed.parent.mkdir(parents=True, exist_ok=True)
     executed.unlink(missing_ok=True)
     started = time.time()
-    with processes.locked(run.root / BUSY, shared=True) as busy, tempfile.TemporaryFile("w+") as output:
+    with (
+        slots.leased(slots.needed(values, settings["launch"])) as lease,
+        processes.locked(run.root / BUSY, shared=True) as busy,
+        tempfile.TemporaryFile("w+") as output,
+    ):
         command = [sys.executable, "-m", "papermill", str(notebook), str(executed), "--parameters_yaml"]
         command += [json.dumps(values), "--cwd", str(notebook.parent), "--no-progress-bar"]
         parent = os.getppid()
         child = processes.start(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=[busy] if busy else []
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | lease.environment,
+            start_new_session=True,
+            pass_fds=[*lease.descriptors, *([busy] if busy else [])],
         )
         code = processes.wait(child, parent)
         output.seek(0)

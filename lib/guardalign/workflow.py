@@ -11,10 +11,11 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from guardalign import processes
-from guardalign.errors import GuardalignError, StageFailed
+from guardalign import processes, slots
+from guardalign.errors import GuardalignError, ParameterError, StageFailed
 from guardalign.files import RunFolder, project_root
 from guardalign.params import Params
 from guardalign.run_notebook import BUSY
@@ -23,7 +24,47 @@ LOCK = ".lock"
 PATIENCE = 30.0
 
 
-def run_series(params: Path, cores: int = 1, target: str | None = None, dry_run: bool = False) -> Path:
+@dataclass(frozen=True)
+class Place:
+    """Where stages run: here, on ``cores`` cores; on this machine's ``gpus``, a slot a job; or where ``profile`` says.
+
+    ``profile`` is a folder of ``params/profiles/`` or one's own, with a Snakemake ``config.yaml``; how many jobs or
+    cores are used at once stands there.
+    """
+
+    cores: int = 1
+    profile: str | None = None
+    gpus: str = ""
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--cores", type=int, default=1, help="cores of this machine to use")
+        parser.add_argument("--profile", help="slurm, kubernetes, local_gpus, or a folder with a config.yaml")
+        parser.add_argument("--gpus", default="", help="GPUs of this machine, each for one job at a time: 0,1,2,3")
+
+    @classmethod
+    def chosen(cls, arguments: argparse.Namespace) -> Place:
+        return cls(arguments.cores, arguments.profile, arguments.gpus)
+
+    @property
+    def options(self) -> list[str]:
+        """What Snakemake is told of it. Raises ParameterError where the profile is not there."""
+        gpus = [name for name in self.gpus.split(",") if name]
+        limit = ["--resources", f"gpu={len(gpus)}"] if gpus else []
+        if self.profile is None:
+            return ["--cores", str(self.cores), *limit]
+        own = Path(self.profile)
+        folder = own if own.is_dir() else project_root() / "params" / "profiles" / self.profile
+        if not (folder / "config.yaml").exists():
+            known = ", ".join(sorted(path.parent.name for path in folder.parent.glob("*/config.yaml")))
+            raise ParameterError(f"No profile {self.profile!r}: give a folder with a config.yaml, or one of {known}.")
+        return ["--workflow-profile", str(folder.resolve()), *limit]
+
+
+HERE = Place()
+
+
+def run_series(params: Path, place: Place = HERE, target: str | None = None, dry_run: bool = False) -> Path:
     """Bring ``target`` (default: the report) of a parameter file's run up to date and return the report's path.
 
     With ``dry_run`` nothing is executed: Snakemake's plan and reasons are printed.
@@ -39,22 +80,33 @@ def run_series(params: Path, cores: int = 1, target: str | None = None, dry_run:
         _wait_for_remains(run)
         before = _age(run.report)
         log = run.root / "snakemake.log"
-        command = _command(run, params, cores, target, dry_run)
+        command = _command(run, params, place, target, dry_run)
         with log.open("w") as stream:
-            code = processes.wait(processes.start(command, env=_environment(), stderr=stream))
+            # Snakemake calls jobs elsewhere off at SIGINT alone.
+            ask = signal.SIGINT if place.profile else None
+            code = processes.wait(processes.start(command, env=_environment(place), stderr=stream), ask=ask)
         if code:
             raise StageFailed(f"{_reason(log)}The series stopped; `make run` goes on where it stopped.")
     if dry_run:
         print(log.read_text())
     elif before == _age(run.report):
         print("Every stage is up to date.")
+    else:
+        _finish_pages(run)
     return run.report
 
 
-def _command(run: RunFolder, params: Path, cores: int, target: str | None, dry_run: bool) -> list[str]:
+def _finish_pages(run: RunFolder) -> None:
+    """The notebook that wrote the report was still running then: its page is made once more."""
+    from guardalign.report import notebooks  # slow to import
+
+    notebooks.convert(run.root)
+
+
+def _command(run: RunFolder, params: Path, place: Place, target: str | None, dry_run: bool) -> list[str]:
     """Snakemake in the run's folder. Our lock replaces its own, which a killed run would leave behind."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")]
-    command += ["--directory", str(run.root), "--cores", str(cores), "--rerun-incomplete", "--nolock"]
+    command += ["--directory", str(run.root), *place.options, "--rerun-incomplete", "--nolock"]
     command += ["--dry-run"] if dry_run else ["--quiet", "progress", "rules", "host", "reason"]
     return [*command, "--config", f"params={params.resolve()}", *(["--", target] if target else [])]
 
@@ -67,9 +119,9 @@ def _reason(log: Path) -> str:
     return "\n".join(text.splitlines()[-12:]) + "\n"
 
 
-def _environment() -> dict[str, str]:
+def _environment(place: Place) -> dict[str, str]:
     quiet = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return os.environ | quiet
+    return os.environ | quiet | ({slots.VARIABLE: place.gpus} if place.gpus else {})
 
 
 def _wait_for_remains(run: RunFolder) -> None:
@@ -90,14 +142,14 @@ def _age(path: Path) -> float | None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the series of notebooks with one parameter file.")
     parser.add_argument("params", type=Path)
-    parser.add_argument("--cores", type=int, default=1, help="stages that may run at once")
+    Place.add_arguments(parser)
     parser.add_argument("--target", help="a file of the run's folder to make, instead of the report")
     parser.add_argument("--dry-run", action="store_true", help="say what would run, and why")
     arguments = parser.parse_args()
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)
     try:
-        report = run_series(arguments.params, arguments.cores, arguments.target, arguments.dry_run)
+        report = run_series(arguments.params, Place.chosen(arguments), arguments.target, arguments.dry_run)
     except processes.Ended as ended:
         print("Stopped. `make run` goes on from here.", file=sys.stderr)
         return 128 + ended.signal_number
