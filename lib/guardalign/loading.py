@@ -65,7 +65,7 @@ def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | No
         raise GuardalignError(f"precision {precision} trains adapters only: give lora settings")
     model = _load_base(path, precision)
     if is_adapter(path):
-        model = _on_base(model, path, is_trainable=lora is not None)
+        model = on_base(model, path, is_trainable=lora is not None)
         if lora is None:
             model = model.merge_and_unload().requires_grad_(True)
     elif lora is not None:
@@ -77,7 +77,7 @@ def load_frozen(path: str, precision: Precision = "fp32") -> PreTrainedModel:
     """A model to score with, no gradients; an adapter folder is its base with the adapter on it."""
     model = _load_base(path, precision)
     if is_adapter(path):
-        model = _on_base(model, path)
+        model = on_base(model, path)
     return model.eval().requires_grad_(False)
 
 
@@ -121,7 +121,8 @@ def _with_adapter(model: PreTrainedModel, lora: LoraSettings) -> Any:
     return get_peft_model(model, settings)
 
 
-def _on_base(model: PreTrainedModel, path: str, is_trainable: bool = False) -> Any:
+def on_base(model: PreTrainedModel, path: str, is_trainable: bool = False) -> Any:
+    """The adapter in the folder ``path`` put on its base ``model``. Raises ModelUnavailable."""
     from peft import PeftModel
 
     if not (Path(path) / "adapter_model.safetensors").exists():

@@ -6,10 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from peft import AutoPeftModelForCausalLM
 from pydantic import Field
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -28,7 +27,8 @@ from guardalign.encoding import encode_prompt
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint, read_rows
 from guardalign.generation.store import Store
-from guardalign.loading import is_adapter, load_tokenizer, model_fingerprint, without_bars
+from guardalign.hub import may_run_code, reaching
+from guardalign.loading import adapter_base, is_adapter, load_tokenizer, model_fingerprint, on_base, without_bars
 
 TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
@@ -191,16 +191,18 @@ def batched_trunks(trunks: Sequence[Trunk], size: int) -> Iterator[list[Trunk]]:
 def load_policy(model_dir: str | Path, precision: str = "auto") -> Policy:
     """Load a checkpoint or adapter (merged into its base) for decoding, on the GPU where there is one.
 
-    "auto" is the checkpoint's own precision on a GPU and float32 on a CPU.
+    "auto" is the checkpoint's own precision on a GPU and float32 on a CPU. Raises ModelUnavailable.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = precision if precision != "auto" else "auto" if device == "cuda" else "float32"
-    with without_bars():
-        if is_adapter(str(model_dir)):
-            model = AutoPeftModelForCausalLM.from_pretrained(model_dir, dtype=dtype).merge_and_unload()
-        else:
-            model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)
-    tokenizer = load_tokenizer(str(model_dir))
+    folder = str(model_dir)
+    base = adapter_base(folder) if is_adapter(folder) else folder
+    own: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": may_run_code(base)}
+    with without_bars(), reaching(base):
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **own)
+    if is_adapter(folder):
+        model = on_base(model, folder).merge_and_unload()
+    tokenizer = load_tokenizer(folder)
     ends = model.generation_config.eos_token_id
     stop = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
     return Policy(model.to(device).eval(), tokenizer, tuple(sorted(stop)))
