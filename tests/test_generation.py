@@ -17,7 +17,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 
 from guardalign.construction import format_prompt
-from guardalign.conversations import PreferencePair, Turn
+from guardalign.conversations import PreferencePair, Reply, Turn
 from guardalign.decoding import (
     Branch,
     Sampler,
@@ -29,7 +29,11 @@ from guardalign.decoding import (
     plan_trunks,
 )
 from guardalign.encoding import encode_prompt
-from guardalign.generation import GenerationError, GenerationSettings, batched_trunks, generate, load_policy
+from guardalign.files import read_rows
+from guardalign.generation import GenerationError, GenerationSettings, Ranks, batched_trunks, generate, load_policy
+from guardalign.generation.replies import dealt, made_with
+from guardalign.generation.store import Store
+from guardalign.launch import run_generation
 from tiny import FAMILIES, SHAPE, WORDS, make_model, make_tokenizer
 
 LIBRARY = str(Path(__file__).parents[1] / "lib")
@@ -264,6 +268,66 @@ def test_a_killed_run_goes_on_where_it_was(checkpoint, tmp_path):
     resumed = generate(checkpoint, pairs, "arm", settings, output, said.append)
     assert said == [f"arm: {len(pairs) - kept} replies to generate, {kept} there already"]
     assert contents(resumed) == contents(generate(checkpoint, pairs, "arm", settings, tmp_path / "whole.jsonl"))
+
+
+def test_pairs_are_dealt_by_conversation_in_parts_of_about_equal_length():
+    pairs = make_pairs(12, 4)
+    parts = dealt(pairs, 3)
+    assert sorted(pair.id for part in parts for pair in part) == sorted(pair.id for pair in pairs)
+    owners = [{pair.conversation_id for pair in part} for part in parts]
+    assert sum(map(len, owners)) == len(set.union(*owners)) == 12
+    loads = [sum(len(format_prompt(pair.guardrails, pair.turns)) for pair in part) for part in parts]
+    assert max(loads) < 1.3 * min(loads)
+    assert dealt(pairs[:1], 2)[1] == [] and dealt([], 2) == [[], []]
+
+
+def test_two_processes_write_the_replies_of_one_and_go_on_from_what_it_left(checkpoint, tmp_path):
+    """One process made three replies and was cut off; two make the rest, each in a file of its own."""
+    pairs, settings = make_pairs(8, 3), GenerationSettings(max_new_tokens=16, temperature=0.8, seed=3)
+    whole = contents(generate(checkpoint, pairs, "arm", settings, tmp_path / "whole.jsonl"))
+    output, said = tmp_path / "two" / "r.jsonl", []
+    left = Store(output, made_with(checkpoint, pairs, "arm", settings))
+    left.resume()
+    kept = read_rows(tmp_path / "whole.jsonl", Reply)[4:7]
+    left.append([reply.model_copy(update={"text": f"kept {reply.text}"}) for reply in kept])
+    replies = run_generation(checkpoint, pairs, "arm", settings, output, "cpu2", said.append)
+    assert said == [f"arm: {len(pairs) - 3} replies to generate, 3 there already"]
+    assert [reply.text.startswith("kept ") for reply in replies] == [4 <= at < 7 for at in range(len(pairs))]
+    of_two = [reply for at, reply in enumerate(contents(replies)) if not 4 <= at < 7]
+    assert of_two == [reply for at, reply in enumerate(whole) if not 4 <= at < 7]
+    assert sorted(path.name for path in output.parent.iterdir()) == [".jobs", "r.jsonl", "r.jsonl.made"]
+    assert read_rows(output, Reply) == replies
+    assert run_generation(checkpoint, pairs, "arm", settings, output, "cpu2", said.append) == replies
+    assert len(said) == 1, "nothing is started where all replies are there"
+    log = (output.parent / ".jobs" / "r" / "generation.log").read_text()
+    assert log.count("replies to generate") == 1
+
+
+def test_processes_that_share_the_work_write_files_of_their_own_and_read_all(checkpoint, tmp_path):
+    """What the second of two processes does is replayed with the first one's replies lying there."""
+    pairs, settings, output = make_pairs(4, 2), GenerationSettings(max_new_tokens=4), tmp_path / "r.jsonl"
+    first, second = dealt(pairs, 2)
+    made = made_with(checkpoint, pairs, "arm", settings)
+    theirs = [
+        Reply(pair_id=pair.id, conversation_id=pair.conversation_id, arm="arm", text="theirs", tokens=1, finished=True)
+        for pair in first
+    ]
+    waits: list[int] = []
+
+    def wait() -> None:
+        waits.append(len(waits))
+        if len(waits) == 1:
+            Store(output, made, 0).resume()
+            Store(output, made, 0).append(theirs)
+
+    replies = generate(checkpoint, pairs, "arm", settings, output, quiet, Ranks(1, 2, wait))
+    assert {reply.pair_id for reply in replies if reply.text == "theirs"} == {pair.id for pair in first}
+    assert (tmp_path / "r.jsonl.partial-1").read_bytes().count(b"\n") == len(second) + 1
+    assert not output.exists(), "the first process alone writes the whole"
+
+
+def quiet(line: str) -> None:
+    """Takes no notice of the log."""
 
 
 def test_what_another_run_left_is_not_mixed_in(checkpoint, tmp_path):

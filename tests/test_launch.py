@@ -182,13 +182,13 @@ def as_soon_as(condition: Callable[[], object], act: Callable[[], object]) -> It
     """Do ``act`` from a thread, once, when ``condition`` holds."""
 
     def look() -> None:
-        wait_for(condition, 120, 0.02)
+        wait_for(condition, 300, 0.02)
         act()
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     yield
-    thread.join(1)
+    thread.join(10)
     assert not thread.is_alive(), "what was waited for did not come"
 
 

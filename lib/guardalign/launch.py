@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import yaml
@@ -49,18 +48,11 @@ class _Launch:
     log_file: Path
 
     @property
-    def facts(self) -> dict[str, Any]:
-        return yaml.safe_load(self.settings.read_text(encoding="utf-8"))
-
-    @property
-    def processes(self) -> int:
-        return int(self.facts["num_processes"])
-
-    @property
     def command(self) -> list[str]:
         launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(self.settings)]
+        machines = int(yaml.safe_load(self.settings.read_text(encoding="utf-8")).get("num_machines", 1))
         # Port 0 takes a free one; machines that must find each other keep the port of their configuration.
-        port = [] if int(self.facts.get("num_machines", 1)) > 1 else ["--main_process_port", "0"]
+        port = [] if machines > 1 else ["--main_process_port", "0"]
         return [*launcher, *port, "-m", self.module, *map(str, self.jobs)]
 
     @property
@@ -70,7 +62,7 @@ class _Launch:
             "PYTHONPATH": os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")])),
             "PYTHONUNBUFFERED": "1",
             CALLER: caller_mark(),
-            PROCESSES: str(self.processes),
+            PROCESSES: str(_processes(self.settings)),
         }
 
 
@@ -123,7 +115,7 @@ def run_generation(
 ) -> list[Reply]:
     """``generation.generate`` in this process or, prompts dealt over its processes, by ``accelerate launch``.
 
-    The job and its log lie in ``.jobs/<arm>`` beside ``output``. Replies that are there already are not asked for
+    The job and its log lie in ``.jobs/<output's stem>`` beside ``output``. Replies that are there already are not made
     again, whatever the number of processes that made them. Raises what ``generate`` and ``launch_all`` raise.
     """
     job = GenerationJob(model=str(model_dir), arm=arm, settings=settings, output=output.resolve())
@@ -132,7 +124,7 @@ def run_generation(
     store = job.store(pairs)
     if store.is_complete():
         return read_rows(output, Reply)
-    folder = output.parent / ".jobs" / arm
+    folder = output.parent / ".jobs" / output.stem
     write_rows(folder / "pairs.jsonl", pairs)
     told = job.model_copy(update={"pairs": (folder / "pairs.jsonl").resolve()})
     write_text(folder / "job.json", told.model_dump_json(indent=1))
@@ -154,15 +146,16 @@ def _write_job(config: TrainingConfig, examples: Sequence[Example]) -> Path:
 
 
 def _product(config: TrainingConfig, mark: str, settings: Path) -> TrainingResult:
-    result, processes = (
-        finished(config, mark),
-        int(yaml.safe_load(settings.read_text(encoding="utf-8"))["num_processes"]),
-    )
+    result, wanted = finished(config, mark), _processes(settings)
     if result is None:
         raise StageFailed(f"{config.arm}: training ended well but left no result in {config.output}")
-    if result.world_size != processes:
-        raise StageFailed(f"{config.arm}: {settings} asks for {processes} processes, {result.world_size} ran")
+    if result.world_size != wanted:
+        raise StageFailed(f"{config.arm}: {settings} asks for {wanted} processes, {result.world_size} ran")
     return result.model_copy(update={"skipped": False})
+
+
+def _processes(settings: Path) -> int:
+    return int(yaml.safe_load(settings.read_text(encoding="utf-8"))["num_processes"])
 
 
 def accelerate_config(kind: str) -> Path:
