@@ -2,7 +2,7 @@
 
 The modules stand in the order data flows; imports run from later ones to earlier ones only:
 params, conversations, sources, world, construction, llm, encoding, losses, prefix_tree, training, decoding, generation,
-judging, winrates, figures, report; and on top of them the whole runs: workflow, seeds, sweep, comparison;
+judging, winrates, figures, report; and on top of them the whole runs: launch, arms, export, workflow, seeds, sweep, comparison;
 and many of them: slots, grid, batch.
 """
 

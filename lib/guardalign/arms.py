@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from guardalign import heldout
-from guardalign.conversations import PreferencePair
+from guardalign.conversations import PreferencePair, Reply
 from guardalign.encoding import examples_of
 from guardalign.files import RunFolder, require
 from guardalign.generation import GenerationSettings
-from guardalign.launch import run_training
+from guardalign.hosted import hosted_replies
+from guardalign.launch import run_generation, run_training
 from guardalign.loading import LoraSettings
 from guardalign.params import Params
 from guardalign.sections import Alignment, Sft
@@ -99,6 +100,19 @@ def writing(settings: Params) -> GenerationSettings:
     """How all arms of a run write their replies."""
     own = settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
     return GenerationSettings(**own, seed=settings.seed)
+
+
+def answers(settings: Params, run: RunFolder, arm: str, pairs: Sequence[PreferencePair], output: Path) -> list[Reply]:
+    """The replies of ``arm`` to ``pairs``, kept in ``output``.
+
+    They come from the server that ``generation.replies`` names for the arm; else its model writes them, in as many
+    processes as training has.
+    """
+    server = settings.generation.replies.get(arm)
+    if server is not None:
+        return hosted_replies(server, pairs, arm, run.root / "llm", output)
+    model = model_of(settings, run, arm)
+    return run_generation(model, pairs, arm, writing(settings), output, settings.launch.kind)
 
 
 def held_out(settings: Params, run: RunFolder, names: Sequence[str], pairs: Sequence[PreferencePair]) -> pd.DataFrame:
