@@ -96,7 +96,7 @@ rule method_comparison:
 
 
 rule judging:
-    input: "data/pairs.jsonl", "tables/flow1.csv", "tables/flow2.csv", notebook=notebook("06_judging")
+    input: "data/pairs.jsonl", "tables/flow1.csv", "tables/flow2.csv", "tables/methods.csv", notebook=notebook("06_judging")
     output: "tables/judging.csv"
     log: "notebooks/06_judging.ipynb"
     threads: workflow.cores

@@ -43,12 +43,16 @@ def drawn(verdicts, rates):
         "M_1SFT": pd.DataFrame({"step": steps, "loss": 1 / steps}),
         "M_ipo": pd.DataFrame({"step": steps, "loss": 2 / steps, "margin": steps / 60, "accuracy": steps / 60}),
     }
+    methods = {"M_1SFT": 0.3, "dpo": 0.1, "kto": 0.2, "rpo": 0.4}
+    said = [simulated.verdicts(name, "chosen", gain, 12, 3, seed=at) for at, (name, gain) in enumerate(methods.items())]
+    against = winrates.table(itertools.chain(*said), replicates=100)
     arms = sorted({arm for pair in PAIRS for arm in pair})
     compliance = winrates.compliance(verdicts, lambda _, number: f"Rule {number}: say $5 & never {'very ' * 20}much")
     return {
         "figure4": figures.comparison_bars(rates, PAIRS[2:], profile="test"),
         "one": figures.comparison_bars(rates, PAIRS[2:3]),
         "table1": figures.table_1(rates),
+        "table3": figures.table_3(against),
         "forest": figures.forest(rates),
         "pairs": figures.pair_map(rates),
         "ranking": figures.ranking(winrates.rank(winrates.frame(verdicts), replicates=20), rates),
@@ -61,7 +65,8 @@ def drawn(verdicts, rates):
 
 
 NAMES = [
-    "figure4", "one", "table1", "forest", "pairs", "ranking", "guardrails", "tradeoff", "cost", "replies", "training",
+    "figure4", "one", "table1", "table3", "forest", "pairs", "ranking", "guardrails", "tradeoff", "cost", "replies",
+    "training",
 ]  # fmt: skip
 
 
@@ -232,3 +237,18 @@ def test_arms_that_all_tie_get_titles_that_say_so(crowded):
     rates = crowded[0].assign(strict=0.5, **level)
     assert figures.pair_map(rates).get_label() == "No pair of arms differs in adherence"
     assert "nan" not in figures.tradeoff(rates).get_label()
+
+
+def test_paper_bs_numbers_stand_in_a_panel_of_their_own(drawn):
+    here, paper = drawn["table3"].axes
+    printed = papers.table_3()
+    assert [list(line.get_xdata())[:7] for line in paper.lines if line.get_marker() in set("Ds^")] == [
+        printed[name].tolist() for name in ("hh", "tldr", "alpaca_eval")
+    ]
+    assert not {line.get_marker() for line in here.lines} & set("Ds^")
+    assert sum(text.get_text() == "not trained here" for text in here.texts) == 4
+
+
+def test_more_arms_than_colours_still_look_different():
+    assert len({style.look(place, style.LINES) for place in range(32)}) == 32
+    assert len({style.look(place, style.MARKERS) for place in range(32)}) == 32

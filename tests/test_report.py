@@ -34,6 +34,9 @@ def run(tmp_path_factory):
     said = read_rows(path, Reply)
     said[0] = said[0].model_copy(update={"text": f"Thank you {HOSTILE}"})
     write_rows(path, said)
+    for place, arm in enumerate(("M_1SFT", "dpo", "rpo")):
+        said = simulated.verdicts(arm, "chosen", 0.2, conversations=8, turns=2, seed=place)
+        write_rows(root / "verdicts" / "preferred" / f"{arm}-vs-chosen.jsonl", said)
     (root / "run.json").write_text(json.dumps({
         "versions": {"python": "3.11"},
         "06_judging": {"parameters": {"run": "mine", "source": {"kind": "world"}, "report": {"replicates": 300}}},
@@ -83,6 +86,24 @@ def test_the_papers_numbers_stand_in_columns_of_their_own(text):
     cells = re.findall(r'<td class="paper">([\d.]+)</td>', table)
     assert cells[:3] == ["70.4", "47.7", "95.8"] and len(cells) == 18
     assert table.count("not judged") == 6
+
+
+def test_methods_against_the_preferred_reply_stand_beside_paper_b_and_nowhere_else(run, text):
+    results = report.load(run)
+    assert "dpo" not in set(results.rates["arm_1"]) and "preferred" not in results.parts
+    table = text[text.index("Table 3 of paper B: win rates") : text.index('id="figures"')]
+    rows = {
+        name: re.findall(r"<td.*?</td>", row)
+        for name, row in re.findall(r'scope="row">([^<]+)</th>(.*?)</tr>', table, re.S)
+    }
+    assert list(rows) == ["SFT", "PPO", "DPO", "SLiC", "IPO", "KTO (logistic)", "KTO (tanh)", "rpo"]
+    known = results.preferred_rates.set_index(["arm_1", "dimension"]).loc[("dpo", "adherence")]
+    assert f"<b>{100 * known['strict']:.0f}</b>" in rows["DPO"][0] and 'class="paper"' not in rows["DPO"][0]
+    assert "71.4" in rows["DPO"][1] and "53.8" in rows["DPO"][2] and "31.0" in rows["DPO"][3]
+    assert "not judged" in rows["IPO"][0] and "65.8" in rows["IPO"][1]
+    assert all(cell == '<td class="paper"></td>' for cell in rows["rpo"][1:])
+    assert "adherence on 16 prompts" in table and (run / "figures" / "table3.svg").exists()
+    assert (run / "tables" / "table3.csv").exists()
 
 
 def test_the_judges_own_accuracy_comes_from_the_gold_pairs(run, text):

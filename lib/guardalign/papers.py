@@ -17,6 +17,11 @@ from statsmodels.stats.proportion import proportion_confint
 PAPER_A = "paper A (arXiv 2406.18954), Table 1"
 PAPER_B = "paper B (Koh, CS224N), Table 3"
 B_SAMPLES = 128
+B_METHODS = {
+    "sft": "SFT", "ppo_offline": "PPO", "dpo": "DPO", "slic": "SLiC", "ipo_sum": "IPO", "kto": "KTO (logistic)",
+    "kto_tanh": "KTO (tanh)",
+}  # fmt: skip
+"""Methods that paper B has, as its Table 3 calls them."""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,18 @@ def table_1(rates: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def against_preferred(rates: pd.DataFrame) -> pd.DataFrame:
+    """How often each method's reply beats the data's preferred one in adherence, ties half: what ``table_3`` takes.
+
+    ``rates`` is ``winrates.table``'s result of comparisons ``<arm>-vs-chosen``. Methods are named as paper B names
+    them; an arm it does not have keeps its name.
+    """
+    rows = rates[(rates["dimension"] == "adherence") & (rates["arm_2"] == "chosen") & (rates["n"] > 0)]
+    names = papers.B_METHODS | {"M_1SFT": papers.B_METHODS["sft"]}
+    found = rows[["arm_1", "strict", "strict_low", "strict_high"]].set_axis(["method", "win", "low", "high"], axis=1)
+    return found.assign(method=[names.get(arm, arm) for arm in found["method"]]).reset_index(drop=True)
+
+
 def table_3(here: pd.DataFrame) -> pd.DataFrame:
     """Paper B's Table 3 beside this run's methods: method, source, here, here_low, here_high, hh, hh_low, … (in %).
 
@@ -64,4 +76,5 @@ def table_3(here: pd.DataFrame) -> pd.DataFrame:
         }
     )
     published = papers.table_3().rename(columns=lambda name: name if name == "method" else f"paper {name}")
-    return published.merge(scaled, on="method", how="outer", sort=False)
+    order = list(dict.fromkeys([*published["method"], *scaled["method"]]))
+    return published.merge(scaled, on="method", how="outer").set_index("method").loc[order].reset_index()

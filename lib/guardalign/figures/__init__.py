@@ -7,6 +7,7 @@
 ========================================================  ===================================================
 ``comparison_bars(rates, comparisons)``                   four-segment bars, as in paper A's Figures 3 and 4
 ``table_1(rates)``                                        this run's Table 1, paper A's numbers beside it
+``table_3(rates)``                                        methods against the preferred reply, beside paper B's
 ``forest(rates)``                                         every arm against every opponent
 ``pair_map(rates, dimension)``                            heat map of all pairs
 ``ranking(winrates.rank(rows), rates)``                   Bradley–Terry strengths
@@ -23,7 +24,7 @@ states the finding unless it is given, the caption says n, judge, orders, interv
 """
 
 from guardalign.figures.bars import comparison_bars
-from guardalign.figures.beside import table_1
+from guardalign.figures.beside import table_1, table_3
 from guardalign.figures.forest import forest
 from guardalign.figures.maps import guardrail_map, pair_map
 from guardalign.figures.ranks import ranking
@@ -41,6 +42,7 @@ __all__ = [
     "reply_panels",
     "save",
     "table_1",
+    "table_3",
     "tradeoff",
     "training_curves",
 ]

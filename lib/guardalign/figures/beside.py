@@ -1,16 +1,19 @@
-"""Paper A's Table 1 as a picture: this run's win rates with intervals, the paper's beside them in another shape."""
+"""Paper A's Table 1 and paper B's Table 3 as pictures: this run's win rates, the papers' in another shape."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from guardalign.figures.style import INK, MUTED, PAPER, SERIES, canvas, finish, label_axes, styled
 from guardalign.figures.words import caption
 from guardalign.judging.verdicts import DIMENSIONS
-from guardalign.papers import mathtext
+from guardalign.papers import B_SAMPLES, mathtext
+from guardalign.tables import against_preferred
 from guardalign.tables import table_1 as numbers
+from guardalign.tables import table_3 as methods
 
 
 def table_1(rates: pd.DataFrame, title: str = "", profile: str = "", note: str = "") -> Figure:
@@ -94,3 +97,55 @@ def agreement(table: pd.DataFrame) -> str:
     known = wide.dropna()
     same = (known["here"][0] < known["here"][1]) == (known["paper"][0] < known["paper"][1])
     return f"The same arm is ahead as in paper A’s Table 1 in {int(same.sum())} of {len(known)} places"
+
+
+PAPERS_SETS = {"hh": ("HH", "D"), "tldr": ("TL;DR", "s"), "alpaca_eval": ("AlpacaEval 2.0", "^")}
+
+
+def table_3(rates: pd.DataFrame, title: str = "", profile: str = "", note: str = "") -> Figure:
+    """Methods against the preferred reply: this run in one panel, paper B's printed numbers in another.
+
+    ``rates`` is ``winrates.table``'s result of comparisons ``<arm>-vs-chosen``.
+    """
+    table = methods(against_preferred(rates))
+    with styled():
+        figure, (here, paper) = canvas(1.9 + 0.4 * len(table), columns=2, sharey=True, sharex=True)
+        _points(here, table, "here", "o", SERIES[0], SERIES[0], 0.0)
+        for place, (name, (label, marker)) in enumerate(PAPERS_SETS.items()):
+            _points(paper, table, f"paper {name}", marker, PAPER, MUTED, 0.22 * (place - 1), label)
+        for axis, head in ((here, "This run (adherence)"), (paper, "Paper B")):
+            axis.set_title(head)
+            axis.axvline(50, color=INK, linewidth=0.8, alpha=0.5)
+            axis.set_xlabel("beats the preferred reply, %")
+            label_axes(axis, "x")
+        here.set_yticks(range(len(table)), [mathtext(name) for name in table["method"]])
+        here.set_ylim(len(table) - 0.4, -0.6)
+        here.set_xlim(0, max(82.0, float(np.nanmax(table["here_high"])) + 4))
+        paper.legend(loc="lower right", fontsize=8)
+    own = table.dropna(subset=["here"])
+    words = f"{own.loc[own['here'].idxmax(), 'method']} comes closest to the data’s preferred replies ({{:.0f}} %)"
+    words = title or words.format(own["here"].max())
+    differs = (
+        "Ties count half: 50 % is as good as the data’s own replies. Paper B: Table 3, another model, other data, "
+        f"another judge; its intervals are Wilson’s for {B_SAMPLES} samples, none for AlpacaEval."
+    )
+    return finish(figure, words, caption(rates, profile, f"{differs} {note}".strip()), words)
+
+
+def _points(
+    axis: Axes, table: pd.DataFrame, name: str, marker: str, face: str, edge: str, shift: float, label: str = ""
+) -> None:
+    """One column of the table, a row a method, with its interval where it has one."""
+    places = table.index.to_numpy() + shift
+    if f"{name}_low" in table:
+        spans = [table[name] - table[f"{name}_low"], table[f"{name}_high"] - table[name]]
+        axis.errorbar(table[name], places, xerr=spans, fmt="none", ecolor=edge, elinewidth=1, capsize=2)
+    axis.plot(table[name], places, marker, markerfacecolor=face, markeredgecolor=edge, label=label, markersize=5)
+    if not label:
+        for place, value in zip(places, table[name], strict=True):
+            if pd.notna(value):
+                axis.annotate(
+                    f"{value:.0f}", (value, place), (0, 5), "data", "offset points", fontsize=7.5, ha="center"
+                )
+            else:
+                axis.annotate("not trained here", (2, place), fontsize=7.5, color=MUTED, style="italic", va="center")

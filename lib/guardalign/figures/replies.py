@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from guardalign.figures.style import INK, MARKERS, MUTED, SERIES, canvas, finish, label_axes, percent_axis, styled
+from guardalign.figures.style import INK, MARKERS, MUTED, SERIES, canvas, finish, label_axes, look, percent_axis, styled
 from guardalign.figures.words import HOLD, caption, span
 from guardalign.papers import mathtext
 from guardalign.winrates import opponents
@@ -104,7 +104,7 @@ def _reach(sides: pd.DataFrame) -> np.ndarray:
 def _points(axes: Axes, x: pd.Series, y: pd.Series, up: np.ndarray, across: np.ndarray | None = None) -> None:
     """A marker an arm above its intervals; names stand in a legend, where no two can cover each other."""
     for place in range(len(x)):
-        colour, marker = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
+        colour, marker = look(place, MARKERS)
         sideways = None if across is None else across[:, [place]]
         point = (x.iloc[place], y.iloc[place])
         axes.errorbar(*point, yerr=up[:, [place]], xerr=sideways, color=colour, elinewidth=0.9, zorder=2)

@@ -7,7 +7,7 @@ paper and rules are used nowhere else, so that a page can swap them for a dark o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from guardalign.files import replacing, write_text
 
@@ -134,8 +133,13 @@ def percent(value: float, _: object = None) -> str:
 
 
 def percent_axis(axis: Axis) -> None:
-    """Fractions as percent, with as many digits as the axis needs."""
-    axis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    """Fractions as percent, with as many digits as each tick needs."""
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+
+
+def look(place: int, shapes: Sequence[str]) -> tuple[str, str]:
+    """Colour and shape (marker or line) of the series at ``place``; no two of the first 32 look the same."""
+    return SERIES[place % len(SERIES)], shapes[(place + place // len(SERIES)) % len(shapes)]
 
 
 def wrap(text: str, characters: int) -> str:

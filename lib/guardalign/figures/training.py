@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from guardalign.figures.style import LINES, SERIES, canvas, finish, label_axes, styled
+from guardalign.figures.style import LINES, canvas, finish, label_axes, look, styled
 from guardalign.papers import mathtext
 
 PANELS = {
@@ -32,7 +31,7 @@ def training_curves(
     means over ``window`` of an arm's steps.
     """
     panels = {name: text for name, text in PANELS.items() if any(_has(rows, name) for rows in metrics.values())}
-    looks = dict(zip(metrics, _looks(), strict=False))
+    looks = {arm: look(place, LINES) for place, arm in enumerate(metrics)}
     columns = min(2, len(panels))
     rows_of_panels = -(-len(panels) // columns)
     with styled():
@@ -52,7 +51,8 @@ def training_curves(
             axis.set_xlabel("share of the arm’s steps")
         _legend(figure, axes)
         steps = [int(rows["step"].max()) for rows in metrics.values()]
-        words = title or f"{len(metrics)} training runs of {min(steps):,} to {max(steps):,} steps"
+        lengths = " to ".join(dict.fromkeys(f"{count:,}" for count in (min(steps), max(steps))))
+        words = title or f"{len(metrics)} training runs of {lengths} steps"
         below = (
             f"Training batches, running mean over {100 * window:.0f} % of an arm’s steps; one training run an arm"
             + (f"; profile: {profile}" if profile else "")
@@ -63,10 +63,6 @@ def training_curves(
 
 def _has(rows: pd.DataFrame, name: str) -> bool:
     return name in rows and bool(rows[name].notna().any())
-
-
-def _looks() -> Iterator[tuple[str, str]]:
-    return zip(cycle(SERIES), cycle(LINES), strict=False)
 
 
 def _smooth(rows: pd.DataFrame, name: str, window: float) -> tuple[np.ndarray, np.ndarray]:

@@ -71,6 +71,7 @@ def caption(rates: pd.DataFrame, profile: str = "", more: str = "") -> str:
 def _opponents_effect(rates: pd.DataFrame) -> float | None:
     """Points; None where no arm met two opponents, so that there is nothing to say."""
     sides = opponents(rates)
+    sides = sides[sides["arm"] != "chosen"]  # the data's own replies are no arm
     if sides.groupby("arm")["opponent"].nunique().max() < 2:
         return None
     return float(100 * sides["range"].max())

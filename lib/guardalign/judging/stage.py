@@ -9,6 +9,9 @@ from guardalign.conversations import PreferencePair, Reply
 from guardalign.files import RunFolder, read_rows, require, write_rows
 from guardalign.judging.verdicts import Judge, Verdict
 
+PREFERRED = "preferred"
+"""The part of ``verdicts/`` that holds arms against the data's preferred replies."""
+
 
 def replies_of(run: RunFolder, arm: str, notebook: str = "06_judging") -> dict[str, str]:
     """An arm's replies by pair id. Raises MissingStage where they were not generated."""
@@ -28,6 +31,18 @@ def compare_gold(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair]) 
     """Judge the data's own chosen replies against its rejected ones: how often the judge finds the better one."""
     items = [(pair, pair.chosen, pair.rejected) for pair in pairs]
     return _judged(judge, items, "chosen", "rejected", run.verdicts("chosen", "rejected"), "")
+
+
+def compare_preferred(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair], replies: Path) -> list[Verdict]:
+    """Judge the ``replies`` of one arm (a file; to some of ``pairs``) against the data's preferred ones.
+
+    The verdicts lie in a folder of their own: they are no part of the arms' comparisons. Raises MissingStage where the
+    replies were not generated.
+    """
+    said = {reply.pair_id: reply for reply in read_rows(require(replies, "05_method_comparison"), Reply)}
+    items = [(pair, said[pair.id].text, pair.chosen) for pair in pairs if pair.id in said]
+    arm = next(iter(said.values())).arm
+    return _judged(judge, items, arm, "chosen", run.verdicts(arm, "chosen"), PREFERRED)
 
 
 def different_from_chosen(

@@ -36,13 +36,16 @@ def write(
     Also writes ``tables/win_rates.csv`` and ``tables/table1.csv``, and the pages of executed notebooks that are new.
     Raises MissingStage where nothing was judged.
     """
-    from guardalign.tables import table_1
+    from guardalign.tables import against_preferred, table_1, table_3
 
     root = run.root if isinstance(run, RunFolder) else Path(run)
     results = load(root, replicates, level)
     names = draw_all(results)
     write_text(root / "tables" / "win_rates.csv", results.rates.to_csv(index=False))
     write_text(root / "tables" / "table1.csv", table_1(results.rates).to_csv(index=False))
+    if len(results.preferred_rates):
+        beside = table_3(against_preferred(results.preferred_rates))
+        write_text(root / "tables" / "table3.csv", beside.to_csv(index=False))
     notebooks.convert(root)
     path = Path(output) if output else root / "report.html"
     write_text(path, render(results, names, most_examples))

@@ -55,6 +55,9 @@ def drawings(results: Results) -> Iterator[Drawing]:
         yield Drawing(name, part, _later(figures.comparison_bars, part, shown, profile=profile))
     if here & set(published):
         yield Drawing("table1", tables.table_1(rates), _later(figures.table_1, rates, profile=profile))
+    if len(results.preferred_rates):
+        beside = tables.table_3(tables.against_preferred(results.preferred_rates))
+        yield Drawing("table3", beside, _later(figures.table_3, results.preferred_rates, profile=profile))
     yield Drawing("forest", winrates.opponents(rates), _later(figures.forest, rates, profile=profile))
     yield from _across_arms(results)
     if results.metrics:

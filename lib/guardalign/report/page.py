@@ -23,11 +23,7 @@ CONTENTS = (
     ("win-rates", "Win rates"), ("papers", "Beside the papers"), ("figures", "Figures"), ("examples", "Examples"),
     ("judge", "The judge"), ("precision", "Precision"), ("about", "Data, cost, environment"),
 )  # fmt: skip
-SHOWN = ("win_rates", "table1", "judging", "transfer")
-METHODS = {
-    "SFT": "M_1SFT", "PPO": "ppo_offline", "DPO": "dpo", "SLiC": "slic", "IPO": "ipo_sum", "KTO (logistic)": "kto",
-    "KTO (tanh)": "kto_tanh",
-}  # fmt: skip
+SHOWN = ("win_rates", "table1", "table3", "judging", "transfer")
 
 
 def render(results: Results, figure_names: list[str], most_examples: int = 5_000) -> str:
@@ -51,8 +47,8 @@ def render(results: Results, figure_names: list[str], most_examples: int = 5_000
         rates=list(rates.itertuples(index=False)),
         dimensions=DIMENSIONS,
         table_1=_table_1(rates),
-        table_3=tables.table_3(_methods(rates)).to_dict("records"),
-        table_3_label="strict, against the preferred reply" if len(_methods(rates)) else "",
+        table_3=tables.table_3(tables.against_preferred(results.preferred_rates)).to_dict("records"),
+        table_3_prompts=int(results.preferred_rates["n"].max()) if len(results.preferred_rates) else 0,
         figures=[_figure(results.root / "figures" / f"{name}.svg") for name in figure_names],
         example_count=len(block["examples"]),
         example_total=block["total"],
@@ -117,20 +113,6 @@ def _table_1(rates: pd.DataFrame) -> list[dict[str, Any]]:
             "cells": [cells.loc[name].to_dict() for name in DIMENSIONS],
         })  # fmt: skip
     return lines
-
-
-def _methods(rates: pd.DataFrame) -> pd.DataFrame:
-    """This run's methods against the data's preferred reply (adherence, strict), named as paper B names them."""
-    rows = []
-    for method, arm in METHODS.items():
-        names = {arm, f"M_1SFT_{arm}"}
-        for own, other, flip in (("arm_1", "arm_2", False), ("arm_2", "arm_1", True)):
-            met = rates[rates[own].isin(names) & (rates[other] == "chosen") & (rates["dimension"] == "adherence")]
-            for row in met.to_dict("records"):
-                win, low, high = row["strict"], row["strict_low"], row["strict_high"]
-                win, low, high = (1 - win, 1 - high, 1 - low) if flip else (win, low, high)
-                rows.append({"method": method, "win": win, "low": low, "high": high})
-    return pd.DataFrame(rows, columns=["method", "win", "low", "high"])
 
 
 def _figure(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from guardalign.conversations import PreferencePair, Reply
 from guardalign.errors import MissingStage
 from guardalign.files import read_rows
 from guardalign.guardrail_kinds import kind_of
+from guardalign.judging.stage import PREFERRED
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import COMPARISONS
 
@@ -26,6 +27,7 @@ class Results:
     """One run, over one or several training seeds. ``verdicts`` are by seed; the rest is the first seed's.
 
     ``parts`` are the folders within ``verdicts/``: ``transfer`` (prompts of a domain nobody trained on), ``canaries``.
+    ``preferred`` are the compared methods' verdicts against the data's preferred replies, by seed.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Results:
     level: float = 0.95
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     parts: dict[str, list[Verdict]] = field(default_factory=dict)
+    preferred: dict[int, list[Verdict]] = field(default_factory=dict)
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -62,6 +65,14 @@ class Results:
     @cached_property
     def rates(self) -> pd.DataFrame:
         return winrates.table(self.compared, self.replicates, level=self.level)
+
+    @cached_property
+    def preferred_rates(self) -> pd.DataFrame:
+        """Win rates against the preferred replies, as in paper B's Table 3; empty where nobody judged them."""
+        frames = [winrates.frame(said, seed) for seed, said in self.preferred.items() if said]
+        if not frames:
+            return self.rates.iloc[:0]
+        return winrates.table(pd.concat(frames, ignore_index=True), self.replicates, level=self.level)
 
     @cached_property
     def compliance(self) -> pd.DataFrame:
@@ -103,7 +114,12 @@ def load(root: str | Path, replicates: int | None = None, level: float | None = 
         facts=facts,
         replicates=replicates or settings.get("replicates", 2_000),
         level=level or settings.get("level", 0.95),
-        parts={path.name: _verdicts(path) for path in sorted((first / "verdicts").iterdir()) if path.is_dir()},
+        parts={
+            path.name: _verdicts(path)
+            for path in sorted((first / "verdicts").iterdir())
+            if path.is_dir() and path.name != PREFERRED
+        },
+        preferred={seed: _verdicts(folder / "verdicts" / PREFERRED) for seed, folder in folders.items()},
         tables={
             path.stem: pd.read_csv(path) for path in sorted((root / "tables").glob("*.csv")) if path.stat().st_size
         },
