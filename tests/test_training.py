@@ -63,6 +63,30 @@ def test_accumulated_rows_train_to_the_weights_of_the_whole_batch(base, tmp_path
     assert distance(tmp_path / "whole", base) > 1e-3
 
 
+def test_the_policys_entropy_is_that_of_its_reply_tokens(base, tmp_path):
+    whole, parts = config(base, tmp_path / "whole"), config(base, tmp_path / "parts", row_tokens=260)
+    for given in (whole, parts):
+        train(given, EXAMPLES, quiet)
+    first = plan(encode_examples(load_tokenizer(str(base)), EXAMPLES, whole), whole)[0]
+    model, expected = load_frozen(str(base)), []
+    for sequence in first.sequences:
+        ids = torch.as_tensor(sequence.tokens)[None]
+        log_probs = model(ids).logits[0, sequence.start - 1 : -1].double().log_softmax(-1)
+        expected += (-(log_probs.exp() * log_probs).sum(-1)).tolist()
+    for given in (whole, parts):
+        assert metrics(given.output)[0]["entropy"] == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_the_critics_loss_is_told_before_advantages_are_whitened(base, tmp_path):
+    """Values start at zero: the advantage of the token k before a reply's last is (γλ)^k times its reward."""
+    given = config(base, tmp_path / "ppo", "ppo_offline")
+    train(given, EXAMPLES, quiet)
+    first = plan(encode_examples(load_tokenizer(str(base)), EXAMPLES, given), given)[0]
+    advantages = [(0.99 * 0.95) ** k for s in first.sequences for k in range(s.completion_length)]
+    assert metrics(given.output)[0]["critic_loss"] == pytest.approx(0.5 * np.mean(np.square(advantages)), rel=1e-4)
+    assert "critic_loss" not in metrics(train(config(base, tmp_path / "dpo"), EXAMPLES, quiet).output)[0]
+
+
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
 def test_training_moves_the_replies_the_right_way(base, tmp_path, method):
     result = train(config(base, tmp_path / method, method, epochs=6), EXAMPLES, quiet)

@@ -139,6 +139,17 @@ def generalised_advantages(rewards: Tensor, values: Tensor, gamma: float, lam: f
     return delta @ decay.T
 
 
+def token_advantages(values: Tensor, sequence: Tensor, rewards: Tensor, gamma: float, lam: float) -> Tensor:
+    """:func:`generalised_advantages` token by token, (T,), without gradient; arguments as :func:`ppo_offline`'s."""
+    count = rewards.shape[0]
+    lengths = torch.bincount(sequence, minlength=count)
+    position = torch.arange(len(sequence), device=sequence.device) - (lengths.cumsum(0) - lengths)[sequence]
+    grid = values.new_zeros(count, int(lengths.max()))
+    grid_values = grid.index_put((sequence, position), values.detach())
+    grid_rewards = grid.index_put((torch.arange(count, device=sequence.device), lengths - 1), rewards.to(values.dtype))
+    return generalised_advantages(grid_rewards, grid_values, gamma, lam)[sequence, position]
+
+
 def ppo_offline(
     policy: Tensor,
     reference: Tensor,
@@ -163,14 +174,7 @@ def ppo_offline(
     ``2023`` clips the ratio to [1-clip, 1/(1-clip)] = [0.5, 2] with KL term log r - log pi; ``later`` to
     [1-clip, 1+clip] with its negative. Entropy is in the paper's equation and in neither code: weight 0 by default.
     """
-    count = rewards.shape[0]
-    lengths = torch.bincount(sequence, minlength=count)
-    position = torch.arange(len(sequence), device=sequence.device) - (lengths.cumsum(0) - lengths)[sequence]
-    width = int(lengths.max())
-    grid = values.new_zeros(count, width)
-    grid_values = grid.index_put((sequence, position), values.detach())
-    grid_rewards = grid.index_put((torch.arange(count, device=sequence.device), lengths - 1), rewards.to(values.dtype))
-    advantages = generalised_advantages(grid_rewards, grid_values, gamma, lam)[sequence, position]
+    advantages = token_advantages(values, sequence, rewards, gamma, lam)
     returns = advantages + values.detach()
     if len(advantages) > 1:
         advantages = (advantages - advantages.mean()) / (advantages.std(unbiased=False) + 1e-8)
@@ -278,12 +282,23 @@ def _kto(function: Callable[..., Tensor]) -> Callable[[ScoredBatch, LossOptions]
 
 def _ppo_offline(batch: ScoredBatch, o: LossOptions) -> Tensor:
     assert batch.values is not None
-    rewards = torch.where(batch.chosen, 1.0, -1.0)
     return ppo_offline(
-        batch.policy, batch.reference, batch.values, batch.sequence, rewards, entropy=batch.entropy, form=o.ppo_form,
+        batch.policy, batch.reference, batch.values, batch.sequence, _ppo_rewards(batch), entropy=batch.entropy,
+        form=o.ppo_form,
         gamma=o.ppo_gamma, lam=o.ppo_lambda, clip=o.ppo_clip, value_weight=o.ppo_value_weight,
         kl_weight=o.ppo_kl_weight, entropy_weight=o.ppo_entropy_weight,
     )  # fmt: skip
+
+
+def _ppo_rewards(batch: ScoredBatch) -> Tensor:
+    return torch.where(batch.chosen, 1.0, -1.0)
+
+
+def critic_loss(batch: ScoredBatch, o: LossOptions) -> Tensor:
+    """½ (V - G)², a mean over tokens: G - V is the advantage, before it is whitened."""
+    assert batch.values is not None
+    advantages = token_advantages(batch.values, batch.sequence, _ppo_rewards(batch), o.ppo_gamma, o.ppo_lambda)
+    return 0.5 * (advantages**2).mean()
 
 
 def _rpo(batch: ScoredBatch, o: LossOptions) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,16 @@ from guardalign import tree_attention
 from guardalign.loading import Precision
 from guardalign.prefix_tree import TreeRow
 
+Entropy = Literal["none", "measured", "trained"]
+ENTROPY_ROWS = 256
+
 
 @dataclass(frozen=True)
 class RowScores:
-    """(T,) each, in the order of the row's ``score_edge``; values and entropy are there where they were asked for."""
+    """(T,) each, in the order of the row's ``score_edge``; values and entropy are there where they were asked for.
+
+    ``entropy`` is the next token's, in nats over the whole vocabulary.
+    """
 
     policy: Tensor
     values: Tensor | None = None
@@ -47,8 +54,11 @@ class TreeScorer(nn.Module):
     def _autocast(self, device: torch.device) -> AbstractContextManager:
         return torch.autocast(device.type, dtype=torch.bfloat16) if self.precision != "fp32" else nullcontext()
 
-    def forward(self, row: TreeRow, entropy: bool = False) -> RowScores:
-        """Log-probabilities (nats, float32) of the completion tokens of the row's sequences."""
+    def forward(self, row: TreeRow, entropy: Entropy = "none") -> RowScores:
+        """Log-probabilities (nats, float32) of the completion tokens of the row's sequences.
+
+        The entropy has a gradient only where it is ``trained``.
+        """
         tree_attention.check_window(self.model.config, row)
         device = self.model.device
         predictors = row.predictors.to(device)
@@ -69,5 +79,12 @@ class TreeScorer(nn.Module):
         if self.value_head is not None:
             hidden = output.hidden_states[-1][0, predictors].float()
             values = self.value_head(hidden)[:, 0][edge_predictor][score_edge]
-        spread = -(log_probs.exp() * log_probs).sum(-1)[edge_predictor][score_edge] if entropy else None
-        return RowScores(policy, values, spread)
+        if entropy == "none":
+            return RowScores(policy, values)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and entropy == "trained"):
+            return RowScores(policy, values, _entropy(log_probs)[edge_predictor][score_edge])
+
+
+def _entropy(log_probs: Tensor) -> Tensor:
+    """Of each row, in parts: a second copy of a large vocabulary's log-probs would take as much memory as they do."""
+    return torch.cat([-(part.exp() * part).sum(-1) for part in log_probs.split(ENTROPY_ROWS)])

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from guardalign.losses import LossOptions, ScoredBatch, rpo_weights
+from guardalign.losses import LossOptions, ScoredBatch, critic_loss, rpo_weights
 from guardalign.training.step import StepOutput
 
 WINDOW = 20
@@ -22,7 +22,11 @@ SECONDS_BETWEEN_LINES = 5.0
 
 def step_metrics(output: StepOutput, options: LossOptions, reference: bool, embeddings: bool) -> dict[str, float]:
     """Loss and, per reply, mean summed log-probs (nats); with a reference, rewards beta * log pi/r, their margin and
-    accuracy, and ``kl`` (mean log pi/r over the batch's replies, a sum over tokens)."""
+    accuracy, and ``kl`` (mean log pi/r over the batch's replies, a sum over tokens).
+
+    ``entropy`` is the policy's, a mean over the batch's reply tokens (nats over the whole vocabulary); ``critic_loss``
+    ½ (V - G)², of methods with a value head.
+    """
     batch = output.scored
     chosen, rejected = (float(x.mean()) if len(x) else math.nan for x in batch.split(batch.logps))
     facts = {"loss": output.loss, "logps_chosen": chosen, "logps_rejected": rejected}
@@ -36,6 +40,10 @@ def step_metrics(output: StepOutput, options: LossOptions, reference: bool, embe
         facts["margin"] = facts["reward_chosen"] - facts["reward_rejected"]
         if len(good) and len(bad):
             facts["accuracy"] = _accuracy(good, bad)
+    if batch.entropy is not None:
+        facts["entropy"] = float(batch.entropy.mean())
+    if batch.values is not None:
+        facts["critic_loss"] = float(critic_loss(batch, options))
     if batch.mismatched_ratio is not None:
         facts["kto_baseline"] = max(0.0, options.beta * float(batch.mismatched_ratio.mean()))
     if embeddings and batch.embeddings is not None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from guardalign.losses import LossOptions, Method, ScoredBatch
 from guardalign.prefix_tree import TreeRow, pack, tree_row
-from guardalign.scoring import RowScores
+from guardalign.scoring import Entropy, RowScores
 from guardalign.training.batches import Batch, share
 
 
@@ -73,7 +73,7 @@ class BatchLoss:
             sequence=self.owner[:n],
             chosen=self.chosen,
             values=flat[1, :n] if self.method.value_head else None,
-            entropy=flat[-1, :n] if len(flat) == 3 else None,
+            entropy=flat[-1, :n],
             mismatched_ratio=mismatched,
             embeddings=self.embeddings,
         )
@@ -105,8 +105,8 @@ def forward_backward(
     """
     loss_of = BatchLoss(given, method, options, device)
     rows = _rows(given.batch, row_tokens, rank, world, device)
-    entropy = method.value_head and options.ppo_entropy_weight != 0
-    flat = torch.zeros(1 + method.value_head + entropy, loss_of.total, device=device)
+    entropy: Entropy = "trained" if method.value_head and options.ppo_entropy_weight else "measured"
+    flat = torch.zeros(2 + method.value_head, loss_of.total, device=device)
     twice = method.joint and len(rows) > 1
     rng = []
     if twice:
