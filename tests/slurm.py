@@ -90,7 +90,7 @@ def jobs(environment: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 def _configure(folder: Path, names: list[str], cpus: int) -> Path:
-    ports = _free_ports(len(names) + 1)
+    ports = free_ports(len(names) + 1)
     rest = f"NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=8000"
     lines = [f"NodeName={name} Port={port} {rest}" for name, port in zip(names, ports[1:], strict=True)]
     text = CONFIGURATION.format(
@@ -128,7 +128,8 @@ def _daemons(folder: Path, settings: Path, names: list[str]) -> list[list[str]]:
     ]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

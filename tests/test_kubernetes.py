@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -95,3 +96,19 @@ def test_a_server_that_does_not_answer_is_no_failure(tmp_path):
     found = environment() | {"PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]])}
     asked = [str(PROFILE / "status.py"), "job.batch/some"]
     assert subprocess.run(asked, env=found, capture_output=True, text=True, check=True).stdout.strip() == "running"
+
+
+def test_a_pod_told_to_end_lets_its_stage_save(tmp_path):
+    """What job.yaml starts is a pod's first process: it passes SIGTERM on and ends as the stage does."""
+    stage = tmp_path / "stage.sh"
+    stage.write_text("trap 'echo saved > saved; exit 75' TERM; touch started; while :; do sleep 0.05; done\n")
+    job = yaml.safe_load((PROFILE / "job.yaml").read_text())
+    *command, script = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert script == "${script}"
+    pod = subprocess.Popen([*command, str(stage)], cwd=tmp_path, start_new_session=True)
+    end = time.monotonic() + 60
+    while not (tmp_path / "started").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    pod.terminate()
+    assert pod.wait(60) == 75
+    assert (tmp_path / "saved").read_text() == "saved\n"

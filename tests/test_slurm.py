@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -11,9 +12,11 @@ import pytest
 import yaml
 
 import slurm
-from guardalign.files import RunFolder
+from guardalign.files import RunFolder, write_rows
 from guardalign.notebooks import failure
+from guardalign.training import TrainingConfig
 from series import ROOT, environment, parameters, save_base, write_parameters
+from tiny import make_examples, save_checkpoint
 
 pytest.importorskip("snakemake_executor_plugin_slurm")
 pytestmark = pytest.mark.skipif(slurm.missing() is not None, reason=str(slurm.missing()))
@@ -113,3 +116,31 @@ def test_a_workflow_that_is_told_to_end_calls_its_jobs_off(cluster, series):
     while papermills(folder.root) and time.monotonic() < end:
         time.sleep(0.3)
     assert not papermills(folder.root)
+
+
+MULTI_NODE = """
+srun --nodes=2 --ntasks-per-node=1 bash -c 'exec {python} -m accelerate.commands.launch --config_file {settings} \
+  --machine_rank $SLURM_NODEID --main_process_ip 127.0.0.1 -m guardalign.training {job}'
+"""
+
+
+def test_srun_starts_one_training_on_two_nodes(cluster, tmp_path):
+    """As docs/cluster.md has it, with one CPU process a node in place of four GPUs."""
+    (port,) = slurm.free_ports(1)
+    settings = yaml.safe_load((ROOT / "params" / "accelerate" / "multi_node.yaml").read_text())
+    settings |= {"use_cpu": True, "num_processes": 2, "main_process_port": port}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(settings))
+    write_rows(tmp_path / "examples.jsonl", make_examples(2, 2))
+    job = TrainingConfig(
+        arm="arm", model=str(save_checkpoint(tmp_path / "base")), output=tmp_path / "out", method="sft",
+        learning_rate=1e-3, batch_size=4, epochs=1, data=tmp_path / "examples.jsonl",
+    )  # fmt: skip
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    script = MULTI_NODE.format(python=sys.executable, settings=tmp_path / "two.yaml", job=tmp_path / "job.json")
+    found = cluster | {"GUARDALIGN_PROCESSES": "2"}
+    done = subprocess.run(
+        ["sbatch", "--wait", "--nodes=2", f"--output={tmp_path / 'log'}", "--wrap", script],
+        env=found, cwd=ROOT, capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, (tmp_path / "log").read_text()[-3000:]
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["world_size"] == 2

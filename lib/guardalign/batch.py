@@ -29,8 +29,9 @@ def run_points(points: Sequence[Point], place: Place = HERE, at_once: int = 1) -
     """Bring every point's run up to date, ``at_once`` of them side by side, and return those that failed.
 
     A single run at a time speaks for itself; of several each one's lines go to ``workflow.log`` in its folder. Raises
-    processes.Ended where this process was told to end: nothing goes on then.
+    processes.Ended where this process was told to end: nothing goes on then; ParameterError for an unknown profile.
     """
+    place.options()
     waiting, failed = list(points), []
     running: dict[subprocess.Popen[bytes], Point] = {}
     while waiting or running:

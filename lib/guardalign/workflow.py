@@ -22,6 +22,7 @@ from guardalign.run_notebook import BUSY
 
 LOCK = ".lock"
 PATIENCE = 30.0
+SLURM_LOGS = Path(".snakemake") / "slurm_logs"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,6 @@ class Place:
     def chosen(cls, arguments: argparse.Namespace) -> Place:
         return cls(arguments.cores, arguments.profile, arguments.gpus)
 
-    @property
     def options(self) -> list[str]:
         """What Snakemake is told of it. Raises ParameterError where the profile is not there."""
         gpus = [name for name in self.gpus.split(",") if name]
@@ -79,6 +79,8 @@ def run_series(params: Path, place: Place = HERE, target: str | None = None, dry
             raise GuardalignError(f"Another run is working in {run.root}: wait for it, or choose another `run:` name.")
         _wait_for_remains(run)
         before = _age(run.report)
+        if before is None and place.profile is None and not dry_run:
+            _say_needs(settings)
         log = run.root / "snakemake.log"
         command = _command(run, params, place, target, dry_run)
         with log.open("w") as stream:
@@ -86,7 +88,7 @@ def run_series(params: Path, place: Place = HERE, target: str | None = None, dry
             ask = signal.SIGINT if place.profile else None
             code = processes.wait(processes.start(command, env=_environment(place), stderr=stream), ask=ask)
         if code:
-            raise StageFailed(f"{_reason(log)}The series stopped; `make run` goes on where it stopped.")
+            raise StageFailed(f"{_reason(run, log)}The series stopped; `make run` goes on where it stopped.")
     if dry_run:
         print(log.read_text())
     elif before == _age(run.report):
@@ -106,14 +108,18 @@ def _finish_pages(run: RunFolder) -> None:
 def _command(run: RunFolder, params: Path, place: Place, target: str | None, dry_run: bool) -> list[str]:
     """Snakemake in the run's folder. Our lock replaces its own, which a killed run would leave behind."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")]
-    command += ["--directory", str(run.root), *place.options, "--rerun-incomplete", "--nolock"]
+    command += ["--directory", str(run.root), *place.options(), "--rerun-incomplete", "--nolock"]
     command += ["--dry-run"] if dry_run else ["--quiet", "progress", "rules", "host", "reason"]
     return [*command, "--config", f"params={params.resolve()}", *(["--", target] if target else [])]
 
 
-def _reason(log: Path) -> str:
-    """What Snakemake says where it failed by itself; a stage that failed has said so already."""
+def _reason(run: RunFolder, log: Path) -> str:
+    """What Snakemake, or the last job elsewhere that left a log, says where it failed; a stage here has said so."""
     text = log.read_text(errors="replace").strip()
+    jobs = sorted((run.root / SLURM_LOGS).rglob("*.log"), key=lambda path: path.stat().st_mtime)
+    if jobs and str(jobs[-1]) in text:
+        said = jobs[-1].read_text(errors="replace").split("Error in rule")[0].strip()
+        return "\n".join(said.splitlines()[-8:]) + f"\n  See {jobs[-1]}.\n"
     if "guardalign.run_notebook" in text:
         return ""
     return "\n".join(text.splitlines()[-12:]) + "\n"
@@ -122,6 +128,14 @@ def _reason(log: Path) -> str:
 def _environment(place: Place) -> dict[str, str]:
     quiet = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     return os.environ | quiet | ({slots.VARIABLE: place.gpus} if place.gpus else {})
+
+
+def _say_needs(settings: Params) -> None:
+    """Print what the run needs. Raises TooSmall where this machine has less."""
+    from guardalign.estimate import checked_here
+    from guardalign.estimate.table import summary
+
+    print(summary(checked_here(settings)), flush=True)
 
 
 def _wait_for_remains(run: RunFolder) -> None:
