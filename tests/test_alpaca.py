@@ -75,6 +75,27 @@ def test_agrees_with_alpaca_evals_own_package(tmp_path, how, rate, error, discre
     assert found.standard_error == pytest.approx(controlled_error, abs=1e-3)
 
 
+def test_a_leaderboard_row_joins_difficulty_by_the_instruction(tmp_path):
+    """Annotations in any order: what alpaca_eval makes of them in its own."""
+    how, rate, error, _, controlled, _ = PEER[1]
+    rows = annotations(*how)
+    asked = [
+        Instruction(
+            id=str(i), dataset="d", instruction=row["instruction"], output=row["output_1"], generator="baseline"
+        )
+        for i, row in enumerate(rows)
+    ]
+    anchors().to_csv(tmp_path / "gamed.csv", index=False)
+    own = alpaca.read_annotations(write(tmp_path / "annotations.json", rows[::-1]))
+    found = alpaca.leaderboard_row(own, asked, str(tmp_path / "gamed.csv"))
+    assert found["win_rate"] == pytest.approx(rate, abs=1e-6)
+    assert found["standard_error"] == pytest.approx(error, abs=1e-6)
+    assert found["length_controlled_winrate"] == pytest.approx(controlled, abs=0.1)
+    assert found["avg_length"] == pytest.approx(np.mean([len(row["output_2"]) for row in rows]))
+    with pytest.raises(InputError, match="1 annotations are of instructions that were not asked"):
+        alpaca.leaderboard_row(own, asked[1:], str(tmp_path / "gamed.csv"))
+
+
 def test_the_regression_is_a_binomial_glm_where_the_penalty_is_weak():
     rng = np.random.default_rng(0)
     features = np.column_stack([rng.normal(size=(4000, 2)), np.ones(4000)])

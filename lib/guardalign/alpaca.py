@@ -204,6 +204,30 @@ def load_anchors(source: str = ANCHORS_HUB) -> tuple[dict[int, float], pd.DataFr
     return dict(zip(places, values, strict=True)), anchors
 
 
+def leaderboard_row(
+    annotations: Sequence[Annotation], instructions: Sequence[Instruction], anchors: str = ANCHORS_HUB
+) -> dict[str, float]:
+    """``win_rate``, ``standard_error``, ``length_controlled_winrate`` and its error (%), ``avg_length`` (characters).
+
+    Of AlpacaEval's own instructions, whose difficulties lie beside its anchors. Raises InputError where an annotation
+    is of another instruction.
+    """
+    difficulty, gamed = load_anchors(anchors)
+    places = {each.instruction: place for place, each in enumerate(instructions)}
+    unknown = [each.instruction for each in annotations if each.instruction not in places]
+    if unknown:
+        raise InputError(f"{len(unknown)} annotations are of instructions that were not asked, first: {unknown[0]!r}")
+    raw = win_rate(annotations)
+    controlled = length_controlled(annotations, [difficulty[places[each.instruction]] for each in annotations], gamed)
+    return {
+        "win_rate": raw.win_rate,
+        "standard_error": raw.standard_error,
+        "length_controlled_winrate": controlled.win_rate,
+        "lc_standard_error": controlled.standard_error,
+        "avg_length": float(np.mean([len(each.output_2) for each in annotations])),
+    }
+
+
 def estimated_difficulty(wins: pd.DataFrame) -> pd.Series:
     """How much likelier than average a model is to win on each instruction, in standard deviations of log-odds.
 

@@ -171,6 +171,21 @@ def train_policy(
     return PolicyResult(output, time.monotonic() - began, trainer.state.global_step, history)
 
 
+def passes(settings: Rlhf, steps: int, pairs: int) -> dict[str, float]:
+    """Replies drawn (generated token by token, beside the passes), and replies scored a pair of the train split.
+
+    A drawn reply goes through policy, reference and reward model; a pair's two replies train the reward model.
+    """
+    drawn = steps * settings.prompts * settings.generations
+    each = drawn / pairs
+    return {
+        "replies_drawn": drawn,
+        "policy_passes": each,
+        "reference_passes": each if settings.beta else 0.0,
+        "reward_passes": 2 * settings.reward_epochs + each,
+    }
+
+
 def _common(folder: Path, rate: float, seed: int) -> dict[str, Any]:
     return {
         "output_dir": str(folder),

@@ -15,7 +15,8 @@ class TaskSource(Section):
     """Where a task's examples come from: a twin of the embedded world, or HH / TL;DR from the hub or from files.
 
     ``train`` and ``test`` are hub names or files (none: the loader's own); ``train_split`` and ``test_split`` the hub's
-    splits. ``instructions`` names AlpacaEval's file of instructions that this task's arms answer too.
+    splits. ``instructions`` names AlpacaEval's file of instructions that this task's arms answer too, ``anchors`` its
+    file of their difficulty (none: the hub's), read where annotations of the answers are found.
     """
 
     kind: Literal["twin", "hh", "tldr"] = "twin"
@@ -26,6 +27,7 @@ class TaskSource(Section):
     subset: str | None = None
     single_turn: bool = False
     instructions: str | None = None
+    anchors: str | None = None
 
 
 class Arm(Section):

@@ -172,12 +172,8 @@ def settle_online(settings: Params, run: RunFolder, job: Job, pairs: data.Splits
         memory_gib=memory.gib,
         logical_tokens=0,
         unique_tokens=0,
-        facts={
-            "reward_accuracy": reward.accuracy,
-            "reward_seconds": reward.seconds,
-            "policy_seconds": policy.seconds,
-            "replies_drawn": policy.steps * tasks.rlhf.prompts * tasks.rlhf.generations,
-        },
+        facts={"reward_accuracy": reward.accuracy, "reward_seconds": reward.seconds, "policy_seconds": policy.seconds}
+        | rlhf.passes(tasks.rlhf, policy.steps, len(pairs["train"])),
     )
     write_rows(place.outcome, [outcome])
     shutil.rmtree(place.model)

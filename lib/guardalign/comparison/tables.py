@@ -29,6 +29,7 @@ MEASURES = (
     "cut_off",
 )  # fmt: skip
 GAINS = ("accuracy_gain", "margin_gain")
+ONLINE = ("reward_accuracy", "replies_drawn", "policy_passes", "reference_passes", "reward_passes")
 UNBOUNDED = ("score", "accuracy_gain", "nll", "kl", "entropy", "words", "tokens")
 
 
@@ -133,7 +134,10 @@ def diversity(settled: Sequence[Settled]) -> pd.DataFrame:
 
 
 def cost(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """What each arm's training cost, a mean over seeds: seconds, GiB at most, tokens, and forward passes a pair."""
+    """What each arm's training cost, a mean over seeds: seconds, GiB at most, tokens, and replies scored a pair.
+
+    The online arm's passes are over the same pairs: its own replies are drawn for their prompts.
+    """
     rows = [
         {
             "task": each.job.task,
@@ -143,24 +147,26 @@ def cost(outcomes: Sequence[Outcome]) -> pd.DataFrame:
             "memory_gib": each.memory_gib,
             "logical_tokens": each.logical_tokens,
             "unique_tokens": each.unique_tokens,
-            "reward_accuracy": each.facts.get("reward_accuracy", np.nan),
         }
         | {f"{name}_passes": count for name, count in each.job.passes.items()}
+        | {name: each.facts[name] for name in ONLINE if name in each.facts}
         for each in outcomes
     ]
     return pd.DataFrame(rows).groupby(["task", "arm"], sort=False).mean().reset_index()
 
 
-def annotated(
-    rows: pd.DataFrame, settled: Sequence[Settled], examples: Sequence[Example]
-) -> dict[str, list[alpaca.Annotation]]:
-    """The judge's comparisons with the preferred replies as AlpacaEval's annotations, by arm; all seeds together."""
+Compared = dict[tuple[str, int], list[alpaca.Annotation]]
+"""AlpacaEval's annotations by arm and seed: to AlpacaEval each of them is a model."""
+
+
+def annotated(rows: pd.DataFrame, settled: Sequence[Settled], examples: Sequence[Example]) -> Compared:
+    """The judge's comparisons with the preferred replies as AlpacaEval's annotations."""
     replies = {(o.job.arm, o.job.seed, each.id): each.text for o, answers in settled for each in answers}
     known = {each.id: each for each in examples}
-    found: dict[str, list[alpaca.Annotation]] = {}
+    found: Compared = {}
     for row in rows.to_dict("records"):
         example = known[row["conversation_id"]]
-        found.setdefault(row["arm"], []).append(
+        found.setdefault((row["arm"], row["seed"]), []).append(
             alpaca.Annotation(
                 instruction=example.prompt,
                 output_1=example.chosen.strip(),
@@ -175,18 +181,16 @@ def annotated(
     return found
 
 
-def length_controlled(found: dict[str, list[alpaca.Annotation]], task: str) -> pd.DataFrame:
-    """AlpacaEval's win rate and length-controlled win rate of each arm (in %), from its annotations.
+def length_controlled(found: Compared, task: str) -> pd.DataFrame:
+    """AlpacaEval's win rate, its standard error and length-controlled win rate of each arm (%), means over seeds.
 
-    The difficulty of a prompt is estimated from all arms' wins on it.
+    The standard error is of one seed's model, over prompts. The difficulty of a prompt is estimated from all arms'
+    wins on it.
     """
-    wins = {
-        arm: pd.Series([each.win for each in own], [each.instruction for each in own]).groupby(level=0).mean()
-        for arm, own in found.items()
-    }
+    wins = {name: pd.Series({each.instruction: each.win for each in own}) for name, own in found.items()}
     difficulty = alpaca.estimated_difficulty(pd.DataFrame(wins))
     table = []
-    for arm, compared in found.items():
+    for (arm, _), compared in found.items():
         raw = alpaca.win_rate(compared)
         hardness = [float(difficulty[each.instruction]) for each in compared]
         controlled = alpaca.length_controlled(compared, hardness)
@@ -194,4 +198,4 @@ def length_controlled(found: dict[str, list[alpaca.Annotation]], task: str) -> p
             "task": task, "arm": arm, "win_rate": raw.win_rate, "standard_error": raw.standard_error,
             "length_controlled": controlled.win_rate, "length_coefficient": controlled.length,
         })  # fmt: skip
-    return pd.DataFrame(table)
+    return pd.DataFrame(table).groupby(["task", "arm"], sort=False).mean().reset_index()
