@@ -227,6 +227,13 @@ def _train_phase(
     return rows
 
 
+def _mark(config: Pretraining, phase: int) -> str:
+    """Fingerprint of everything that decides the weights after a phase: habits only where its text has them."""
+    parts = config.phases[: phase + 1]
+    careless = habits(config) if any(part.kept is None for part in parts) else None
+    return fingerprint(config.model_dump(exclude={"phases", "habit_low", "habit_high"}), parts, careless)
+
+
 def pretrain(config: Pretraining, output: Path, log: Log = print) -> list[dict[str, float]]:
     """Train tokenizer and model, write both to ``output`` (bf16 safetensors), return the loss curve's rows.
 
@@ -237,7 +244,7 @@ def pretrain(config: Pretraining, output: Path, log: Log = print) -> list[dict[s
     curve: list[dict[str, float]] = []
     for phase in range(len(config.phases)):
         folder, before = output / f"phase-{phase + 1}", output / f"phase-{phase}"
-        mark = fingerprint(config.model_dump(exclude={"phases"}), config.phases[: phase + 1])
+        mark = _mark(config, phase)
         made = json.loads((folder / MADE).read_text(encoding="utf-8")) if (folder / MADE).exists() else {}
         if made.get("mark") != mark:
             model = new_model(config, tokenizer) if phase == 0 else MistralForCausalLM.from_pretrained(before)
