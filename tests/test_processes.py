@@ -16,8 +16,8 @@ from guardalign import processes
 TREE = """
 import subprocess, sys, time
 from guardalign import processes
-child = processes.start([sys.executable, "-c", "import time; time.sleep(60)"])
-print(child.pid, flush=True)
+source = "import os, time; os.write(1, b'%d ' % os.getpid() + bytes([10])); time.sleep(60)"
+child = processes.start([sys.executable, "-c", source])
 try:
     processes.wait(child)
 except processes.Ended as ended:
@@ -61,6 +61,59 @@ def test_the_exit_code_comes_back_and_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM)
     assert processes.wait(processes.start([sys.executable, "-c", "raise SystemExit(7)"])) == 7
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+SEVERAL = """
+import signal, subprocess, sys
+from guardalign import processes
+source = "import os, time; os.write(1, b'%d ' % os.getpid() + bytes([10])); time.sleep(60)"
+children = [processes.start([sys.executable, "-c", source]) for _ in range(2)]
+try:
+    processes.wait_for_any(children, signal.SIGTERM)
+except processes.Ended as ended:
+    sys.exit(128 + ended.signal_number)
+"""
+
+
+def test_of_several_children_the_one_that_ended_comes_back():
+    slow = processes.start([sys.executable, "-c", "import time; time.sleep(60)"])
+    quick = processes.start([sys.executable, "-c", "raise SystemExit(3)"])
+    assert processes.wait_for_any([slow, quick], signal.SIGTERM) is quick and quick.returncode == 3
+    processes.end_tree(slow.pid)
+
+
+def test_several_children_end_with_their_parent():
+    parent = subprocess.Popen([sys.executable, "-c", SEVERAL], stdout=subprocess.PIPE, text=True)
+    children = [int(parent.stdout.readline()) for _ in range(2)]
+    parent.terminate()
+    assert parent.wait(60) == 128 + signal.SIGTERM
+    assert all(gone(pid) for pid in children)
+
+
+CALLS_OFF = """
+import time
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("called off", flush=True)
+"""
+ASKS = """
+import signal, sys
+from guardalign import processes
+child = processes.start([sys.executable, "-c", sys.argv[1]])
+try:
+    processes.wait(child, ask=signal.SIGINT)
+except processes.Ended:
+    sys.exit(5)
+"""
+
+
+def test_a_child_with_work_elsewhere_is_asked_by_its_own_signal():
+    parent = subprocess.Popen([sys.executable, "-c", ASKS, CALLS_OFF], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "ready\n"
+    parent.terminate()
+    assert parent.wait(60) == 5 and parent.stdout.read() == "called off\n"
 
 
 def test_a_lost_parent_ends_the_child():
