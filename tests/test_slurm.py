@@ -143,4 +143,4 @@ def test_srun_starts_one_training_on_two_nodes(cluster, tmp_path):
         env=found, cwd=ROOT, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, (tmp_path / "log").read_text()[-3000:]
-    assert json.loads((tmp_path / "out" / "training.json").read_text())["world_size"] == 2
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["result"]["world_size"] == 2
