@@ -10,6 +10,7 @@ the structure that trained networks show is known as mimetic initialisation (Tro
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,10 +34,11 @@ def lay_induction_circuit(model: MistralForCausalLM, seed: int = 0) -> None:
     layer 1, ``2n`` random directions tell a token from others, n being the number of slow rotary frequencies.
     """
     config = model.config
-    hidden, size, kv_heads = config.hidden_size, config.head_dim, config.num_key_value_heads
+    hidden, size, kv_heads = config.hidden_size, int(config.head_dim or 0), config.num_key_value_heads
     shared = config.num_attention_heads // kv_heads
     chance = torch.Generator().manual_seed(seed)
-    turns = config.rope_parameters["rope_theta"] ** (-torch.arange(0, size, 2) / size)
+    rope: dict[str, Any] = dict(config.rope_parameters or {})
+    turns = rope["rope_theta"] ** (-torch.arange(0, size, 2) / size)
     embeddings = model.model.embed_tokens.weight
     embeddings.normal_(0, hidden**-0.5, generator=chance)
     embeddings[:, 0] = 1.0

@@ -217,8 +217,9 @@ def _train_phase(
             (0.5 * echoed).backward()
             facts["echo_loss"] = echoed.item()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for stepped in (*optimizers, *schedules):
-            stepped.step()
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         model.zero_grad()
         tokens += ids.numel()
         if step % 20 == 0 or step == steps:
