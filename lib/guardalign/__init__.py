@@ -2,8 +2,8 @@
 
 The modules stand in the order data flows; imports run from later ones to earlier ones only:
 params, conversations, sources, world, construction, llm, encoding, losses, prefix_tree, training, decoding, generation,
-judging, winrates, figures, report; and on top of them the whole runs: launch, arms, export, workflow, seeds, sweep, comparison;
-and many of them: slots, grid, batch.
+judging, winrates, figures, report; on top of them the whole runs: launch, arms, export, workflow, seeds, sweep,
+comparison; and many of them: slots, grid, batch.
 """
 
 __version__ = "0.1.0"

@@ -123,7 +123,8 @@ def table_3(rates: pd.DataFrame, title: str = "", profile: str = "", note: str =
         here.set_xlim(0, max(82.0, float(np.nanmax(table["here_high"])) + 4))
         paper.legend(loc="lower right", fontsize=8)
     own = table.dropna(subset=["here"])
-    words = f"{own['method'].iloc[int(own['here'].argmax())]} comes closest to the data’s preferred replies ({{:.0f}} %)"
+    best = own["method"].iloc[int(own["here"].argmax())]
+    words = f"{best} comes closest to the data’s preferred replies ({{:.0f}} %)"
     words = title or words.format(own["here"].max())
     differs = (
         "Ties count half: 50 % is as good as the data’s own replies. Paper B: Table 3, another model, other data, "
