@@ -157,7 +157,7 @@ def killed_at(line: int, settings: TrainingConfig) -> None:
 
 
 @pytest.mark.parametrize("method", ["kto", "ppo_offline"])
-@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "paged_adamw_8bit"])
 def test_a_killed_run_goes_on_to_the_same_weights(base, tmp_path, method, optimizer):
     settings = {"optimizer": optimizer, "lora": LoraSettings(rank=4, dropout=0.2)}
     train(config(base, tmp_path / "whole", method, **settings), EXAMPLES, quiet)

@@ -156,7 +156,7 @@ class Training(Section):
     """What all arms share."""
 
     batch_size: Positive
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    optimizer: Literal["adamw", "rmsprop", "paged_adamw_8bit"] = "adamw"
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0

@@ -36,7 +36,7 @@ class TrainingConfig(BaseModel):
     batch_size: PositiveInt = 8
     beta: PositiveFloat = 0.1
     options: dict[str, Any] = {}
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"
+    optimizer: Literal["adamw", "rmsprop", "paged_adamw_8bit"] = "adamw"
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup_ratio: float = Field(0.1, ge=0, le=1)

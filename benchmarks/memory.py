@@ -1,0 +1,124 @@
+"""The calculator's memory of a training step beside what torch's own MemTracker counts, at the size of Mistral-7B.
+
+    python benchmarks/memory.py
+
+The real model, scorer, autocast, adapters and optimiser take two steps with fake tensors, which have sizes and no
+content: nothing is computed and no memory is needed, so 7 billion weights fit a laptop. MemTracker adds up what lives
+at each moment; its peak is what ``torch.cuda.max_memory_allocated`` would say, fragmentation aside. Attention is a
+stand-in that keeps what FlexAttention keeps. 4-bit weights and sharding cannot be run this way and are not checked.
+Writes ``benchmarks/results/memory.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+from transformers import AttentionInterface, MistralConfig, MistralForCausalLM
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "lib"))
+
+from guardalign import tree_attention  # noqa: E402
+from guardalign.estimate.memory import Row, Setting, training_memory  # noqa: E402
+from guardalign.estimate.shape import measured  # noqa: E402
+from guardalign.prefix_tree import TokenSequence, tree_row  # noqa: E402
+from guardalign.scoring import TreeScorer  # noqa: E402
+from guardalign.sections import Lora  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results" / "memory.json"
+SHAPE = {"vocab_size": 32768, "hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32,
+         "num_key_value_heads": 8, "sliding_window": None}  # fmt: skip
+PROMPT, REPLY, PAIRS = 1500, 60, 8
+LORA = Lora(rank=16)
+CASES: dict[str, dict[str, Any]] = {
+    "full, fp32": {"precision": "fp32"},
+    "full, bf16": {"precision": "bf16"},
+    "full, bf16, checkpointing": {"precision": "bf16", "checkpointing": True},
+    "full, bf16, checkpointing, rmsprop": {"precision": "bf16", "checkpointing": True, "optimizer": "rmsprop"},
+    "full, bf16, accumulated": {"precision": "bf16", "accumulates": True},
+    "LoRA, fp32": {"precision": "fp32", "lora": LORA},
+    "LoRA, bf16": {"precision": "bf16", "lora": LORA},
+    "LoRA, bf16, checkpointing": {"precision": "bf16", "lora": LORA, "checkpointing": True},
+}
+
+
+class _Kept(torch.autograd.Function):
+    """Keeps queries, keys, values, the output and a sum a head, as FlexAttention does."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, output, query.new_empty(query.shape[:3], dtype=torch.float32))
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.empty_like(each) for each in ctx.saved_tensors[:3])
+
+
+def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **_: Any) -> tuple[Tensor, None]:
+    return _Kept.apply(query.to(value.dtype), key.to(value.dtype), value).transpose(1, 2), None
+
+
+def peak(layers: int, case: dict[str, Any]) -> tuple[float, float]:
+    """Bytes at the peak of two steps: counted, and by the calculator."""
+    prompts = np.arange(PROMPT)
+    replies = [np.full(REPLY, number) for number in range(2 * PAIRS)]
+    row = tree_row([TokenSequence(np.concatenate([prompts, reply]), PROMPT) for reply in replies])
+    config = MistralConfig(**SHAPE, num_hidden_layers=layers)
+    lora, checkpointing = case.get("lora"), case.get("checkpointing", False)
+    optimizer, passes = case.get("optimizer", "adamw"), 2 if case.get("accumulates") else 1
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = MistralForCausalLM(config)
+        shape = measured(model, config, lora)
+        if lora:
+            from guardalign.loading import LoraSettings, _with_adapter
+
+            model = _with_adapter(model, LoraSettings(**lora.model_dump()))
+        if checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            if lora:
+                model.enable_input_require_grads()
+        scorer = TreeScorer(model, precision=case["precision"]).train()
+        trained = [weight for weight in scorer.parameters() if weight.requires_grad]
+        kind = torch.optim.AdamW if optimizer == "adamw" else torch.optim.RMSprop
+        stepper = kind(trained, lr=1e-4, **({"fused": True} if optimizer == "adamw" else {}))
+        tracker = MemTracker()
+        tracker.track_external(scorer, stepper)
+        with tracker:
+            for _ in range(2):
+                for _ in range(passes):
+                    tracker.reset_mod_stats()
+                    scorer(row).policy.sum().backward()
+                stepper.step()
+                stepper.zero_grad(set_to_none=True)
+        counted = max(each["Total"] for each in tracker.get_tracker_snapshot("peak").values())
+    setting = Setting(case["precision"], optimizer, checkpointing)
+    estimate = training_memory(shape, setting, Row(row.unique_tokens, len(row.predictors), PROMPT, passes > 1))
+    return float(counted), estimate.total
+
+
+def main(layers: int = 32) -> None:
+    AttentionInterface.register(tree_attention.NAME, _attend)
+    tree_attention.tree_mask = lambda *_: None  # type: ignore[assignment]
+    torch.nn.Module.to = lambda self, *_, **__: self  # PEFT moves adapters to the weights' device; fake ones are there
+    rows = {}
+    for name, case in CASES.items():
+        counted, estimated = peak(layers, case)
+        error = estimated / counted - 1
+        rows[name] = {"counted": counted, "estimated": estimated, "error": round(error, 3)}
+        print(f"{name:36}{counted / 2**30:7.1f} GiB, estimated {estimated / 2**30:7.1f} ({error:+.1%})", flush=True)
+    facts = {"layers": layers, **SHAPE, "prompt": PROMPT, "reply": REPLY, "pairs": PAIRS}
+    RESULTS.write_text(json.dumps({"unit": "bytes", "model": facts, "cases": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

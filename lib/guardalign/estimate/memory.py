@@ -1,0 +1,148 @@
+"""Memory of one process's device while it trains, scores or writes, in bytes, by what it is for.
+
+Weights, gradients and optimiser states are counted (bytes a weight as in Rajbhandari et al. 2020, "ZeRO", section 3.1,
+but with float32 weights and autocast, as ``guardalign.loading`` has them). Activations are what autograd keeps of a
+decoder layer of the Llama family (RMSNorm, gated MLP, rotary positions) in transformers 5: the coefficients were
+counted by ``torch.autograd.graph.saved_tensors_hooks``, which a test repeats. Checkpointing keeps a layer's input and
+computes one layer again (Chen et al. 2016, "Training deep nets with sublinear memory cost").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from guardalign.block_attention import BLOCK
+from guardalign.estimate.shape import Shape
+from guardalign.loading import Precision
+
+Optimizer = Literal["adamw", "rmsprop", "paged_adamw_8bit"]
+
+STATE_BYTES: dict[Optimizer, float] = {"adamw": 8.0, "rmsprop": 4.0, "paged_adamw_8bit": 2 * (1 + 4 / 256)}
+"""Bytes of optimiser state a trained weight: two float32 moments, one, or two of 8 bits with a scale for each 256."""
+INNER_BYTES: dict[Precision, float] = {"fp32": 4.0, "bf16": 4.0, "int8": 1.0, "nf4": 0.5 + 1 / 64 + 4 / (64 * 256)}
+"""Bytes an inner weight: nf4 has a scale of 8 bits for 64 weights, itself scaled for 256 (Dettmers et al. 2023)."""
+LOGIT_BYTES = 12
+"""A predicted token's log-probs over the vocabulary in float32, their gradient, and the gradient of the logits."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What decides a process's memory beside the model: ``shards`` processes share weights, gradients and states;
+    ``replicated``: others hold the same weights (DDP, whose buckets are a second copy of the gradients)."""
+
+    precision: Precision = "fp32"
+    optimizer: Optimizer = "adamw"
+    checkpointing: bool = False
+    shards: int = 1
+    device: Literal["cuda", "cpu"] = "cuda"
+    replicated: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """The largest forward pass: distinct tokens, those that are predicted, the longest path, and whether gradients of
+    an earlier pass of the same step wait meanwhile."""
+
+    tokens: float
+    predicted: float
+    depth: float
+    accumulates: bool = False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by what they are for; ``copies`` are weights in the precision of the arithmetic, beside the kept ones."""
+
+    weights: float
+    copies: float = 0.0
+    gradients: float = 0.0
+    optimizer: float = 0.0
+    activations: float = 0.0
+    logits: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return sum((self.weights, self.copies, self.gradients, self.optimizer, self.activations, self.logits))
+
+
+def training_memory(shape: Shape, setting: Setting, row: Row) -> Memory:
+    """The peak of a training step: at the end of its forward pass, or of its backward pass, whichever is larger.
+
+    The reference costs nothing extra: its log-probs are computed before the policy is loaded.
+    """
+    gathered = 2 * shape.layer + (shape.parameters - shape.inner) if setting.shards > 1 else 0
+    weights = weight_bytes(shape, setting.precision) / setting.shards + 4.0 * gathered
+    states = STATE_BYTES[setting.optimizer] * shape.trained / setting.shards
+    gradients = 4.0 * shape.trained / setting.shards
+    buckets = gradients if setting.replicated else 0.0
+    forward = Memory(
+        weights,
+        copies=_copies(shape, setting),
+        gradients=buckets + (gradients if row.accumulates else 0.0),
+        optimizer=states,
+        activations=activation_bytes(shape, setting, row),
+        logits=LOGIT_BYTES * row.predicted * shape.vocabulary,
+    )
+    backward = Memory(weights, 0.0, buckets + gradients, states, _transient(shape, setting, row))
+    return max(forward, backward, key=lambda each: each.total)
+
+
+def weight_bytes(shape: Shape, precision: Precision) -> float:
+    """The kept weights of a whole model, adapters included: float32 whatever is not quantised."""
+    return INNER_BYTES[precision] * shape.inner + 4.0 * (shape.parameters - shape.inner + shape.adapter)
+
+
+def _copies(shape: Shape, setting: Setting) -> float:
+    """Autocast keeps bfloat16 copies of the matrices until the backward pass has used them.
+
+    Under checkpointing that holds for trained weights only, until the forward pass ends; quantised matrices are
+    unpacked one at a time. Sharded ones are gathered layer by layer.
+    """
+    if setting.precision == "fp32":
+        return 0.0
+    head = shape.vocabulary * shape.hidden
+    if setting.precision != "bf16" or setting.shards > 1:
+        return 2.0 * (shape.largest + head)
+    if setting.checkpointing and shape.adapter:
+        return 2.0 * (shape.layer + head)
+    return 2.0 * (shape.inner + head)
+
+
+def activation_bytes(shape: Shape, setting: Setting, row: Row) -> float:
+    """What autograd keeps of the whole forward pass, and what one layer's backward pass needs beside it."""
+    layer = row.tokens * token_bytes(shape, setting) + _attention(shape, setting, row)
+    kept = layer + 4.0 * shape.layers * shape.hidden * row.tokens if setting.checkpointing else shape.layers * layer
+    return kept + _transient(shape, setting, row)
+
+
+def token_bytes(shape: Shape, setting: Setting) -> float:
+    """Bytes that autograd keeps of one token in one decoder layer, attention's inner workings aside."""
+    widths = (shape.hidden, shape.intermediate, shape.queries, shape.keys)
+    if setting.precision == "fp32":
+        factors, constant = ((16, 16, 8, 8), 8 + 28 * shape.rank) if shape.adapter else ((24, 16, 8, 8), 8)
+    else:
+        factors, constant = ((18, 8, 6, 4), 8 + 14 * shape.rank) if shape.adapter else ((26, 8, 4, 4), 8)
+    return constant + sum(factor * width for factor, width in zip(factors, widths, strict=True))
+
+
+def _attention(shape: Shape, setting: Setting, row: Row) -> float:
+    """What attention keeps of a layer: a sum a head on CUDA; on a CPU, for each block of queries, its shares (bfloat16)
+    or its keys, values and mask (float32). A query sees half the longest path on average."""
+    seen = min(row.depth / 2 + BLOCK, row.tokens)
+    if setting.device == "cuda":
+        return 4.0 * shape.heads * row.tokens
+    if setting.precision != "fp32":
+        return 2.0 * shape.heads * row.tokens * seen
+    return row.tokens * seen * (8.0 * shape.keys / BLOCK + shape.queries / shape.keys)
+
+
+def _transient(shape: Shape, setting: Setting, row: Row) -> float:
+    """Gradients of one layer's intermediate values while its backward pass runs."""
+    width = 4 if setting.precision == "fp32" else 2
+    return row.tokens * (8.0 * shape.hidden + 3.0 * width * shape.intermediate)
+
+
+def writing_memory(shape: Shape, stored: int, batch: int, length: float) -> Memory:
+    """Decoding: weights of ``stored`` bytes each and a cache of ``batch`` sequences of ``length`` tokens."""
+    return Memory(float(stored * shape.parameters), activations=batch * length * shape.state)
