@@ -16,24 +16,38 @@ from guardalign.training import evaluate_pairs
 from guardalign.world.twins import Opinion
 
 
-class Answer(Row):
-    """One arm's reply to one prompt, and how its model scores the prompt's own two replies (nats, summed).
-
-    ``kl`` and ``entropy`` are means over the reply's tokens of KL(π‖SFT) and of the next token's entropy (nats),
-    over the whole vocabulary. ``opinion`` is the judge's, where it reads single replies.
-    """
+class Written(Row):
+    """One arm's reply to one prompt; ``opinion`` is the judge's, where it reads single replies."""
 
     id: str
     text: str
     tokens: int
     finished: bool
+    opinion: Opinion | None = None
+
+
+class Answer(Written):
+    """A reply, and how the arm's model scores the prompt's own two replies (nats, summed).
+
+    ``kl`` and ``entropy`` are means over the reply's tokens of KL(π‖SFT) and of the next token's entropy (nats),
+    over the whole vocabulary.
+    """
+
     chosen: float
     chosen_tokens: int
     rejected: float
     rejected_tokens: int
     kl: float
     entropy: float
-    opinion: Opinion | None = None
+
+
+def write(policy: Policy, examples: Sequence[Example], max_new_tokens: int, batch_size: int = 64) -> list[Written]:
+    """Greedy replies to the examples' prompts, in their order, and nothing measured on them."""
+    replies = _replies(policy, _prompts(policy, examples), max_new_tokens, batch_size)
+    return [
+        Written(id=each.id, text=_text(policy, reply), tokens=len(reply.tokens), finished=reply.finished)
+        for each, reply in zip(examples, replies, strict=True)
+    ]
 
 
 def answer(
@@ -45,7 +59,7 @@ def answer(
     max_length: int | None = None,
 ) -> list[Answer]:
     """Greedy replies to the examples' prompts, in their order; ``start`` is the SFT model."""
-    prompts = [list(encode_prompt(policy.tokenizer, each.prompt)) for each in examples]
+    prompts = _prompts(policy, examples)
     replies = _replies(policy, prompts, max_new_tokens, batch_size)
     scores = evaluate_pairs(policy.model, policy.tokenizer, examples, max_length=max_length)
     spread = _distances(policy.model, start, prompts, replies, policy.stop[0], batch_size)
@@ -70,6 +84,10 @@ def reply_texts(policy: Policy, prompts: Sequence[str], most: int, size: int = 6
     """Greedy replies to prompts, as text."""
     rows = [list(encode_prompt(policy.tokenizer, prompt)) for prompt in prompts]
     return [_text(policy, reply) for reply in _replies(policy, rows, most, size)]
+
+
+def _prompts(policy: Policy, examples: Sequence[Example]) -> list[list[int]]:
+    return [list(encode_prompt(policy.tokenizer, each.prompt)) for each in examples]
 
 
 def _text(policy: Policy, reply: Completion) -> str:

@@ -82,7 +82,8 @@ def _forest(
         axes[0].set_ylim(len(arms) - 0.3, -0.6)
         axes[len(tasks) // 2].set_xlabel(words)
         if other is not None:
-            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", ncols=2, fontsize=8.5)
+            axes[0].set_ylim(len(arms) + 1.4, -0.6)
+            axes[0].legend(loc="lower left", fontsize=7.5, handletextpad=0.3)
         return finish(figure, title, caption)
 
 
@@ -118,8 +119,7 @@ def dynamics(steps: pd.DataFrame, profile: str = "", window: float = 0.15) -> Fi
             grid[0, place].set_title(wrap(text, 14), fontsize=9)
             grid[-1, place].set_xlabel("share of the steps", fontsize=8)
             _same_range(list(grid[:, place]), name == "grad_norm")
-        handles, names = grid[0, 1].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside right upper", ncols=len(tasks), fontsize=8.5)
+        grid[-1, 0].legend(*grid[0, 1].get_legend_handles_labels(), loc="lower left", fontsize=8)
         last = own[own["step"] > 0.8 * own.groupby("arm")["step"].transform("max")].groupby("arm")["margin"].mean()
         most, least = str(last.idxmax()), str(last.idxmin())
         title = (
@@ -164,7 +164,9 @@ def _same_range(axes: Sequence[Axes], logarithmic: bool) -> None:
         if logarithmic:
             axis.set_yscale("log")
             axis.minorticks_off()
-        axis.set_ylim(max(ends[:, 0].min(), 1e-3) if logarithmic else ends[:, 0].min(), ends[:, 1].max())
+            axis.set_ylim(max(ends[:, 0].min(), 1e-3) / 1.5, 1.5 * ends[:, 1].max())
+        else:
+            axis.set_ylim(ends[:, 0].min(), ends[:, 1].max())
 
 
 def equal_losses(table: pd.DataFrame, profile: str = "") -> Figure:
@@ -181,7 +183,7 @@ def equal_losses(table: pd.DataFrame, profile: str = "") -> Figure:
             label_axes(axis, "y")
         axes[0].set_ylabel("loss")
         axes[len(tasks) // 2].set_xlabel("training step")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", ncols=2, fontsize=8.5)
+        axes[0].legend(fontsize=8)
         worst = table["difference"].max()
         word = "are the same loss" if worst < 1e-4 else "part"
         title = f"{label(one)} and {label(other)} {word}: apart by {worst:.0e} at most"
@@ -199,9 +201,13 @@ COSTS = {
 
 
 def cost(summary: pd.DataFrame, profile: str = "") -> Figure:
-    """Time, memory and passes of each arm, means over tasks and seeds; passes: through policy, reference, rewards."""
+    """Time, memory and passes of each arm after SFT, means over tasks and seeds.
+
+    Passes are through the policy, the reference and, online, the reward model.
+    """
     kinds = [name for name in ("policy_passes", "reference_passes", "reward_passes") if name in summary]
-    table = summary.groupby("arm", sort=False)[["seconds", "memory_gib", *kinds]].mean().sort_values("seconds")
+    rows = summary[summary["arm"] != SFT]
+    table = rows.groupby("arm", sort=False)[["seconds", "memory_gib", *kinds]].mean().sort_values("seconds")
     places = np.arange(len(table))
     with styled():
         figure, axes = canvas(1.8 + 0.28 * len(table), columns=3, sharey=True)
@@ -237,12 +243,14 @@ def _stacked(axis: Axes, table: pd.DataFrame, places: np.ndarray) -> None:
         word = str(name).removesuffix("_passes")
         axis.barh(places, values, 0.6, left=left, color=colour, edgecolor=SERIES[2], linewidth=0.8, label=word)
         left += values.to_numpy()
-    axis.legend(fontsize=7.5, loc="lower right")
+    axis.set_xlim(0, 1.7 * float(table.sum(axis=1).max()))
+    axis.legend(fontsize=7.5, loc="upper right")
 
 
 def _caption(table: pd.DataFrame, profile: str, note: str) -> str:
     bounds = "95 % bootstrap intervals over prompts" + (" and seeds" if table["seeds"].max() > 1 else "")
-    facts = f"n = {span(table['conversations'])} prompts, {span(table['seeds'])} seeds an arm; {bounds}."
+    seeds = f"{span(table['seeds'])} seed{'s' if table['seeds'].max() > 1 else ''} an arm"
+    facts = f"n = {span(table['conversations'])} prompts, {seeds}; {bounds}."
     return f"{facts} {note}" + (f" Profile: {profile}." if profile else "")
 
 

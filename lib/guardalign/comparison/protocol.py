@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import Field
@@ -20,7 +20,7 @@ from pydantic import Field
 from guardalign import alpaca
 from guardalign.arms import base_model
 from guardalign.comparison import data
-from guardalign.comparison.answers import Answer, answer, reply_texts
+from guardalign.comparison.answers import Answer, Written, answer, reply_texts, write
 from guardalign.comparison.jobs import RLHF, SFT, Job, identical_jobs, sft_job, tuning_jobs
 from guardalign.comparison.memory import PeakMemory
 from guardalign.conversations import Row
@@ -180,9 +180,12 @@ def settle_online(settings: Params, run: RunFolder, job: Job, pairs: data.Splits
     return outcome
 
 
-def answers_of(settings: Params, run: RunFolder, job: Job, asked: Sequence[Example]) -> list[Answer]:
+def answers_of(settings: Params, run: RunFolder, job: Job, asked: Sequence[Example]) -> Sequence[Written]:
+    """A job's replies; of a tuning candidate nothing more is asked, so nothing more is measured."""
     tasks = section(settings)
     policy = load_policy(Place(run, job).model)
+    if job.protocol == "tuning":
+        return write(policy, asked, tasks.max_new_tokens)
     start = policy.model if job.arm == SFT else load_policy(sft_model(run, job)).model
     return answer(policy, start, asked, tasks.max_new_tokens, max_length=settings.model.max_length)
 
@@ -201,7 +204,10 @@ def answer_instructions(settings: Params, run: RunFolder, job: Job) -> None:
     alpaca.write_outputs(folder / "model_outputs.json", asked, texts, name)
 
 
-def judged(job: Job, answers: Sequence[Answer], asked: Sequence[Example]) -> list[Answer]:
+Reply = TypeVar("Reply", bound=Written)
+
+
+def judged(job: Job, answers: Sequence[Reply], asked: Sequence[Example]) -> list[Reply]:
     """The answers with the opinion of the task's judge, where it has one that reads single texts."""
     if job.task not in TWINS:
         return list(answers)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from guardalign.comparison import protocol
+from guardalign.comparison.answers import Written
 from guardalign.comparison.jobs import Job, arm_job, with_beta
 from guardalign.comparison.protocol import Outcome
-from guardalign.files import RunFolder
+from guardalign.files import RunFolder, read_rows
 from guardalign.params import Params
 from guardalign.world.twins import twin
 
@@ -21,7 +22,8 @@ def scores(run: RunFolder, outcomes: Sequence[Outcome], pairs: dict[str, protoco
         job = outcome.job
         read = twin(job.task).read
         preferred = [read(each.prompt, each.chosen.strip()).score for each in pairs[job.task][job.split]]
-        own = [each.opinion.score for each in protocol.answers_in(run, job, pairs[job.task]) if each.opinion]
+        written = read_rows(protocol.Place(run, job).answers, Written)
+        own = [read(e.prompt, each.text).score for e, each in zip(pairs[job.task][job.split], written, strict=True)]
         wins = [0.5 + 0.5 * ((a > b) - (a < b)) for a, b in zip(own, preferred, strict=True)]
         rows.append({
             "task": job.task, "arm": job.arm.split("_lr")[0], "learning_rate": job.learning_rate, "beta": job.beta,
