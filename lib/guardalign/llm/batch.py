@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from guardalign.files import write_text
 from guardalign.llm.budget import Spent
 from guardalign.llm.endpoint import EndpointError
-from guardalign.llm.request import NO_TOKENS, Outcome, Request
+from guardalign.llm.request import NO_TOKENS, Outcome, Request, written
 from guardalign.llm.transport import Transport
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Office:
                     wrong[key] = problem
                     continue
                 reply = self.transport.read(line["response"]["body"])
-                self.client.keep(key, reply, self.client.store.replies(key), bodies[line["custom_id"]])
+                self.client.keep(key, reply, self.client.store.replies(key), written(bodies[line["custom_id"]]))
                 spent += Spent(reply.usage.total, reply.cost or 0.0)
                 del wrong[key]
         await self.transport.purse.close(record.call, spent)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sized
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,56 +13,15 @@ from tqdm import tqdm
 from guardalign.errors import ParameterError
 from guardalign.llm.bridge import iterate
 from guardalign.llm.budget import Budget, BudgetReached, Ledger, PriceTable
+from guardalign.llm.counts import Plan, Statistics
 from guardalign.llm.endpoint import Endpoint, EndpointError
-from guardalign.llm.request import NO_TOKENS, Outcome, Request, Usage
+from guardalign.llm.examination import examine
+from guardalign.llm.request import NO_TOKENS, Outcome, Request, Usage, written
 from guardalign.llm.store import Delivered, Store
-from guardalign.llm.structured import Unreadable, parse
 from guardalign.llm.transport import NoReply, Purse, Transport
 
 BYTES_PER_TOKEN = 4
 """Of English text, for estimates only; limits are held against the worst case."""
-
-
-@dataclass
-class Statistics:
-    """What this client has done so far. ``invalid`` and ``faults`` are counts by kind."""
-
-    asked: int = 0
-    stored: int = 0
-    calls: int = 0
-    usage: Usage = field(default_factory=Usage)
-    cost: float = 0.0
-    invalid: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-
-    def count(self, outcome: Outcome) -> None:
-        self.asked += 1
-        self.stored += outcome.stored
-        self.calls += outcome.calls
-        self.usage += outcome.usage
-        self.cost += outcome.cost
-        if outcome.invalid:
-            self.invalid[outcome.invalid.split(":")[0]] += 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A dry run: what asking would take. Tokens are estimates (4 bytes each); ``most`` assumes the longest replies."""
-
-    requests: int
-    stored: int
-    calls: int
-    prompt_tokens: int
-    most_completion_tokens: int
-    least: float | None
-    most: float | None
-
-    def __str__(self) -> str:
-        cost = "price not known" if self.most is None else f"${self.least:.2f} to ${self.most:.2f}"
-        return (
-            f"{self.requests} questions, {self.stored} of them answered already: {self.calls} calls, "
-            f"about {self.prompt_tokens} prompt tokens, at most {self.most_completion_tokens} completion tokens, {cost}"
-        )
 
 
 class Client:
@@ -209,7 +166,7 @@ class Client:
         replies = self.store.replies(key)
         usage, cost = Usage(), 0.0
         for calls in range(1, self.endpoint.asks + 1):
-            body = request.body(self.endpoint, ask=len(replies))
+            body = written(request.body(self.endpoint, ask=len(replies)))
             try:
                 reply = await transport.send(body, f"{key[:40]}-{len(replies)}", request.size)
             except NoReply as none:
@@ -221,12 +178,10 @@ class Client:
                 break
         return outcome
 
-    def keep(
-        self, key: str, reply: Delivered, before: list[Delivered], body: dict[str, object], prompt: str = ""
-    ) -> list[Delivered]:
-        """Store a reply after those ``before`` it; returns all replies to the same question."""
-        question = {"base_url": self.endpoint.base_url, "prompt": prompt, "body": body}
-        return self.store.add(key, question, reply, before)
+    def keep(self, key: str, reply: Delivered, before: list[Delivered], body: str, prompt: str = "") -> list[Delivered]:
+        """Store a reply to ``body`` (JSON) after those ``before`` it; returns all replies to the same question."""
+        asked = {"base_url": self.endpoint.base_url, "prompt": prompt}
+        return self.store.add(key, f'{written(asked)[:-1]},"body":{body}}}', reply, before)
 
     def latest(self, request: Request, key: str, before: int, wrong: str | None) -> Outcome:
         """The outcome of a request that this run asked in batches: ``before`` replies were stored already, and
@@ -260,43 +215,3 @@ class Client:
     def _cost_so_far(self) -> str:
         cost = f"${self.statistics.cost:.2f}" if self.price else f"{self.statistics.usage.total} tokens"
         return f"{cost}, {sum(self.statistics.invalid.values())} invalid"
-
-
-def examine(
-    request: Request,
-    reply: Delivered,
-    stored: bool = False,
-    calls: int = 0,
-    usage: Usage = NO_TOKENS,
-    cost: float = 0.0,
-) -> Outcome:
-    """What a delivered reply is worth: the value asked for, or the reason why it is invalid."""
-    value, invalid = None, _fault_of(request, reply)
-    if invalid is None:
-        try:
-            value = parse(reply.text, request.reply) if request.reply else reply.text or reply.refusal or ""
-            invalid = request.check(value) if request.check else None
-        except Unreadable as error:
-            invalid = str(error)
-    return Outcome(
-        request,
-        value=value if invalid is None else None,
-        invalid=invalid,
-        text=reply.text,
-        finished=reply.finish != "length",
-        tokens=reply.usage.completion,
-        stored=stored,
-        calls=calls,
-        usage=usage,
-        cost=cost,
-    )
-
-
-def _fault_of(request: Request, reply: Delivered) -> str | None:
-    if reply.refusal and request.reply:
-        return f"refused: {reply.refusal[:200]}"
-    if reply.finish == "content_filter":
-        return "refused: stopped by the provider's content filter"
-    if request.reply and reply.finish == "length":
-        return f"cut off: the reply reached max_tokens after {len(reply.text)} characters"
-    return None

@@ -56,6 +56,11 @@ class Request:
         return sum(len(message.content.encode("utf-8", "replace")) + 16 for message in self.messages)
 
 
+def written(tree: dict[str, Any]) -> str:
+    """JSON as it is sent and stored: a call's body is written once for both."""
+    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
+
+
 @cache
 def schema(reply: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a reply, as strict structured outputs want it: no defaults, no further properties."""

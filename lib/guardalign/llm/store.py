@@ -10,11 +10,11 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guardalign.llm.request import NO_TOKENS, Usage
+from guardalign.llm.request import NO_TOKENS, Usage, written
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class Delivered:
     @classmethod
     def of(cls, row: dict[str, Any]) -> Delivered:
         return cls(**(row | {"usage": Usage(**row["usage"])}))
+
+    def row(self) -> dict[str, Any]:
+        """What ``of`` reads."""
+        return vars(self) | {"usage": vars(self.usage)}
 
 
 class Store:
@@ -49,14 +53,15 @@ class Store:
         except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
             return []
 
-    def add(self, key: str, request: dict[str, Any], reply: Delivered, before: list[Delivered]) -> list[Delivered]:
-        """Append ``reply`` to those stored ``before``; returns all replies to the question.
+    def add(self, key: str, request: str, reply: Delivered, before: list[Delivered]) -> list[Delivered]:
+        """Append ``reply`` to those stored ``before``; returns all replies to the question. ``request`` is JSON.
 
         The rename makes it safe against a killed process. It is not forced to the disk: at hundreds of replies a
         second that would cost more than the few replies a power cut can lose.
         """
         replies = [*before, reply]
-        record = {"key": key, "request": request, "replies": [asdict(each) for each in replies]}
+        rows = ",".join(written(each.row()) for each in replies)
+        record = f'{{"key":"{key}","request":{request},"replies":[{rows}]}}'
         path = self.path(key)
         part = path.with_name(f".{key}.{os.getpid()}.part")
         try:
@@ -68,8 +73,8 @@ class Store:
             raise
         return replies
 
-    def _write(self, part: Path, record: dict[str, Any]) -> None:
-        data = json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    def _write(self, part: Path, record: str) -> None:
+        data = record.encode("utf-8", "surrogatepass")
         try:
             part.write_bytes(data)
         except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import ssl
 from collections import Counter
@@ -110,10 +111,11 @@ class Transport:
         for client in self._clients:
             await client.close()
 
-    async def send(self, body: dict[str, Any], name: str, size: int) -> Delivered:
-        """The reply to ``body``. ``name`` tells the server which calls are the same one sent again (Idempotency-Key).
+    async def send(self, body: str, name: str, size: int) -> Delivered:
+        """The reply to ``body``, which is JSON.
 
-        ``size``: bytes of the messages, the most tokens they can be. Raises NoReply, EndpointError, BudgetReached.
+        ``name`` tells the server which calls are the same one sent again (Idempotency-Key); ``size`` is the messages'
+        length in bytes, the most tokens they can be. Raises NoReply, EndpointError, BudgetReached.
         """
         for tries in itertools.count():
             await self._pacer.turn(size // 4)
@@ -144,7 +146,7 @@ class Transport:
                 f"tries, the last with {fault}. Everything paid for is stored; run again when the server is back."
             )
 
-    async def _try(self, body: dict[str, Any], name: str, size: int) -> Delivered:
+    async def _try(self, body: str, name: str, size: int) -> Delivered:
         most = self.most(size)
         call = await self.purse.reserve(most)
         spent: Spent | None = None
@@ -162,11 +164,13 @@ class Transport:
         finally:
             await self.purse.settle(call, spent)
 
-    async def _post(self, body: dict[str, Any], name: str) -> Delivered:
+    async def _post(self, body: str, name: str) -> Delivered:
+        # Azure's client looks for the model in the body, so it needs it as an object.
+        sent = json.loads(body) if self.endpoint.api_version else body.encode("utf-8", "replace")
         try:
             async with asyncio.timeout(self.endpoint.total_seconds):
                 data = await next(self._turns).post(
-                    "/chat/completions", body=body, cast_to=object, options={"headers": {"Idempotency-Key": name}}
+                    "/chat/completions", body=sent, cast_to=object, options={"headers": {"Idempotency-Key": name}}
                 )
             return self.read(data)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError):
