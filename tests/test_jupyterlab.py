@@ -1,4 +1,4 @@
-"""The explorer in a real JupyterLab: a notebook is opened, run and clicked through in Chromium."""
+"""Notebook 07's explorer in a real JupyterLab: opened, run and clicked through in Chromium."""
 
 from __future__ import annotations
 
@@ -20,8 +20,17 @@ import simulated_verdicts as simulated
 from browser import choose, chromium, wait
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = """from guardalign import explore, report
-explore.verdicts(report.load({folder!r}, replicates=100))"""
+NEEDED = ("from guardalign import explore", "results = pages.load", "explore.verdicts(results")
+
+
+def explorer_of_notebook_07(run: Path) -> str:
+    """The cells of the source notebook that lead to the explorer, on another run, as one cell."""
+    source = nbformat.read(ROOT / "notebooks" / "07_plots.ipynb", as_version=4)
+    found = [
+        cell.source for cell in source.cells for text in NEEDED if cell.cell_type == "code" and text in cell.source
+    ]
+    assert len(found) == len(NEEDED)
+    return "\n".join([f"run = {str(run)!r}", "report = {'replicates': 100, 'level': 0.95}", *found])
 
 
 @pytest.fixture
@@ -29,8 +38,10 @@ def lab(tmp_path):
     """A JupyterLab of its own over a folder with one notebook; yields the notebook's address."""
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
     run = simulated.run_folder(tmp_path / "run", {("M_1SFT", "M_1SFT_ipo"): 0.2, ("M_ipo", "M_kto"): 0.0}, 6, 2)
+    (run / "tables").mkdir()
+    (run / "tables" / "judging.csv").write_text("arm_1,arm_2\nM_1SFT,M_1SFT_ipo\n")
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(SCRIPT.format(folder=str(run)))],
+        cells=[nbformat.v4.new_code_cell(explorer_of_notebook_07(run))],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )
     nbformat.write(notebook, tmp_path / "explore.ipynb")

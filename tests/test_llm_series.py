@@ -17,7 +17,7 @@ from guardalign.conversations import PreferencePair
 from guardalign.files import read_rows
 from guardalign.judging.verdicts import Verdict
 from misbehaving_server import Server, judge, slots, sometimes
-from series import parameters, run, save_base, write_parameters
+from series import NAMES, parameters, run, save_base, write_parameters
 from test_annotation import annotator, conversation
 
 SECRET = "sk-series-0b9d27c64f1e"
@@ -57,9 +57,7 @@ def settings(server: Server, folder: Path) -> dict[str, Any]:
 def test_the_series_runs_on_a_language_model_and_leaves_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     with Server(model, schedule=sometimes(0.05, faults=("429", "500", "reset", "prose"))) as server:
-        code, output = run(
-            write_parameters(tmp_path / "own.yaml", settings(server, tmp_path)), "--target", "tables/judging.csv"
-        )
+        code, output = run(write_parameters(tmp_path / "own.yaml", settings(server, tmp_path)))
         assert code == 0, output
         assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
     folder = tmp_path / "run"
@@ -72,6 +70,8 @@ def test_the_series_runs_on_a_language_model_and_leaves_no_key(tmp_path: Path, m
     assert 0 < len(kept) <= len([pair for pair in pairs if pair.split == "feedback"])
     assert "| points | 24 | 24 | 100% |" in (folder / "tables" / "annotation.md").read_text()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"01_dataset_construction.ipynb", "06_judging.ipynb", "ledger.jsonl"} <= {path.name for path in files}
+    names = {path.name for path in files}
+    assert {f"{name}.{kind}" for name in NAMES for kind in ("ipynb", "html")} <= names
+    assert {"ledger.jsonl", "report.html", "snakemake.log", "dpo-vs-chosen.jsonl"} <= names
     assert SECRET not in output
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]

@@ -27,7 +27,7 @@ class Pool:
         self._places: dict[str, int] = {}
 
     def place(self, value: Any) -> int:
-        key = json.dumps(value, ensure_ascii=False)
+        key = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if key not in self._places:
             self._places[key] = len(self.values)
             self.values.append(value)
@@ -39,7 +39,7 @@ def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
     texts, prompts, assessments, kinds = Pool(), Pool(), Pool(), Pool()
     groups = _by_prompt(v for v in results.first_verdicts if v.judge == results.judge)
     comparisons = list(dict.fromkeys((key[0], key[1]) for key in groups))
-    examples = []
+    examples, asked = [], dict[str, int]()
     for key in _thinned(list(groups), most):
         arm_1, arm_2, pair_id = key
         pair = results.pairs.get(pair_id)
@@ -47,9 +47,11 @@ def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
         valid = next((verdict for verdict in said if verdict.invalid is None), None)
         if pair is None:
             continue
+        if pair_id not in asked:
+            asked[pair_id] = prompts.place(_prompt(pair, texts, kinds))
         examples.append([
             comparisons.index((arm_1, arm_2)),
-            prompts.place(_prompt(pair, texts, kinds)),
+            asked[pair_id],
             [texts.place(reply_text(results, arm, pair_id)) for arm in (arm_1, arm_2)],
             [BINS.index(valid.dimensions[name].bin) for name in DIMENSIONS] if valid else [],
             [assessments.place(_assessment(a, texts)) for a in (valid.reply_1, valid.reply_2) if a] if valid else [],

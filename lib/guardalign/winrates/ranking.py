@@ -79,18 +79,20 @@ def _counts(units: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def _solve(arms: pd.DataFrame, counts: np.ndarray) -> tuple[pd.Series, float]:
+    names = list(dict.fromkeys([*arms["arm_1"], *arms["arm_2"]]))
+    number = {name: at for at, name in enumerate(names)}  # evalica looks up numbers much faster than text
     # Half an outcome each way keeps strengths finite where an arm never won (Firth-like; vanishes with n).
     filled = counts + 0.5
     result = evalica.newman(
-        arms["arm_1"].repeat(3).tolist(),
-        arms["arm_2"].repeat(3).tolist(),
+        [number[name] for name in arms["arm_1"] for _ in OUTCOMES],
+        [number[name] for name in arms["arm_2"] for _ in OUTCOMES],
         WINNERS * len(arms),
         weights=filled.ravel().tolist(),
         tolerance=1e-8,
         limit=2_000,
     )
-    logs = np.log(result.scores)
-    return logs - logs.mean(), float(result.v)
+    logs = np.log(result.scores.sort_index().to_numpy())
+    return pd.Series(logs - logs.mean(), names), float(result.v)
 
 
 def _intervals(
