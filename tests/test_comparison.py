@@ -298,6 +298,8 @@ def test_distinct_n_by_hand():
 def test_a_file_without_tasks_and_an_arm_without_method_are_refused(tmp_path):
     with pytest.raises(ParameterError, match="needs a `tasks` section"):
         protocol.section(Params.load(PARAMS / "embedded.yaml"))
+    with pytest.raises(ParameterError, match="there is no SFT model of 2"):
+        small(tmp_path, tuning={"rates": [1e-4], "betas": [0.1], "pairs": 16, "seeds": [1, 2]})
     with pytest.raises(ParameterError, match="arm mine is no method's name"):
         small(tmp_path, methods={"mine": {}})
     with pytest.raises(ParameterError, match="sft is the name of an arm"):

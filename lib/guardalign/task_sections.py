@@ -54,13 +54,14 @@ class Identical(Section):
 class TaskTuning(Section):
     """The small budget that every method gets: all ``rates`` × ``betas`` on the first ``pairs`` of the train split.
 
-    The candidate with the best win rate against the preferred replies of the validation split is taken.
+    The candidate with the best win rate against the preferred replies of the validation split is taken, and trained
+    anew on the whole train split with ``seeds`` (none: every seed).
     """
 
     rates: tuple[Rate, ...] = Field(min_length=1)
     betas: tuple[Beta, ...] = Field(min_length=1)
     pairs: Positive
-    seed: Count = 0
+    seeds: tuple[Count, ...] | None = Field(default=None, min_length=1)
 
 
 class Rlhf(Section):
@@ -97,6 +98,15 @@ class Tasks(Section):
     tuning: TaskTuning | None = None
     rlhf: Rlhf | None = None
     workers: Positive = 2
+
+    @model_validator(mode="after")
+    def _tuned_arms_have_a_start(self) -> Tasks:
+        others = set(self.tuning.seeds or ()) - set(self.seeds) if self.tuning else set()
+        if others:
+            raise ValueError(
+                f"tuning.seeds must be among seeds: there is no SFT model of {', '.join(map(str, others))}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _arms_have_methods(self) -> Tasks:

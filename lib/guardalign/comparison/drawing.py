@@ -44,13 +44,16 @@ def preferred(identical: pd.DataFrame, tuned: pd.DataFrame | None = None, profil
     """
     methods = identical[identical["arm"] != SFT]
     best = methods.sort_values("win").iloc[-1]
-    clear = (methods["win_low"] > 0.5).groupby(methods["task"]).sum()
+    clear = (methods["win_low"] > 0.5).groupby(methods["task"], sort=False).sum()
+    beyond = ", ".join(f"{count} in {task}" for task, count in clear.items() if count)
     title = (
-        f"{label(best['arm'])} wins most ({best['task']}: {100 * best['win']:.0f} %); above half beyond doubt: "
-        + ", ".join(f"{count} of {(methods['task'] == task).sum()} arms in {task}" for task, count in clear.items())
+        f"{label(best['arm'])} wins most ({best['task']}: {100 * best['win']:.0f} %); arms that beat the preferred "
+        f"reply beyond doubt: {beyond or 'none'}"
     )
     note = f"Share of prompts whose reply reads better than the data’s preferred one, ties half. {TWIN}"
-    return _forest(identical, tuned, "win", 0.5, "beats the preferred reply", title, _caption(identical, profile, note))
+    return _forest(
+        identical, tuned, "win", 0.5, "beats the preferred reply", title, _caption(identical, tuned, profile, note)
+    )
 
 
 def accuracy_gains(identical: pd.DataFrame, tuned: pd.DataFrame | None = None, profile: str = "") -> Figure:
@@ -60,7 +63,7 @@ def accuracy_gains(identical: pd.DataFrame, tuned: pd.DataFrame | None = None, p
     title = f"In {raised} of {count} cases training raises held-out preference accuracy beyond doubt"
     note = "Share of held-out pairs whose chosen reply has the higher log-probability, less the SFT model’s share."
     words = "gain in preference accuracy"
-    return _forest(methods, tuned, "accuracy_gain", 0.0, words, title, _caption(identical, profile, note))
+    return _forest(methods, tuned, "accuracy_gain", 0.0, words, title, _caption(identical, tuned, profile, note))
 
 
 def _forest(
@@ -179,11 +182,11 @@ def equal_losses(table: pd.DataFrame, profile: str = "") -> Figure:
             rows = table[(table["task"] == task) & (table["seed"] == table["seed"].min())]
             axis.plot(rows["step"], rows[one], color=SERIES[5], linewidth=5, alpha=0.6, label=label(one))
             axis.plot(rows["step"], rows[other], color=SERIES[1], linewidth=1.3, label=f"{label(other)}, terms twice")
-            axis.set_title(f"{task.capitalize()}: apart by {rows['difference'].max():.0e} at most", fontsize=9)
+            axis.set_title(f"{task.capitalize()} (≤ {rows['difference'].max():.0e} apart)", fontsize=9)
             label_axes(axis, "y")
         axes[0].set_ylabel("loss")
         axes[len(tasks) // 2].set_xlabel("training step")
-        axes[0].legend(fontsize=8)
+        axes[0].legend(fontsize=8, loc="lower left")
         worst = table["difference"].max()
         word = "are the same loss" if worst < 1e-4 else "part"
         title = f"{label(one)} and {label(other)} {word}: apart by {worst:.0e} at most"
@@ -247,9 +250,11 @@ def _stacked(axis: Axes, table: pd.DataFrame, places: np.ndarray) -> None:
     axis.legend(fontsize=7.5, loc="upper right")
 
 
-def _caption(table: pd.DataFrame, profile: str, note: str) -> str:
+def _caption(table: pd.DataFrame, tuned: pd.DataFrame | None, profile: str, note: str) -> str:
     bounds = "95 % bootstrap intervals over prompts" + (" and seeds" if table["seeds"].max() > 1 else "")
     seeds = f"{span(table['seeds'])} seed{'s' if table['seeds'].max() > 1 else ''} an arm"
+    if tuned is not None:
+        seeds += f" ({span(tuned.loc[tuned['arm'] != SFT, 'seeds'])} with its own rate and β)"
     facts = f"n = {span(table['conversations'])} prompts, {seeds}; {bounds}."
     return f"{facts} {note}" + (f" Profile: {profile}." if profile else "")
 

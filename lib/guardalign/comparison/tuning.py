@@ -43,9 +43,9 @@ def choose(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def tuned_jobs(settings: Params, chosen: pd.DataFrame) -> list[Job]:
-    """Every method with its own rate and β, on every task and seed."""
+    """Every method with its own rate and β, on every task and the tuning section's seeds."""
     tasks, found = protocol.section(settings), []
-    for seed in tasks.seeds:
+    for seed in (tasks.tuning and tasks.tuning.seeds) or tasks.seeds:
         for row in chosen.to_dict("records"):
             name, rate = str(row["arm"]), float(row["learning_rate"])
             job = arm_job(name, tasks.methods[name], tasks.identical, str(row["task"]), seed, "tuned")
