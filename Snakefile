@@ -3,7 +3,7 @@
 # sections its notebook shows, so a changed parameter runs again only what depends on it.
 #
 # Snakemake gives a stage's process as many threads as the rule says: stages that wait for nobody run side by side with
-# one thread each, those that everybody waits for take all cores.
+# one thread each, the longest first (priority), and those that everybody waits for take all cores.
 #
 # `gpu` is what a stage's launch takes, for executors that hand out GPUs; memory, hours and threads of a cluster's jobs
 # stand in params/profiles/*/config.yaml.
@@ -66,7 +66,7 @@ rule sft:
 
 
 rule flow1_alignment:
-    priority: 30
+    priority: 20
     input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("03_flow1_alignment")
     output: "tables/flow1.csv"
     log: "notebooks/03_flow1_alignment.ipynb"
@@ -76,7 +76,7 @@ rule flow1_alignment:
 
 
 rule flow2_feedback_alignment:
-    priority: 20
+    priority: 10
     input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("04_flow2_feedback_alignment")
     output: "tables/flow2.csv"
     log: "notebooks/04_flow2_feedback_alignment.ipynb"
@@ -86,7 +86,7 @@ rule flow2_feedback_alignment:
 
 
 rule method_comparison:
-    priority: 10
+    priority: 30
     input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("05_method_comparison")
     output: "tables/methods.csv"
     log: "notebooks/05_method_comparison.ipynb"
