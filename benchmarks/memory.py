@@ -1,9 +1,9 @@
-"""The calculator's memory of a training step beside what torch's own MemTracker counts, at the size of Mistral-7B.
+"""The calculator's memory of a training step beside what torch's own MemTracker counts, at the widths of Mistral-7B.
 
-    python benchmarks/memory.py
+    python benchmarks/memory.py [layers: 8]
 
 The real model, scorer, autocast, adapters and optimiser take two steps with fake tensors, which have sizes and no
-content: nothing is computed and no memory is needed, so 7 billion weights fit a laptop. MemTracker adds up what lives
+content: nothing is computed and no memory is needed, so billions of weights fit a laptop. MemTracker adds up what lives
 at each moment; its peak is what ``torch.cuda.max_memory_allocated`` would say, fragmentation aside. Attention is a
 stand-in that keeps what FlexAttention keeps. 4-bit weights and sharding cannot be run this way and are not checked.
 Writes ``benchmarks/results/memory.json``.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
+from torch.utils.hooks import RemovableHandle
 from transformers import AttentionInterface, MistralConfig, MistralForCausalLM
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,9 +108,21 @@ def peak(layers: int, case: dict[str, Any]) -> tuple[float, float]:
     return float(counted), estimate.total
 
 
-def main(layers: int = 32) -> None:
+def _skip_frozen(name: str) -> None:
+    """MemTracker hooks every weight, and frozen ones take no hook."""
+    original = getattr(Tensor, name)
+
+    def register(tensor: Tensor, hook: Any) -> Any:
+        return original(tensor, hook) if tensor.requires_grad else RemovableHandle(OrderedDict())
+
+    setattr(Tensor, name, register)
+
+
+def main(layers: int = 8) -> None:
     AttentionInterface.register(tree_attention.NAME, _attend)
     tree_attention.tree_mask = lambda *_: None  # type: ignore[assignment]
+    for name in ("register_hook", "register_post_accumulate_grad_hook"):
+        _skip_frozen(name)
     torch.nn.Module.to = lambda self, *_, **__: self  # PEFT moves adapters to the weights' device; fake ones are there
     rows = {}
     for name, case in CASES.items():
