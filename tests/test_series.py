@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
+import yaml
 
 from guardalign.files import RunFolder, fingerprint
 from guardalign.judging.verdicts import Verdict
@@ -202,6 +204,54 @@ def test_a_killed_run_leaves_nothing_behind_and_ends_with_the_same_tables(series
     for name in PRODUCTS:
         assert fingerprint(folder.root / name) == fingerprint(whole.root / name), name
     assert not list(folder.root.rglob("*.part"))
+
+
+def mount(size: str, folder: Path, *options: str) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("no mount here")
+    if done.returncode:
+        pytest.skip(f"no file system of a given size can be mounted here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("200k", folder)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tmp_path, base):
+    params = write_parameters(tmp_path / "tiny.yaml", parameters(small_disk / "run", base))
+    code, output = run(params, "--target", "data/pairs.jsonl")
+    assert code == 1 and ("The disk is full" in output or "No space left on device" in output), output
+    assert "Traceback" not in output and not list(small_disk.rglob("*.part"))
+    mount("64m", small_disk, "remount")
+    code, output = run(params, "--target", "data/pairs.jsonl")
+    assert code == 0, output
+    pairs = RunFolder(small_disk / "run").data("pairs")
+    assert all(json.loads(line)["id"] for line in pairs.read_text().splitlines())
+
+
+STAR = ROOT.parent / "shared" / "data" / "care" / "star_pairs_600.jsonl"
+
+
+@pytest.mark.skipif(not STAR.exists(), reason="no real pairs beside the checkout")
+def test_real_pairs_go_through_training_and_held_out_evaluation(tmp_path, base):
+    rows = STAR.read_text().splitlines()[::20]
+    (tmp_path / "star.jsonl").write_text("\n".join(rows))
+    own = yaml.safe_load((ROOT / "params" / "star_pairs.yaml").read_text())
+    content = parameters(tmp_path / "run", base, source=own["source"] | {"path": str(tmp_path / "star.jsonl")})
+    content |= {"judge": own["judge"], "model": own["model"] | {"name": str(base)}}
+    code, output = run(write_parameters(tmp_path / "star.yaml", content), "--target", "tables/flow1.csv")
+    assert code == 0, output
+    table = pd.read_csv(tmp_path / "run" / "tables" / "flow1.csv")
+    assert {"M_1SFT", "M_1SFT_ipo", "M_kto"} <= set(table["arm"])
+    assert table["accuracy"].between(0, 1).all() and (table["nll"] > 0).all()
 
 
 def test_own_conversations_without_rejected_replies_are_validated_split_and_named(tmp_path, base):
