@@ -194,7 +194,7 @@ def as_soon_as(condition: Callable[[], object], act: Callable[[], object]) -> It
 
 def test_a_lost_process_ends_the_launch_and_pre_emption_saves_and_one_process_completes(base, tmp_path):
     """One arm: a rank killed mid-step, gone on with by two processes, told to end, gone on with by one."""
-    settings = {"epochs": 8, "learning_rate": 3e-4, "reference": other(base), "cache": tmp_path / "cache"}
+    settings = {"epochs": 16, "learning_rate": 3e-4, "reference": other(base), "cache": tmp_path / "cache"}
     arm = config(base, tmp_path / "cut", "kto", save_steps=2, **settings)
     lost: list[float] = []
 

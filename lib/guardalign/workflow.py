@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from guardalign.files import RunFolder, project_root
 from guardalign.params import Params
 from guardalign.run_notebook import BUSY
 
+LEAST_FREE = 64 * 1024  # bytes
 LOCK = ".lock"
 PATIENCE = 30.0
 SLURM_LOGS = Path(".snakemake") / "slurm_logs"
@@ -115,6 +117,8 @@ def _command(run: RunFolder, params: Path, place: Place, target: str | None, dry
 
 def _reason(run: RunFolder, log: Path) -> str:
     """What Snakemake, or the last job elsewhere that left a log, says where it failed; a stage here has said so."""
+    if shutil.disk_usage(run.root).free < LEAST_FREE:  # then the logs, too, may end before they say why
+        return f"The disk is full: {run.root} has no space left. Free some.\n"
     text = log.read_text(errors="replace").strip()
     jobs = sorted((run.root / SLURM_LOGS).rglob("*.log"), key=lambda path: path.stat().st_mtime)
     if jobs and str(jobs[-1]) in text:
