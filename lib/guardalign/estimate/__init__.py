@@ -89,6 +89,11 @@ class Estimate:
         """Bytes a device needs at most."""
         return max(self.memory.total, self.writing.total)
 
+    @property
+    def process(self) -> float:
+        """Bytes a process needs at most: its GPU's share, or on a CPU all of it, Python and its libraries included."""
+        return self.peak + (CONTEXT_BYTES if self.placement.gpu else PROCESS_BYTES)
+
 
 def estimate(settings: Params, machine: Machine) -> Estimate:
     """What a run of ``settings`` needs on a machine like ``machine``. Raises ModelUnavailable, ParameterError."""
@@ -177,11 +182,10 @@ def _short_of_memory(found: Estimate, machine: Machine) -> list[str]:
         "(model.lora; model.precision: nf4), or take a smaller model."
     )
     if place.gpu:
-        have = min((gpu.memory for gpu in machine.gpus), default=float("inf")) - CONTEXT_BYTES
-        what = "each GPU"
-        need = found.peak
+        have, what = min((gpu.memory for gpu in machine.gpus), default=float("inf")), "each GPU"
+        need = found.process
     else:
-        have, what, need = machine.memory, "memory", place.local * (found.peak + PROCESS_BYTES)
+        have, what, need = machine.memory, "memory", place.local * found.process
     return [f"{what}: {need / GIB:.1f} GiB wanted, {have / GIB:.1f} there. {hint}"] if need > have else []
 
 

@@ -33,7 +33,7 @@ def summary(found: Estimate) -> str:
     price = f", {found.judging.calls} judge calls" if found.judging.calls else ""
     price += f" (about ${dollars:.0f})" if found.judging.calls and dollars else ""
     return (
-        f"Estimate: {_size(found.peak)} of memory a process, {_size(sum(found.disk.values()))} of disk, "
+        f"Estimate: {_size(found.process)} of memory a process, {_size(sum(found.disk.values()))} of disk, "
         f"{_time(hours)} of computing ({found.device}){price}."
     )
 
