@@ -19,6 +19,14 @@ LLAMA_3 = (
     "<|eot_id|>{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 MISTRAL = "{{ bos_token }}{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}"
+ALTERNATING = """{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}
+{{ raise_exception('roles must alternate user/assistant') }}{% endif %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]
+{%- else %}{{ m.content + eos_token }}{% endif %}{% endfor %}"""
+SYSTEM_LAST = """{{ bos_token }}{% for m in messages if m.role != 'system' %}{% if m.role == 'user' %}[INST]
+{%- if loop.last and messages[0].role == 'system' %} {{ messages[0].content }}
+
+{% endif %} {{ m.content }} [/INST]{% else %}{{ m.content + eos_token }}{% endif %}{% endfor %}"""
+SYSTEM_LOST = SYSTEM_LAST.replace(" and messages[0].role == 'system'", " and false")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +61,45 @@ def test_chat_templates_keep_one_bos_and_end_in_eos(tokenizer, template):
     assert (s.tokens[0], s.tokens.tolist().count(1)) == (1, 1)
     assert s.tokens[-1] == tokenizer.eos_token_id
     assert tokenizer.decode(s.tokens[s.start :]) == "thanks.</s>"
+
+
+def talk(*texts: str, opens: str = "user") -> PreferencePair:
+    roles = ("user", "agent") if opens == "user" else ("agent", "user")
+    turns = tuple(Turn(role=roles[i % 2], text=text) for i, text in enumerate(texts))
+    return PreferencePair(
+        id="c.1", conversation_id="c", guardrails=("say page 7",), turns=turns, chosen="thanks.", rejected="no."
+    )
+
+
+@pytest.mark.parametrize("template", [CHATML, LLAMA_3], ids=["chatml and qwen", "llama 3"])
+def test_a_chat_templates_system_message_holds_the_guardrails(tokenizer, template):
+    tokenizer.chat_template = template
+    [example] = examples_of([talk("hello", "sorry", "refund please")], tokenizer)
+    system, user = example.prompt.index("system"), example.prompt.index("user", example.prompt.index("say page 7"))
+    assert system < example.prompt.index("say page 7") < user < example.prompt.index("refund please")
+    assert example.prompt.endswith(("assistant\n", "assistant<|end_header_id|>\n\n"))
+    assert (example.chosen, example.rejected) == ("thanks.", "no.")
+
+
+@pytest.mark.parametrize("template", [ALTERNATING, SYSTEM_LAST, SYSTEM_LOST], ids=["refused", "put last", "left out"])
+@pytest.mark.parametrize("opens", ["user", "agent"])
+def test_guardrails_open_the_first_message_where_a_template_has_no_system_message(tokenizer, template, opens):
+    tokenizer.chat_template = template
+    turns = ["hello", "sorry", "refund please", "soon", "thanks"][opens == "agent" :]
+    early, late = examples_of([talk(*turns[:-2], opens=opens), talk(*turns, opens=opens)], tokenizer)
+    assert early.prompt.startswith("<s>[INST] Below are the guardrails")
+    assert early.prompt.count("say page 7") == late.prompt.count("say page 7") == 1
+    assert late.prompt.startswith(early.prompt), "a conversation's prompts share all that they have in common"
+    assert late.prompt.index("[/INST]") > late.prompt.index(turns[0]) or opens == "agent"
+
+
+def test_a_template_that_cannot_be_used_is_named(tokenizer):
+    tokenizer.chat_template = "{{ raise_exception('tools only') }}"
+    with pytest.raises(InputError, match="tools only.*leave model.prompt at plain"):
+        examples_of([talk("hello")], tokenizer)
+    tokenizer.chat_template = None
+    with pytest.raises(InputError, match="has no chat template"):
+        examples_of([talk("hello")], tokenizer)
 
 
 def test_a_tokenizer_without_the_habit_gets_no_bos():

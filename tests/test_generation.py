@@ -28,7 +28,7 @@ from guardalign.decoding import (
     decode_shared,
     plan_trunks,
 )
-from guardalign.encoding import encode_prompt
+from guardalign.encoding import encode_prompt, prompt_of
 from guardalign.files import read_rows
 from guardalign.generation import GenerationError, GenerationSettings, Ranks, batched_trunks, generate, load_policy
 from guardalign.generation.replies import dealt, made_with
@@ -143,6 +143,23 @@ def test_a_window_shorter_than_the_prompt_takes_the_plain_path(checkpoint, tmp_p
         tokens, finished = greedy_by_hand(policy.model, prompt, 12, policy.stop)
         assert (reply.tokens, reply.finished) == (len(tokens), finished)
         assert reply.text == policy.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+
+def test_replies_follow_the_models_chat_template(checkpoint, tmp_path):
+    folder, pairs = shutil.copytree(checkpoint, tmp_path / "chat"), make_pairs(2, 2)
+    (folder / "chat_template.jinja").write_text(
+        "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    policy = load_policy(folder)
+    for way in ("plain", "chat"):
+        settings = GenerationSettings(max_new_tokens=12, prompt=way)
+        replies = generate(folder, pairs, "arm", settings, tmp_path / f"{way}.jsonl")
+        for pair, reply in zip(pairs, replies, strict=True):
+            text = prompt_of(pair, policy.tokenizer if way == "chat" else None)
+            assert text.endswith({"plain": "\nAgent:", "chat": "\nassistant:"}[way])
+            tokens, _ = greedy_by_hand(policy.model, encode_prompt(policy.tokenizer, text).tolist(), 12, policy.stop)
+            assert reply.text == policy.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])

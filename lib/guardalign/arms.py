@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from transformers import PreTrainedTokenizerBase
 
 from guardalign import heldout
 from guardalign.conversations import PreferencePair, Reply
@@ -15,7 +16,7 @@ from guardalign.files import RunFolder, require
 from guardalign.generation import GenerationSettings
 from guardalign.hosted import hosted_replies
 from guardalign.launch import run_generation, run_training
-from guardalign.loading import LoraSettings
+from guardalign.loading import LoraSettings, load_tokenizer
 from guardalign.params import Params
 from guardalign.sections import Alignment, Sft
 from guardalign.sources import resolved
@@ -69,6 +70,11 @@ def base_model(name: str) -> str:
     return str(folder) if folder.is_dir() else name
 
 
+def chat_template(settings: Params) -> PreTrainedTokenizerBase | None:
+    """The tokenizer whose chat template lays out the prompts, or None where they are plain."""
+    return load_tokenizer(base_model(settings.model.name)) if settings.model.prompt == "chat" else None
+
+
 def training_config(settings: Params, run: RunFolder, arm: str, how: Sft | Alignment) -> TrainingConfig:
     """The training that makes ``arm`` out of the arm it starts from, which is also its reference."""
     own: dict[str, Any] = {"method": "sft", "learning_rate": how.learning_rate, "epochs": how.epochs}
@@ -93,13 +99,13 @@ def train_arm(
     settings: Params, run: RunFolder, arm: str, how: Sft | Alignment, pairs: Sequence[PreferencePair]
 ) -> TrainingResult:
     """Train ``arm`` on ``pairs``; an arm that is trained already and unchanged is left as it is."""
-    return run_training(training_config(settings, run, arm, how), examples_of(pairs), settings.launch.kind)
+    return run_training(training_config(settings, run, arm, how), examples_of(pairs, chat_template(settings)), settings.launch.kind)
 
 
 def writing(settings: Params) -> GenerationSettings:
     """How all arms of a run write their replies."""
     own = settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
-    return GenerationSettings(**own, seed=settings.seed)
+    return GenerationSettings(**own, seed=settings.seed, prompt=settings.model.prompt)
 
 
 def answers(settings: Params, run: RunFolder, arm: str, pairs: Sequence[PreferencePair], output: Path) -> list[Reply]:

@@ -30,6 +30,14 @@ def format_prompt(guardrails: Sequence[str], turns: Sequence[Turn]) -> str:
     return f"{INSTRUCTION}\n>>>\n{rules}\n<<<\n{REQUEST}\nConversation:\n{history}\nAgent:"
 
 
+def format_messages(guardrails: Sequence[str], turns: Sequence[Turn]) -> list[dict[str, str]]:
+    """The same prompt as chat messages: guardrails and request as the system's, the turns as user's and assistant's."""
+    rules = "\n".join(f"{number}. {text}" for number, text in enumerate(guardrails, 1))
+    system = {"role": "system", "content": f"{INSTRUCTION}\n{rules}\n{REQUEST}"}
+    roles = {"user": "user", "agent": "assistant"}
+    return [system, *({"role": roles[turn.role], "content": turn.text} for turn in turns)]
+
+
 @dataclass(frozen=True)
 class Rejection:
     """A reply that breaks guardrails, and the numbers (from 1) of those it breaks where they are known."""

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from guardalign.construction import format_prompt
+from guardalign.construction import format_messages, format_prompt
 from guardalign.conversations import PreferencePair, Row
 from guardalign.errors import InputError
 from guardalign.prefix_tree import EmptyReply, TokenSequence
@@ -32,23 +33,62 @@ class Example(Row):
     rejected: str | None = None
 
 
-def examples_of(pairs: Iterable[PreferencePair]) -> list[Example]:
-    """The pairs in the prompt format of paper A; a completion is a space and the reply."""
+def prompt_of(pair: PreferencePair, chat: PreTrainedTokenizerBase | None = None) -> str:
+    """The pair's prompt in the format of paper A, or in the chat template of the tokenizer ``chat``."""
+    if chat is None:
+        return format_prompt(pair.guardrails, pair.turns)
+    return chat_prompt(chat, format_messages(pair.guardrails, pair.turns))
+
+
+def examples_of(pairs: Iterable[PreferencePair], chat: PreTrainedTokenizerBase | None = None) -> list[Example]:
+    """The pairs as text (see ``prompt_of``); after paper A's prompt a completion begins with a space."""
+    lead = "" if chat else " "
     return [
         Example(
             id=pair.id,
             conversation_id=pair.conversation_id,
-            prompt=format_prompt(pair.guardrails, pair.turns),
-            chosen=f" {pair.chosen}",
-            rejected=f" {pair.rejected}" if pair.rejected else None,
+            prompt=prompt_of(pair, chat),
+            chosen=f"{lead}{pair.chosen}",
+            rejected=f"{lead}{pair.rejected}" if pair.rejected else None,
         )
         for pair in pairs
     ]
 
 
 def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> str:
-    """The tokenizer's own chat template up to where the assistant speaks; completions follow it as they are."""
-    return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+    """The tokenizer's own chat template up to where the assistant speaks; completions follow it as they are.
+
+    Some templates refuse a system message, some leave it out, some (Mistral's) put it into the conversation's last
+    message, where it would end what a conversation's points have in common. With all of these its text opens the first
+    message of the user. Raises ``InputError`` where there is no template, or it refuses that, too.
+    """
+    name = tokenizer.name_or_path
+    if not tokenizer.chat_template:
+        raise InputError(f"the tokenizer of {name} has no chat template: leave model.prompt at plain")
+    said = "the guardrails do not stand first"
+    for each in (list(messages), _without_system(messages)):
+        try:
+            text = str(tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True))
+        except TemplateError as error:
+            said = str(error)
+            continue
+        if _opens(text, each):
+            return text
+    raise InputError(f"the chat template of {name} cannot lay out a conversation ({said}): leave model.prompt at plain")
+
+
+def _without_system(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    system, *turns = messages if messages[0]["role"] == "system" else ({"content": ""}, *messages)
+    if not turns or turns[0]["role"] != "user":
+        return [{"role": "user", "content": system["content"]}, *turns]
+    return [{"role": "user", "content": f"{system['content']}\n\n{turns[0]['content']}".strip()}, *turns[1:]]
+
+
+def _opens(text: str, messages: Sequence[dict[str, str]]) -> bool:
+    """Whether the first message stands in ``text``, ahead of the second."""
+    first, second = (each["content"].strip() for each in (*messages, {"content": ""})[:2])
+    at = text.find(first)
+    return at >= 0 and text.find(second, at + len(first)) >= 0
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> np.ndarray:

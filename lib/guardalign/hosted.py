@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from guardalign.construction import INSTRUCTION, REQUEST, format_prompt
+from guardalign.construction import format_messages, format_prompt
 from guardalign.conversations import PreferencePair, Reply
 from guardalign.errors import GuardalignError
 from guardalign.files import write_rows
@@ -51,10 +51,7 @@ def messages(pair: PreferencePair, style: str) -> tuple[Message, ...]:
     """One prompt as chat messages; see ServerArm for the styles."""
     if style == "prompt":
         return (Message("user", format_prompt(pair.guardrails, pair.turns)),)
-    rules = "\n".join(f"{number}. {text}" for number, text in enumerate(pair.guardrails, 1))
-    system = f"{INSTRUCTION}\n{rules}\n{REQUEST}"
-    turns = (Message("user" if turn.role == "user" else "assistant", turn.text) for turn in pair.turns)
-    return (Message("system", system), *turns)
+    return tuple(Message(each["role"], each["content"]) for each in format_messages(pair.guardrails, pair.turns))
 
 
 def _reply(outcome: Outcome, pair: PreferencePair, arm: str) -> Reply:

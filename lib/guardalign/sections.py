@@ -142,14 +142,22 @@ class Model(Section):
     """The base model: ``embedded`` (ships with the project), a folder, or a name on the Hugging Face hub.
 
     ``max_length`` counts the tokens of prompt and reply; longer points are refused by name, or (``overlong: truncate``)
-    lose their conversation's oldest turns.
+    lose their conversation's oldest turns. ``prompt``: ``plain`` is paper A's, ``chat`` the model's own chat template with
+    the guardrails as the system's message.
     """
 
     name: str
     max_length: Positive
     overlong: Literal["refuse", "truncate"] = "refuse"
+    prompt: Literal["plain", "chat"] = "plain"
     precision: Literal["fp32", "bf16", "int8", "nf4"] = "fp32"
     lora: Lora | None = None
+
+    @model_validator(mode="after")
+    def _can_be_shortened(self) -> Model:
+        if self.prompt == "chat" and self.overlong == "truncate":
+            raise ValueError("overlong: truncate shortens plain prompts only; with prompt: chat raise max_length")
+        return self
 
 
 class Training(Section):

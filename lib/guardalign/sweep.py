@@ -16,7 +16,7 @@ from statistics import mean
 import pandas as pd
 import torch
 
-from guardalign.arms import base_model
+from guardalign.arms import base_model, chat_template
 from guardalign.conversations import PreferencePair, Reply, Row
 from guardalign.encoding import examples_of
 from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
@@ -100,9 +100,11 @@ def _settled(
         precision=settings.model.precision,
         **settings.training.model_dump(),
     )
-    result = train(config, examples_of(pairs["train"]), log=_silent)
+    result = train(config, examples_of(pairs["train"], chat_template(settings)), log=_silent)
     drawing = GenerationSettings(
-        max_new_tokens=settings.generation.max_new_tokens, batch_size=settings.generation.batch_size
+        max_new_tokens=settings.generation.max_new_tokens,
+        batch_size=settings.generation.batch_size,
+        prompt=settings.model.prompt,
     )
     replies = generate(output, pairs["feedback"], candidate.name, drawing, output / "replies.jsonl", log=_silent)
     form = reply_statistics(replies)

@@ -12,7 +12,6 @@ import torch
 from pydantic import Field
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from guardalign.construction import format_prompt
 from guardalign.conversations import PreferencePair, Reply, Row
 from guardalign.decoding import (
     Completion,
@@ -23,14 +22,14 @@ from guardalign.decoding import (
     decode_shared,
     plan_trunks,
 )
-from guardalign.encoding import encode_prompt
+from guardalign.encoding import encode_prompt, prompt_of
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint, read_rows
 from guardalign.generation.store import Store
 from guardalign.hub import may_run_code, reaching
 from guardalign.loading import adapter_base, is_adapter, load_tokenizer, model_fingerprint, on_base, without_bars
 
-TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 
 class GenerationError(GuardalignError):
@@ -42,12 +41,14 @@ class GenerationSettings(Row):
 
     ``prefix_sharing`` computes what a conversation's prompts have in common once; without it, or where a model's
     attention does not allow it, ``model.generate`` runs on every prompt. Both give the same replies up to numerics.
+    ``prompt`` is that of ``sections.Model``.
     """
 
     max_new_tokens: int = Field(default=96, ge=1)
     batch_size: int = Field(default=128, ge=1)
     temperature: float = Field(default=0.0, ge=0)
     seed: int = 0
+    prompt: Literal["plain", "chat"] = "plain"
     prefix_sharing: bool = True
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
@@ -117,7 +118,7 @@ def generate(
 
 def made_with(model_dir: str | Path, pairs: Sequence[PreferencePair], arm: str, settings: GenerationSettings) -> str:
     """A fingerprint of all that decides the replies."""
-    asked = [(pair.id, pair.conversation_id, format_prompt(pair.guardrails, pair.turns)) for pair in pairs]
+    asked = [(pair.id, pair.conversation_id, prompt_of(pair)) for pair in pairs]
     outcome = settings.model_dump(exclude={"batch_size", "prefix_sharing"})
     if not settings.temperature:
         outcome.pop("seed")
@@ -130,7 +131,7 @@ def dealt(pairs: Sequence[PreferencePair], count: int) -> list[list[PreferencePa
     for pair in pairs:
         conversations.setdefault(pair.conversation_id, []).append(pair)
     length = {
-        name: sum(len(format_prompt(pair.guardrails, pair.turns)) for pair in own)
+        name: sum(len(prompt_of(pair)) for pair in own)
         for name, own in conversations.items()
     }
     parts: list[list[PreferencePair]] = [[] for _ in range(count)]
@@ -146,7 +147,8 @@ def reply_batches(
     policy: Policy, pairs: Sequence[PreferencePair], arm: str, settings: GenerationSettings
 ) -> Iterator[list[Reply]]:
     """Decode the prompts of ``pairs`` batch by batch, longest first; what is common to a conversation only once."""
-    texts = [format_prompt(pair.guardrails, pair.turns) for pair in pairs]
+    chat = policy.tokenizer if settings.prompt == "chat" else None
+    texts = [prompt_of(pair, chat) for pair in pairs]
     prompts = [encode_prompt(policy.tokenizer, text).tolist() for text in texts]
     longest = max(map(len, prompts)) + settings.max_new_tokens
     _check_length(policy.model, longest, pairs[max(range(len(prompts)), key=lambda i: len(prompts[i]))].id)

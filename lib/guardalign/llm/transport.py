@@ -9,16 +9,19 @@ import os
 import ssl
 from collections import Counter
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import certifi
-import openai
 
 from guardalign.llm.budget import Budget, BudgetReached, Ledger, Price, Spent
 from guardalign.llm.endpoint import Endpoint, EndpointError
 from guardalign.llm.pacing import Pacer, backoff, retry_after
 from guardalign.llm.request import Usage
 from guardalign.llm.store import Delivered
+
+# The openai package takes a second to import and every notebook imports this one: whoever calls a server waits for it.
+if TYPE_CHECKING:
+    import openai
 
 HOPELESS = {401: "the key is not accepted", 403: "access is denied", 404: "no such model or address"}
 PASSING = (408, 409, 425, 429)
@@ -147,6 +150,8 @@ class Transport:
             )
 
     async def _try(self, body: str, name: str, size: int) -> Delivered:
+        import openai
+
         most = self.most(size)
         call = await self.purse.reserve(most)
         spent: Spent | None = None
@@ -222,6 +227,8 @@ class Transport:
 
 def connect(endpoint: Endpoint) -> openai.AsyncOpenAI:
     """The openai package's client, without its own retries: they could not be counted or held back together."""
+    import openai
+
     timeout = openai.Timeout(endpoint.timeout_seconds)
     carrier = openai.DefaultAsyncHttpxClient(verify=certificates(), timeout=timeout)
     key, base = endpoint.key(), endpoint.base_url

@@ -12,7 +12,6 @@ import torch
 import transformers
 from accelerate import DistributedType
 from torch import Tensor, nn
-from transformers import get_scheduler
 
 from guardalign.encoding import Example
 from guardalign.errors import GuardalignError
@@ -137,6 +136,8 @@ class _Run:
 
     def _prepare(self) -> None:
         """Model, optimiser and schedule, seeded: what is drawn here (adapters, value head) is the same in every run."""
+        from transformers import get_scheduler  # brings peft and bitsandbytes, which judging has no use for
+
         config, steps = self.config, len(self.batches)
         transformers.set_seed(config.seed)
         model = self._policy()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from krippendorff import alpha
-from sklearn.metrics import cohen_kappa_score
 
 from guardalign.judging.verdicts import BINS
 
@@ -21,6 +20,8 @@ def kappa(rows: pd.DataFrame, judge_a: str, judge_b: str, orders: bool = False) 
     Units are prompts that both judged; ``orders=True`` also matches the order, otherwise a judge asked twice speaks
     by its first order. κ is NaN where both judges gave one and the same bin throughout (agreement by chance is 1).
     """
+    from sklearn.metrics import cohen_kappa_score  # a second to import, for a table that few runs have
+
     wide = _wide(rows[rows["judge"].isin([judge_a, judge_b])], orders)
     result = []
     for dimension, group in wide.groupby(level="dimension", sort=False):
