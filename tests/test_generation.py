@@ -30,7 +30,16 @@ from guardalign.decoding import (
 )
 from guardalign.encoding import encode_prompt, prompt_of
 from guardalign.files import read_rows
-from guardalign.generation import GenerationError, GenerationSettings, Ranks, batched_trunks, generate, load_policy
+from guardalign.generation import (
+    GenerationError,
+    GenerationJob,
+    GenerationSettings,
+    Ranks,
+    batched_trunks,
+    generate,
+    generate_side_by_side,
+    load_policy,
+)
 from guardalign.generation.replies import dealt, made_with
 from guardalign.generation.store import Store
 from guardalign.launch import run_generation
@@ -353,6 +362,25 @@ def test_what_another_run_left_is_not_mixed_in(checkpoint, tmp_path):
     (tmp_path / "r.jsonl.partial").write_text(json.dumps({"made": "0" * 16}) + "\n" + json.dumps(left) + "\n")
     replies = generate(checkpoint, pairs, "arm", GenerationSettings(max_new_tokens=4), output)
     assert all(reply.text != "another model's" for reply in replies)
+
+
+def test_arms_side_by_side_write_what_they_write_one_by_one(checkpoint, tmp_path, capsys):
+    pairs, settings, threads = make_pairs(4, 3), GenerationSettings(max_new_tokens=12), torch.get_num_threads()
+    jobs = [
+        GenerationJob(model=str(checkpoint), arm=arm, settings=settings, output=tmp_path / f"{arm}.jsonl")
+        for arm in ("one", "two")
+    ]
+    try:
+        torch.set_num_threads(2)
+        generate_side_by_side(jobs, pairs)
+        assert "2 arms at a time" in capsys.readouterr().out
+        for job in jobs:
+            alone = generate(checkpoint, pairs, job.arm, settings, tmp_path / "alone.jsonl", quiet)
+            assert job.store(pairs).is_complete() and read_rows(job.output, Reply) == alone
+        generate_side_by_side(jobs, pairs)
+        assert not capsys.readouterr().out, "what is there is not written again"
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_prompts_too_long_and_repeated_ids_are_refused_by_name(checkpoint, tmp_path):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guardalign.block_attention import attend_in_blocks, query_blocks
+from guardalign.block_attention import GRAIN, attend_in_blocks, query_blocks
 from guardalign.errors import GuardalignError
 from guardalign.prefix_tree import EmptyReply, OverBudget, TokenSequence, pack, tree_row
 from guardalign.scoring import TreeScorer
@@ -122,8 +122,18 @@ def test_a_block_needs_as_many_keys_as_its_first_token_is_deep_whatever_the_widt
     trunk = list(range(3, 23))
     leaves = [TokenSequence(np.array([*trunk, 23 + i, 24, 25, 26]), 20) for i in range(10)]
     row = tree_row(leaves)
-    widest = max(len(b.keys) for b in query_blocks(row.end, 4))
-    assert row.unique_tokens == 60 and widest <= 23 + 4
+    blocks = query_blocks(row.end, 4)
+    assert row.unique_tokens == 60 and max(int(b.mask.any(0).sum()) for b in blocks) <= 23 + 4
+    assert {len(b.keys) for b in blocks} == {GRAIN}
+
+
+def test_what_fills_a_row_up_sees_itself_alone_and_is_seen_by_nobody():
+    row = tree_row([sequence(1, 2, 3, 4), sequence(1, 2, 5)]).padded(8)
+    assert (len(row.tokens), len(row.predictors)) == (8, 8)
+    (block,) = query_blocks(row.end, 8)
+    seen = block.mask[:, :8]
+    assert torch.equal(seen[5:], torch.eye(8, dtype=torch.bool)[5:]) and not seen[:5, 5:].any()
+    assert not block.mask[:, 8:].any()
 
 
 def test_empty_replies_and_replies_without_a_token_before_them_are_refused():

@@ -13,7 +13,7 @@ from guardalign import heldout
 from guardalign.conversations import PreferencePair, Reply
 from guardalign.encoding import examples_of
 from guardalign.files import RunFolder, require
-from guardalign.generation import GenerationSettings
+from guardalign.generation import GenerationJob, GenerationSettings, generate_side_by_side
 from guardalign.hosted import hosted_replies
 from guardalign.launch import run_generation, run_training
 from guardalign.loading import LoraSettings, load_tokenizer
@@ -99,7 +99,9 @@ def train_arm(
     settings: Params, run: RunFolder, arm: str, how: Sft | Alignment, pairs: Sequence[PreferencePair]
 ) -> TrainingResult:
     """Train ``arm`` on ``pairs``; an arm that is trained already and unchanged is left as it is."""
-    return run_training(training_config(settings, run, arm, how), examples_of(pairs, chat_template(settings)), settings.launch.kind)
+    return run_training(
+        training_config(settings, run, arm, how), examples_of(pairs, chat_template(settings)), settings.launch.kind
+    )
 
 
 def writing(settings: Params) -> GenerationSettings:
@@ -119,6 +121,17 @@ def answers(settings: Params, run: RunFolder, arm: str, pairs: Sequence[Preferen
         return hosted_replies(server, pairs, arm, run.root / "llm", output)
     model = model_of(settings, run, arm)
     return run_generation(model, pairs, arm, writing(settings), output, settings.launch.kind)
+
+
+def all_answers(settings: Params, run: RunFolder, names: Sequence[str], pairs: Sequence[PreferencePair]) -> list[Reply]:
+    """The replies of several arms to ``pairs``, arm by arm, kept in ``replies/<arm>.jsonl``; see ``answers``."""
+    if settings.launch.kind == "none":
+        own = [name for name in names if name not in settings.generation.replies]
+        where = [(name, model_of(settings, run, name), run.replies(name)) for name in own]
+        how = writing(settings)
+        jobs = [GenerationJob(model=model, arm=name, settings=how, output=output) for name, model, output in where]
+        generate_side_by_side(jobs, pairs)
+    return [reply for name in names for reply in answers(settings, run, name, pairs, run.replies(name))]
 
 
 def held_out(settings: Params, run: RunFolder, names: Sequence[str], pairs: Sequence[PreferencePair]) -> pd.DataFrame:

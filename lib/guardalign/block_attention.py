@@ -14,11 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 128
+GRAIN = 64
+"""Numbers of nodes and keys are rounded up to a multiple of this. oneDNN builds and keeps a kernel for every size that
+it meets, and every tree has its own: rounded, a step takes 0.9 of the time, a training's process 1.0 instead of 1.5 GB
+(medians of three, the embedded default on one core)."""
 
 
 @dataclass(frozen=True)
 class QueryBlock:
-    """Queries ``start`` to ``stop``, the nodes they may see (``keys``, in order) and a bool mask (queries, keys)."""
+    """Queries ``start`` to ``stop``, the nodes they may see (``keys``, in order) and a bool mask (queries, keys).
+
+    ``keys`` is filled up to whole grains with nodes that the mask hides.
+    """
 
     start: int
     stop: int
@@ -36,7 +43,10 @@ def query_blocks(end: Tensor, block: int = BLOCK) -> tuple[QueryBlock, ...]:
         ancestors = nodes[:start][end[:start] > start]
         keys = torch.cat([ancestors, nodes[start:stop]])
         queries = nodes[start:stop, None]
-        blocks.append(QueryBlock(start, stop, keys, (keys <= queries) & (queries < end[keys])))
+        mask = (keys <= queries) & (queries < end[keys])
+        spare = -len(keys) % GRAIN
+        keys = torch.cat([keys, keys.new_full((spare,), start)])
+        blocks.append(QueryBlock(start, stop, keys, F.pad(mask, (0, spare))))
     return tuple(blocks)
 
 

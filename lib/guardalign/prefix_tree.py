@@ -8,7 +8,7 @@ describes the whole attention mask, and ``depth`` is the position id.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -74,6 +74,23 @@ class TreeRow:
     @property
     def unique_tokens(self) -> int:
         return len(self.tokens)
+
+    def padded(self, grain: int) -> TreeRow:
+        """The same row with nodes and predictors filled up to a multiple of ``grain``; what is added, nothing asks for.
+
+        Each node that is added is a tree of its own behind the others: it sees itself alone and nobody sees it.
+        """
+        size = len(self.tokens)
+        spare = torch.arange(size, size + -size % grain)
+        nothing = torch.zeros_like(spare)
+        more = self.predictors.new_zeros(-len(self.predictors) % grain)
+        return replace(
+            self,
+            tokens=torch.cat([self.tokens, nothing]),
+            depth=torch.cat([self.depth, nothing]),
+            end=torch.cat([self.end, spare + 1]),
+            predictors=torch.cat([self.predictors, more]),
+        )
 
 
 def common_prefix(a: np.ndarray, b: np.ndarray) -> int:

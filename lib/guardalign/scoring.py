@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from guardalign import tree_attention
+from guardalign.block_attention import GRAIN
 from guardalign.loading import Precision
 from guardalign.prefix_tree import TreeRow
 
@@ -61,6 +62,8 @@ class TreeScorer(nn.Module):
         """
         tree_attention.check_window(self.model.config, row)
         device = self.model.device
+        if device.type == "cpu":
+            row = row.padded(GRAIN)
         predictors = row.predictors.to(device)
         with self._autocast(device):
             output = self.model(

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def run_series(params: Path, place: Place = HERE, target: str | None = None, dry
         _wait_for_remains(run)
         before = _age(run.report)
         if before is None and place.profile is None and not dry_run:
-            _say_needs(settings)
+            _say_needs(params)
         log = run.root / "snakemake.log"
         command = _command(run, params, place, target, dry_run)
         with log.open("w") as stream:
@@ -134,12 +135,17 @@ def _environment(place: Place) -> dict[str, str]:
     return os.environ | quiet | ({slots.VARIABLE: place.gpus} if place.gpus else {})
 
 
-def _say_needs(settings: Params) -> None:
-    """Print what the run needs. Raises TooSmall where this machine has less."""
-    from guardalign.estimate import checked_here
-    from guardalign.estimate.table import summary
+def _say_needs(params: Path) -> None:
+    """Print what the run needs; a process of its own works it out, so that this one stays small while stages run.
 
-    print(summary(checked_here(settings)), flush=True)
+    Raises GuardalignError where this machine has less.
+    """
+    with tempfile.TemporaryFile("w+") as said:
+        command = [sys.executable, "-m", "guardalign.estimate", str(params), "--brief"]
+        code = processes.wait(processes.start(command, stderr=said))
+        said.seek(0)
+        if code:
+            raise GuardalignError(said.read().strip())
 
 
 def _wait_for_remains(run: RunFolder) -> None:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from guardalign.errors import GuardalignError
-from guardalign.estimate import Placement, check, estimate
+from guardalign.estimate import Placement, check, checked_here, estimate
 from guardalign.estimate.machine import DEVICES, Machine
-from guardalign.estimate.table import table
+from guardalign.estimate.table import summary, table
 from guardalign.files import RunFolder
 from guardalign.params import Params
 
@@ -19,9 +19,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("params", type=Path)
     names = [device.name for device in DEVICES]
     parser.add_argument("--device", choices=names, help="for machines with this GPU (default: this machine)")
+    parser.add_argument("--brief", action="store_true", help="one line, and whether this machine has that")
     given = parser.parse_args(arguments)
     try:
         settings = Params.load(given.params)
+        if given.brief:
+            print(summary(checked_here(settings)))
+            return 0
         folder = RunFolder.named(settings.run).root
         machine = Machine.here(folder)
         if given.device:

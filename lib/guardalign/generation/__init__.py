@@ -12,6 +12,7 @@ from guardalign.generation.replies import (
     policy_fingerprint,
     reply_batches,
 )
+from guardalign.generation.side_by_side import generate_side_by_side
 
 __all__ = [
     "GenerationError",
@@ -21,6 +22,7 @@ __all__ = [
     "Ranks",
     "batched_trunks",
     "generate",
+    "generate_side_by_side",
     "load_policy",
     "policy_fingerprint",
     "reply_batches",

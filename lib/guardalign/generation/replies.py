@@ -130,10 +130,7 @@ def dealt(pairs: Sequence[PreferencePair], count: int) -> list[list[PreferencePa
     conversations: dict[str, list[PreferencePair]] = {}
     for pair in pairs:
         conversations.setdefault(pair.conversation_id, []).append(pair)
-    length = {
-        name: sum(len(prompt_of(pair)) for pair in own)
-        for name, own in conversations.items()
-    }
+    length = {name: sum(len(prompt_of(pair)) for pair in own) for name, own in conversations.items()}
     parts: list[list[PreferencePair]] = [[] for _ in range(count)]
     loads = [0] * count
     for name in sorted(conversations, key=lambda name: (-length[name], name)):
