@@ -20,8 +20,8 @@ LLAMA_3 = (
 )
 MISTRAL = "{{ bos_token }}{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}"
 ALTERNATING = """{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}
-{{ raise_exception('roles must alternate user/assistant') }}{% endif %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]
-{%- else %}{{ m.content + eos_token }}{% endif %}{% endfor %}"""
+{{ raise_exception('roles must alternate user/assistant') }}{% endif %}
+{%- if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %}{{ m.content + eos_token }}{% endif %}{% endfor %}"""
 SYSTEM_LAST = """{{ bos_token }}{% for m in messages if m.role != 'system' %}{% if m.role == 'user' %}[INST]
 {%- if loop.last and messages[0].role == 'system' %} {{ messages[0].content }}
 
@@ -95,7 +95,7 @@ def test_guardrails_open_the_first_message_where_a_template_has_no_system_messag
 
 def test_a_template_that_cannot_be_used_is_named(tokenizer):
     tokenizer.chat_template = "{{ raise_exception('tools only') }}"
-    with pytest.raises(InputError, match="tools only.*leave model.prompt at plain"):
+    with pytest.raises(InputError, match=r"tools only.*leave model.prompt at plain"):
         examples_of([talk("hello")], tokenizer)
     tokenizer.chat_template = None
     with pytest.raises(InputError, match="has no chat template"):

@@ -236,6 +236,6 @@ def test_a_table_names_every_need(settings):
 @pytest.mark.skipif(torch.cuda.device_count() >= 4, reason="four GPUs are enough for what this asks for")
 def test_a_series_stops_before_it_starts_where_the_machine_is_too_small(settings, tmp_path):
     content = settings(launch={"kind": "ddp"}).sections()
-    code, told = series.run(series.write_parameters(tmp_path / "own.yaml", content))
+    code, told = series.run(series.write_parameters(tmp_path / "own.yaml", content), checked=True)
     assert code == 1 and "This machine is too small" in told and "Traceback" not in told
     assert not list((tmp_path / "run").rglob("*.ipynb"))

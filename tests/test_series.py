@@ -13,7 +13,6 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
-import yaml
 
 from guardalign.files import RunFolder, fingerprint
 from guardalign.judging.verdicts import Verdict
@@ -21,7 +20,7 @@ from guardalign.notebooks import failure
 from guardalign.papers import COMPARISONS
 from series import NAMES, ROOT, parameters, run, run_stage, save_base, start, write_parameters
 
-PRODUCTS = ("data/pairs.jsonl", "tables/sft.csv", "tables/flow1.csv")
+PRODUCTS = ("data/pairs.jsonl", "tables/sft.csv")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def series(tmp_path_factory, base):
     """A finished run: its parameter file, its folder and what it printed."""
     folder = tmp_path_factory.mktemp("series")
     params = write_parameters(folder / "tiny.yaml", parameters(folder / "run", base))
-    code, output = run(params)
+    code, output = run(params, checked=True)
     assert code == 0, output
     return params, RunFolder(folder / "run"), output
 
@@ -46,6 +45,7 @@ def stages_of(output: str) -> list[str]:
 def test_every_notebook_is_executed_without_an_error(series):
     _, folder, output = series
     assert stages_of(output) == list(NAMES)
+    assert output.startswith("Estimate: ")
     assert output.strip().splitlines()[-1] == f"Report: {folder.report}"
     for name in NAMES:
         executed = folder.notebooks / f"{name}.ipynb"
@@ -184,10 +184,10 @@ def test_a_killed_run_leaves_nothing_behind_and_ends_with_the_same_tables(series
     moments = [
         (signal.SIGKILL, folder.notebooks / "01_dataset_construction.ipynb"),
         (signal.SIGTERM, folder.model("M_1SFT") / "metrics.jsonl"),
-        (signal.SIGKILL, folder.model("M_1SFT_ipo")),
+        (signal.SIGKILL, folder.model("N_1SFT")),
     ]
     for number, moment in moments:
-        process = start(params, "--target", "tables/flow1.csv")
+        process = start(params, "--target", "tables/sft.csv")
         try:
             wait_for(moment, process)
         except BaseException:
@@ -199,7 +199,7 @@ def test_a_killed_run_leaves_nothing_behind_and_ends_with_the_same_tables(series
         _, alive = psutil.wait_procs(below, timeout=30)
         assert not [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         assert not processes_of(str(tmp_path))
-    code, output = run(params, "--target", "tables/flow1.csv")
+    code, output = run(params, "--target", "tables/sft.csv")
     assert code == 0, output
     for name in PRODUCTS:
         assert fingerprint(folder.root / name) == fingerprint(whole.root / name), name
@@ -225,8 +225,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tmp_path, base, monkeypatch):
-    monkeypatch.setenv("GUARDALIGN_UNCHECKED", "1")  # the estimate would refuse so small a disk before anything starts
+def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tmp_path, base):
     params = write_parameters(tmp_path / "tiny.yaml", parameters(small_disk / "run", base))
     code, output = run(params, "--target", "data/pairs.jsonl")
     assert code == 1 and ("The disk is full" in output or "No space left on device" in output), output
@@ -236,37 +235,6 @@ def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tm
     assert code == 0, output
     pairs = RunFolder(small_disk / "run").data("pairs")
     assert all(json.loads(line)["id"] for line in pairs.read_text().splitlines())
-
-
-STAR = ROOT.parent / "shared" / "data" / "care" / "star_pairs_600.jsonl"
-
-
-@pytest.mark.skipif(not STAR.exists(), reason="no real pairs beside the checkout")
-def test_real_pairs_go_through_training_and_held_out_evaluation(tmp_path, base):
-    rows = STAR.read_text().splitlines()[::20]
-    (tmp_path / "star.jsonl").write_text("\n".join(rows))
-    own = yaml.safe_load((ROOT / "params" / "star_pairs.yaml").read_text())
-    content = parameters(tmp_path / "run", base, source=own["source"] | {"path": str(tmp_path / "star.jsonl")})
-    content |= {"judge": own["judge"], "model": own["model"] | {"name": str(base)}}
-    code, output = run(write_parameters(tmp_path / "star.yaml", content), "--target", "tables/flow1.csv")
-    assert code == 0, output
-    table = pd.read_csv(tmp_path / "run" / "tables" / "flow1.csv")
-    assert {"M_1SFT", "M_1SFT_ipo", "M_kto"} <= set(table["arm"])
-    assert table["accuracy"].between(0, 1).all() and (table["nll"] > 0).all()
-
-
-def test_own_conversations_without_rejected_replies_are_validated_split_and_named(tmp_path, base):
-    turns = [{"role": "user", "text": "Hi"}, {"role": "agent", "text": "Hello"}]
-    rows = [{"id": number, "turns": turns} for number in range(12)] + [{"id": 3, "turns": turns}]
-    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = {"kind": "jsonl", "path": str(tmp_path / "own.jsonl")}
-    content = parameters(tmp_path / "run", base, source=source, judge={"kind": "none"})
-    params = write_parameters(tmp_path / "tiny.yaml", content)
-    code, output = run_stage(ROOT / "notebooks" / "01_dataset_construction.ipynb", params)
-    assert code == 1 and "12 usable conversations but no rejected replies" in output
-    folder = RunFolder(tmp_path / "run")
-    assert len(folder.data("conversations").read_text().splitlines()) == 12
-    assert "already that of line 4" in folder.data("refused").read_text()
 
 
 def test_without_a_judge_arms_are_compared_by_what_they_prefer(series, tmp_path, base):

@@ -142,8 +142,8 @@ class Model(Section):
     """The base model: ``embedded`` (ships with the project), a folder, or a name on the Hugging Face hub.
 
     ``max_length`` counts the tokens of prompt and reply; longer points are refused by name, or (``overlong: truncate``)
-    lose their conversation's oldest turns. ``prompt``: ``plain`` is paper A's, ``chat`` the model's own chat template with
-    the guardrails as the system's message.
+    lose their conversation's oldest turns. ``prompt``: ``plain`` is paper A's, ``chat`` the model's own chat template
+    with the guardrails as the system's message.
     """
 
     name: str

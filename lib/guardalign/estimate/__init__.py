@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,6 @@ PROCESS_BYTES = 0.9 * GIB
 CONTEXT_BYTES = 0.6 * GIB
 """What a CUDA process takes of its GPU before the first tensor."""
 TERA = 1e12
-UNCHECKED = "GUARDALIGN_UNCHECKED"
 SHARDING = ("FSDP", "DEEPSPEED")
 
 
@@ -160,8 +158,8 @@ def check(found: Estimate, machine: Machine, folder: Path) -> None:
     if short:
         lines = "\n".join(f"- {line}" for line in short)
         raise TooSmall(
-            f"This machine is too small for these parameters:\n{lines}\nThe whole estimate: `python -m "
-            f"guardalign.estimate` with the parameter file. {UNCHECKED}=1 in the environment starts all the same."
+            f"This machine is too small for these parameters:\n{lines}\nThe whole estimate: `python -m guardalign.estimate` with the "
+            f"parameter file. GUARDALIGN_UNCHECKED=1 in the environment starts all the same."
         )
 
 
@@ -201,10 +199,9 @@ def _short_of_disk(found: Estimate, machine: Machine, folder: Path) -> list[str]
 
 
 def checked_here(settings: Params) -> Estimate:
-    """The estimate for this machine. Raises TooSmall, unless the environment's GUARDALIGN_UNCHECKED is set."""
+    """The estimate for this machine. Raises TooSmall."""
     folder = RunFolder.named(settings.run).root
     machine = Machine.here(folder)
     found = estimate(settings, machine)
-    if not os.environ.get(UNCHECKED):
-        check(found, machine, folder)
+    check(found, machine, folder)
     return found
