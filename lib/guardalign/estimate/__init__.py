@@ -158,8 +158,9 @@ def check(found: Estimate, machine: Machine, folder: Path) -> None:
     if short:
         lines = "\n".join(f"- {line}" for line in short)
         raise TooSmall(
-            f"This machine is too small for these parameters:\n{lines}\nThe whole estimate: `python -m guardalign.estimate` with the "
-            f"parameter file. GUARDALIGN_UNCHECKED=1 in the environment starts all the same."
+            f"This machine is too small for these parameters:\n{lines}\nThe whole estimate: `python -m "
+            "guardalign.estimate` with the parameter file. To start all the same: GUARDALIGN_UNCHECKED=1 in the "
+            "environment."
         )
 
 
