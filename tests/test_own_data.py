@@ -1,4 +1,4 @@
-"""One's own data real pairs through training, conversations without rejected replies."""
+"""One's own data: real pairs through training, conversations without rejected replies."""
 
 from __future__ import annotations
 
