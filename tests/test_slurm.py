@@ -73,7 +73,7 @@ def papermills(folder):
         process.pid
         for process in psutil.process_iter(["cmdline", "status"])
         if process.info["status"] != psutil.STATUS_ZOMBIE
-        and {"papermill", "guardalign.run_notebook"} & set(process.info["cmdline"] or [])
+        and {"guardalign.papermill_command", "guardalign.run_notebook"} & set(process.info["cmdline"] or [])
         and str(folder) in " ".join(process.info["cmdline"] or [])
     ]
 

@@ -40,7 +40,14 @@ def run_stage(notebook: Path, params: Path, products: list[Path]) -> float:
         processes.locked(run.root / BUSY, shared=True) as busy,
         tempfile.TemporaryFile("w+") as output,
     ):
-        command = [sys.executable, "-m", "papermill", str(notebook), str(executed), "--parameters_yaml"]
+        command = [
+            sys.executable,
+            "-m",
+            "guardalign.papermill_command",
+            str(notebook),
+            str(executed),
+            "--parameters_yaml",
+        ]
         command += [json.dumps(values), "--cwd", str(notebook.parent), "--no-progress-bar"]
         parent = os.getppid()
         child = processes.start(
