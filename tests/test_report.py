@@ -18,6 +18,7 @@ from guardalign.errors import MissingStage
 from guardalign.files import read_rows, write_rows
 from guardalign.judging.verdicts import Verdict
 from guardalign.report.__main__ import main
+from guardalign.report.drawing import training_cost
 from guardalign.report.examples import payload
 
 HOSTILE = (
@@ -165,8 +166,13 @@ def test_the_same_run_gives_the_same_page(run, text):
 def test_seeds_in_folders_are_one_run(tmp_path):
     for seed in (1, 2):
         simulated.run_folder(tmp_path / "many" / f"seed-{seed}", {("M_1SFT", "M_1SFT_ipo"): 0.1 * seed}, 6, 2)
+        told = tmp_path / "many" / f"seed-{seed}" / "models" / "M_1SFT_ipo" / "training.json"
+        told.parent.mkdir(parents=True)
+        told.write_text(json.dumps({"result": {"steps": 7, "seconds": 10.0 * seed}}))
     results = report.load(tmp_path / "many", replicates=200)
     assert set(results.rates["seeds"]) == {2} and sorted(results.verdicts) == [1, 2]
+    (cost,) = training_cost(results).to_dict("records")
+    assert (cost["arm"], cost["steps"], cost["seconds"]) == ("M_1SFT_ipo", 7, 15)
 
 
 def test_a_run_without_verdicts_names_the_notebook(tmp_path, capsys):

@@ -66,16 +66,18 @@ def drawings(results: Results) -> Iterator[Drawing]:
 
 
 def training_cost(results: Results) -> pd.DataFrame:
-    """One row an arm: steps, seconds, tokens (as rows, and as computed), from its ``training.json``.
+    """One row an arm: steps, seconds, tokens (as rows, and as computed), from its ``training.json``; means over seeds.
 
     What an arm started from is not added. Empty where nothing was trained.
     """
     rows = []
-    for path in sorted(results.root.glob("models/*/training.json")):
+    folders = ("models", "seed-*/models")
+    for path in sorted(path for folder in folders for path in results.root.glob(f"{folder}/*/training.json")):
         found = json.loads(path.read_text(encoding="utf-8")).get("result", {})
         names = ("steps", "seconds", "logical_tokens", "unique_tokens")
         rows.append({"arm": path.parent.name} | {name: found.get(name) for name in names})
-    return pd.DataFrame(rows, columns=["arm", "steps", "seconds", "logical_tokens", "unique_tokens"])
+    told = pd.DataFrame(rows, columns=["arm", "steps", "seconds", "logical_tokens", "unique_tokens"])
+    return told.groupby("arm").mean().round(1).reset_index()
 
 
 def _across_arms(results: Results) -> Iterator[Drawing]:
