@@ -54,9 +54,9 @@ def test_figures_by_hand():
 def test_a_lead_is_claimed_only_where_the_interval_is_clear():
     rows = heldout.table({"base": BASE, "arm": ARM}, {"arm": "base"}, replicates=200)
     apart = rows.assign(accuracy=[0.5, 0.9], accuracy_low=[0.4, 0.8], accuracy_high=[0.6, 0.95])
-    assert heldout.finding(apart) == "arm prefers the chosen reply most often: in 90% of held-out pairs"
+    assert heldout_report.finding(apart) == "arm prefers the chosen reply most often: in 90% of held-out pairs"
     close = apart.assign(accuracy_low=[0.2, 0.4])
-    assert heldout.finding(close).startswith("No arm stands clear")
+    assert heldout_report.finding(close).startswith("No arm stands clear")
 
 
 def test_the_page_stands_alone_and_claims_nothing_about_guardrails():

@@ -58,24 +58,6 @@ def table(
     return figures
 
 
-def finding(table: pd.DataFrame) -> str:
-    """What ``table``'s accuracies say in a sentence: who is ahead, or that nobody is."""
-    ranked = table.sort_values("accuracy", ascending=False)
-    best, second = ranked.iloc[0], ranked.iloc[min(1, len(ranked) - 1)]
-    if len(ranked) > 1 and best["accuracy_low"] <= second["accuracy"]:
-        low, high = table["accuracy"].min(), table["accuracy"].max()
-        return f"No arm stands clear of the next: {low:.0%} to {high:.0%} of held-out pairs are told apart"
-    return f"{best['arm']} prefers the chosen reply most often: in {best['accuracy']:.0%} of held-out pairs"
-
-
-def caption(table: pd.DataFrame, profile: str) -> str:
-    """How many pairs of how many conversations, and what the bars are."""
-    return (
-        f"{profile}: n = {int(table['n'].max())} pairs of {int(table['conversations'].max())} conversations, one seed. "
-        "Bars: 95 % intervals, conversations resampled."
-    )
-
-
 def _rows(arm: str, own: Sequence[PairScore], before: Mapping[str, PairScore]) -> list[dict[str, object]]:
     rows = []
     for score in own:

@@ -8,7 +8,6 @@ from html import escape
 import pandas as pd
 from matplotlib.figure import Figure
 
-from guardalign import heldout
 from guardalign.figures.style import INK, MUTED, SERIES, canvas, finish, percent, styled
 from guardalign.papers import mathtext
 
@@ -17,6 +16,24 @@ _STYLE = (
     "table{border-collapse:collapse}td,th{padding:.3em .8em;text-align:right;border-bottom:1px solid #d5d9de}"
     "td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}"
 )
+
+
+def finding(table: pd.DataFrame) -> str:
+    """What ``table``'s accuracies say in a sentence: who is ahead, or that nobody is."""
+    ranked = table.sort_values("accuracy", ascending=False)
+    best, second = ranked.iloc[0], ranked.iloc[min(1, len(ranked) - 1)]
+    if len(ranked) > 1 and best["accuracy_low"] <= second["accuracy"]:
+        low, high = table["accuracy"].min(), table["accuracy"].max()
+        return f"No arm stands clear of the next: {low:.0%} to {high:.0%} of held-out pairs are told apart"
+    return f"{best['arm']} prefers the chosen reply most often: in {best['accuracy']:.0%} of held-out pairs"
+
+
+def caption(table: pd.DataFrame, profile: str) -> str:
+    """How many pairs of how many conversations, and what the bars are."""
+    return (
+        f"{profile}: n = {int(table['n'].max())} pairs of {int(table['conversations'].max())} conversations, one seed. "
+        "Bars: 95 % intervals, conversations resampled."
+    )
 
 
 def accuracy_figure(table: pd.DataFrame, profile: str = "") -> Figure:
@@ -30,7 +47,7 @@ def accuracy_figure(table: pd.DataFrame, profile: str = "") -> Figure:
         axes.set_yticks(rows.index, [mathtext(arm) for arm in rows["arm"]], color=INK)
         axes.xaxis.set_major_formatter(percent)
         axes.set_xlabel("chosen reply more likely than rejected")
-    return finish(figure, heldout.finding(table), f"{heldout.caption(table, profile)} Dotted: chance.")
+    return finish(figure, finding(table), f"{caption(table, profile)} Dotted: chance.")
 
 
 def page(table: pd.DataFrame, profile: str) -> str:

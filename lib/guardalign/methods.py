@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from guardalign import heldout
 from guardalign.figures.style import INK, MUTED, SERIES, canvas, finish, percent, styled
+from guardalign.heldout_report import caption, finding
 from guardalign.papers import mathtext
 from guardalign.sections import Alignment, Comparison
 
@@ -41,4 +41,4 @@ def method_figure(table: pd.DataFrame, profile: str = "") -> Figure:
         axes.xaxis.set_major_formatter(percent)
         axes.set_xlabel("chosen reply more likely than rejected (held-out pairs)")
         axes.set_ylabel("log-likelihood a token\nof the chosen reply (nats)")
-    return finish(figure, heldout.finding(table), heldout.caption(table, profile))
+    return finish(figure, finding(table), caption(table, profile))
