@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guardalign.export import export, main
+from guardalign.files import RunFolder
 from guardalign.generation import GenerationSettings, generate, load_policy
 from guardalign.hub import ModelUnavailable
 from guardalign.loading import LoraSettings, load_frozen
@@ -83,6 +85,17 @@ def test_the_chat_template_hands_the_prompt_on_as_it_is(run, tmp_path):
     given = tokenizer.apply_chat_template([{"role": "user", "content": PROMPT}], add_generation_prompt=True)
     ids = given["input_ids"] if not isinstance(given, list) else given
     assert ids == tokenizer(PROMPT)["input_ids"]
+
+
+def test_arms_of_a_chat_run_keep_their_own_template(run, tmp_path):
+    whole = shutil.copytree(run, tmp_path / "run")
+    template = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+    (whole / "models" / "lora" / "chat_template.jinja").write_text(template)
+    for prompt in ("plain", "chat"):
+        RunFolder(whole).record("02_sft", parameters={"model": {"name": "base", "prompt": prompt}})
+        assert main([str(whole), "lora", str(tmp_path / prompt)]) == 0
+        kept = AutoTokenizer.from_pretrained(tmp_path / prompt).chat_template
+        assert (kept == template) == (prompt == "chat")
 
 
 def test_the_command_writes_a_folder_once_and_names_the_arms_there_are(run, tmp_path, capsys):

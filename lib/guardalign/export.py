@@ -1,8 +1,9 @@
 """``python -m guardalign.export RUN ARM DEST [--merge]``: an arm as a folder for other programs.
 
 An adapter stays one (peft's format, with its base's name or path; ``vllm serve`` takes it by ``--lora-modules``), or is
-merged into its base; a fully trained arm is a plain checkpoint in any case. The tokenizer gets a chat template that
-hands the message on as it is, so that a server's chat interface sees the prompts that the arm was trained on.
+merged into its base; a fully trained arm is a plain checkpoint in any case. A server's chat interface must show an arm
+the prompts that it was trained on: one of a run with ``model.prompt: chat`` keeps its own chat template, any other gets
+one that hands the message on as it is.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from guardalign.loading import adapter_base, is_adapter, load_tokenizer, without
 ADAPTER = "adapter_model.safetensors"
 
 
-def export(model_dir: str | Path, destination: Path, merge: bool = False) -> Path:
+def export(model_dir: str | Path, destination: Path, merge: bool = False, prompt: str = "plain") -> Path:
     """Write the model at ``model_dir`` (a checkpoint, an adapter's folder, a hub name) to ``destination``, float32.
 
-    The folder appears whole or not at all. Raises ParameterError where it is there already.
+    ``prompt`` is that of ``sections.Model``, which the model was trained with. The folder appears whole or not at all. Raises ParameterError where it is there already.
     """
     if destination.exists():
         raise ParameterError(f"{destination} is there already: choose another folder, or remove it")
@@ -35,14 +36,14 @@ def export(model_dir: str | Path, destination: Path, merge: bool = False) -> Pat
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        _write(str(model_dir), part, merge)
+        _write(str(model_dir), part, merge, prompt)
         part.rename(destination)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return destination
 
 
-def _write(model_dir: str, folder: Path, merge: bool) -> None:
+def _write(model_dir: str, folder: Path, merge: bool, prompt: str) -> None:
     if is_adapter(model_dir) and not merge:
         shutil.copy(Path(model_dir) / ADAPTER, folder / ADAPTER)
         facts = json.loads((Path(model_dir) / "adapter_config.json").read_text(encoding="utf-8"))
@@ -52,7 +53,8 @@ def _write(model_dir: str, folder: Path, merge: bool) -> None:
         with without_bars():
             load_policy(model_dir, "float32").model.save_pretrained(folder)
     tokenizer = load_tokenizer(model_dir)
-    tokenizer.chat_template = plain_template(tokenizer)
+    if prompt == "plain":
+        tokenizer.chat_template = plain_template(tokenizer)
     tokenizer.save_pretrained(folder)
 
 
@@ -75,17 +77,24 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("destination", type=Path, help="the folder to make")
     parser.add_argument("--merge", action="store_true", help="merge an adapter into its base")
     arguments = parser.parse_args(given)
-    folder = _run_folder(arguments.run).model(arguments.arm)
+    run = _run_folder(arguments.run)
+    folder = run.model(arguments.arm)
     try:
         if not (folder / "training.json").exists():
             known = ", ".join(sorted(each.parent.name for each in folder.parent.glob("*/training.json"))) or "none"
             raise ParameterError(f"{folder} holds no trained arm; this run has {known}")
-        export(folder, arguments.destination, arguments.merge)
+        export(folder, arguments.destination, arguments.merge, _prompt_of(run))
     except GuardalignError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"Written: {arguments.destination}")
     return 0
+
+
+def _prompt_of(run: RunFolder) -> str:
+    """``model.prompt`` of the run, as its stages recorded it."""
+    told = [stage.get("parameters", {}).get("model", {}) for stage in run.facts.values()]
+    return next((model["prompt"] for model in told if "prompt" in model), "plain")
 
 
 def _run_folder(name: str) -> RunFolder:
