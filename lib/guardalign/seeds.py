@@ -1,7 +1,8 @@
 """The same series over several training seeds: ``python -m guardalign.seeds params/embedded.yaml --seeds 1 2 3``.
 
 Every seed is a run of its own, ``outputs/<run>/seed-<n>``, on the same data; a report over all of them is written to
-``outputs/<run>``. With ``--sweep`` notebook 09 is executed there too, before the seeds.
+``outputs/<run>``, beside the data card that all share. With ``--sweep`` notebook 09 is executed there too, before
+the seeds.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ def run_seeds(params: Path, run: str, seeds: Sequence[int], place: Place, sweep:
     Raises GuardalignError where the parameters are wrong or a stage failed; what is done stays done.
     """
     whole = RunFolder.named(run)
+    (alone,) = points(params, run, {})
+    alone.content[SEED] = seeds[0]
+    file = alone.write()
+    notebooks = project_root() / "notebooks"
+    run_stage(notebooks / "01_dataset_construction.ipynb", file, [whole.data("pairs")])
     if sweep:
-        (alone,) = points(params, run, {})
-        alone.content[SEED] = seeds[0]
-        file = alone.write()
-        notebooks = project_root() / "notebooks"
-        run_stage(notebooks / "01_dataset_construction.ipynb", file, [whole.data("pairs")])
         run_stage(notebooks / "09_sweep.ipynb", file, [whole.tables("sweep.csv")])
     for point in points(params, run, {SEED: list(seeds)}):
         if run_points([point], place):
