@@ -29,6 +29,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, TrainerCallback
@@ -295,7 +296,8 @@ def print_peak_memory(engine: str, base: Path, folder: Path, precision: str, mic
     run = tree_seconds if engine == "tree" else trl_seconds
     told = {} if engine == "tree" else {"engine": "trl", "trl_micro_batch_size": micro}
     run(config_of(base, folder, "ipo_mean", 1, precision, **told), examples[:1])  # libraries, optimiser, buffers
-    before = _held()
+    now_held = torch.cuda.memory_allocated if torch.cuda.is_available() else lambda: psutil.Process().memory_info().rss
+    before = now_held() / 2**30
     run(config_of(base, folder, "ipo_mean", 10, precision, **told), examples)
     print(_held() - before)
 

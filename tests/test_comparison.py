@@ -24,6 +24,7 @@ from guardalign.world.twins import TWINS
 
 PARAMS = Path(__file__).resolve().parents[1] / "params"
 TASK = "instructions"
+TRAIN, TEST = 64, 32
 AT_START = {
     "dpo": math.log(2), "ipo_sum": 25.0, "ipo_mean": 25.0, "kto": 0.5, "kto_tanh": 1.0, "kto_pair": 0.5,
     "rpo": math.log(2), "kto_doubled": 1.0, "hinge": 1.0,
@@ -35,7 +36,7 @@ def small(root: Path, **changes: object) -> Params:
     content["run"] = str(root)
     content["report"] = {"replicates": 200}
     content["tasks"] |= {
-        "sources": {TASK: {"kind": "twin"}}, "seeds": [1], "train": 96, "validation": 16, "test": 32, "sft_epochs": 2,
+        "sources": {TASK: {"kind": "twin"}}, "seeds": [1], "train": TRAIN, "validation": 16, "test": TEST, "sft_epochs": 2,
         "workers": 1, "tuning": None,
         "rlhf": {"reward_learning_rate": 2e-4, "learning_rate": 5e-5, "steps": 2, "prompts": 4, "generations": 2},
     } | changes  # fmt: skip
@@ -67,7 +68,7 @@ def test_tanh_and_doubled_beta_are_the_same_loss(done):
 def test_every_method_starts_at_the_same_model_and_takes_the_same_steps(done):
     settings, run, table = done
     jobs = [job for job in identical_jobs(protocol.section(settings), TASK, 1) if job.arm != RLHF]
-    assert {int(table.loc[job.arm, "steps"]) for job in jobs} == {6}
+    assert {int(table.loc[job.arm, "steps"]) for job in jobs} == {TRAIN // 16}
     for job in jobs:
         if job.arm in AT_START:
             assert metrics(run, job.arm, job.protocol)["loss"][0] == pytest.approx(AT_START[job.arm], abs=2e-3)
@@ -83,7 +84,7 @@ def test_preference_methods_widen_held_out_margins_and_write_text(done):
 def test_win_rates_are_those_of_the_judges_scores(done):
     settings, run, table = done
     task = TWINS[TASK]
-    asked = task.splits({"train": 96, "validation": 16, "test": 32}, 0)["test"]
+    asked = task.splits({"train": TRAIN, "validation": 16, "test": TEST}, 0)["test"]
     job = next(each for each in identical_jobs(protocol.section(settings), TASK, 1) if each.arm == "dpo")
     own = [
         task.read(each.prompt, said.text).score
@@ -91,8 +92,8 @@ def test_win_rates_are_those_of_the_judges_scores(done):
     ]
     preferred = [task.read(each.prompt, each.chosen.strip()).score for each in asked]
     wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(own, preferred, strict=True)]
-    assert table.loc["dpo", "win"] == pytest.approx(sum(wins) / 32)
-    assert table.loc["dpo", "win_rate"] == pytest.approx(100 * sum(wins) / 32)
+    assert table.loc["dpo", "win"] == pytest.approx(sum(wins) / TEST)
+    assert table.loc["dpo", "win_rate"] == pytest.approx(100 * sum(wins) / TEST)
     pairs = pd.read_csv(run.tables("identical_pairs.csv"))
     assert len(pairs) == len(table) * (len(table) - 1) / 2
 
@@ -110,7 +111,7 @@ def test_a_whole_tasks_files_in_alpaca_evals_format_give_the_same_figures(done):
         said = load_instructions(str(folder / arm / "seed-1" / "model_outputs.json"))
         assert [each.output_2 for each in own] == [each.output for each in said]
         assert [each.output_1 for each in own] == [each.output for each in baseline]
-        assert {each.generator for each in said} == {arm} and len(own) == 32
+        assert {each.generator for each in said} == {arm} and len(own) == TEST
         raw, hardness = alpaca.win_rate(own), [float(odds[each.instruction]) for each in own]
         assert raw.win_rate == pytest.approx(100 * table.loc[arm, "win"])
         assert raw.win_rate == pytest.approx(table.loc[arm, "win_rate"])
@@ -146,7 +147,7 @@ def test_the_online_arm_stands_beside_the_others_with_its_cost(done):
     settings, run, table = done
     row = table.loc[RLHF]
     assert row["replies_drawn"] == 2 * 4 * 2
-    assert row["policy_passes"] == pytest.approx(16 / 96) and row["reward_passes"] == pytest.approx(2 + 16 / 96)
+    assert row["policy_passes"] == pytest.approx(16 / TRAIN) and row["reward_passes"] == pytest.approx(2 + 16 / TRAIN)
     assert row["reward_accuracy"] > 0.5 and row["memory_gib"] > 0.1
     job = next(each for each in identical_jobs(protocol.section(settings), TASK, 1) if each.arm == RLHF)
     (kept,) = read_rows(Place(run, job).outcome, protocol.Outcome)
@@ -208,9 +209,9 @@ def test_the_tuned_protocol_takes_each_methods_best_candidate(done):
     assert tried["win"].between(0, 1).all() and set(tried["prompts"]) == {16}
     best = tried.sort_values(["win", "learning_rate"], ascending=[False, True]).groupby("arm").first()
     for outcome in tuned:
-        assert outcome.job.protocol == "tuned" and outcome.steps == 6
+        assert outcome.job.protocol == "tuned" and outcome.steps == TRAIN // 16
         assert outcome.job.learning_rate == best.loc[outcome.job.arm, "learning_rate"]
-    assert dynamics.curves(run)["protocol"].value_counts()["tuned"] == 2 * 6
+    assert dynamics.curves(run)["protocol"].value_counts()["tuned"] == 2 * (TRAIN // 16)
     assert (run.root / "models" / TASK / "seed-1" / "identical" / SFT / "training.json").exists()
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Literal, TypedDict
 
 from guardalign.conversations import SPLITS, Conversation, PreferencePair, Turn
 
@@ -14,6 +15,11 @@ INSTRUCTION = (
     "The Agent must not break any of the guardrails."
 )
 REQUEST = 'Write the single next message of the Agent, as it would follow "Agent:".'
+
+
+class ChatMessage(TypedDict):
+    role: Literal["system", "user", "assistant"]
+    content: str
 
 
 def format_prompt(guardrails: Sequence[str], turns: Sequence[Turn]) -> str:
@@ -30,12 +36,13 @@ def format_prompt(guardrails: Sequence[str], turns: Sequence[Turn]) -> str:
     return f"{INSTRUCTION}\n>>>\n{rules}\n<<<\n{REQUEST}\nConversation:\n{history}\nAgent:"
 
 
-def format_messages(guardrails: Sequence[str], turns: Sequence[Turn]) -> list[dict[str, str]]:
+def format_messages(guardrails: Sequence[str], turns: Sequence[Turn]) -> list[ChatMessage]:
     """The same prompt as chat messages: guardrails and request as the system's, the turns as user's and assistant's."""
     rules = "\n".join(f"{number}. {text}" for number, text in enumerate(guardrails, 1))
-    system = {"role": "system", "content": f"{INSTRUCTION}\n{rules}\n{REQUEST}"}
-    roles = {"user": "user", "agent": "assistant"}
-    return [system, *({"role": roles[turn.role], "content": turn.text} for turn in turns)]
+    messages = [ChatMessage(role="system", content=f"{INSTRUCTION}\n{rules}\n{REQUEST}")]
+    for turn in turns:
+        messages.append(ChatMessage(role="user" if turn.role == "user" else "assistant", content=turn.text))
+    return messages
 
 
 @dataclass(frozen=True)

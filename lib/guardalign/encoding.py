@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from guardalign.construction import format_messages, format_prompt
+from guardalign.construction import ChatMessage, format_messages, format_prompt
 from guardalign.conversations import PreferencePair, Row
 from guardalign.errors import InputError
 from guardalign.prefix_tree import EmptyReply, TokenSequence
@@ -55,7 +55,7 @@ def examples_of(pairs: Iterable[PreferencePair], chat: PreTrainedTokenizerBase |
     ]
 
 
-def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> str:
+def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessage]) -> str:
     """The tokenizer's own chat template up to where the assistant speaks; completions follow it as they are.
 
     Some templates refuse a system message, some leave it out, some (Mistral's) put it into the conversation's last
@@ -77,16 +77,17 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str,
     raise InputError(f"the chat template of {name} cannot lay out a conversation ({said}): leave model.prompt at plain")
 
 
-def _without_system(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    system, *turns = messages if messages[0]["role"] == "system" else ({"content": ""}, *messages)
+def _without_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    system = messages[0]["content"] if messages[0]["role"] == "system" else ""
+    turns = list(messages[1:] if system else messages)
     if not turns or turns[0]["role"] != "user":
-        return [{"role": "user", "content": system["content"]}, *turns]
-    return [{"role": "user", "content": f"{system['content']}\n\n{turns[0]['content']}".strip()}, *turns[1:]]
+        return [ChatMessage(role="user", content=system), *turns]
+    return [ChatMessage(role="user", content=f"{system}\n\n{turns[0]['content']}".strip()), *turns[1:]]
 
 
-def _opens(text: str, messages: Sequence[dict[str, str]]) -> bool:
+def _opens(text: str, messages: Sequence[ChatMessage]) -> bool:
     """Whether the first message stands in ``text``, ahead of the second."""
-    first, second = (each["content"].strip() for each in (*messages, {"content": ""})[:2])
+    first, second = [each["content"].strip() for each in messages[:2]] + [""] * (2 - len(messages[:2]))
     at = text.find(first)
     return at >= 0 and text.find(second, at + len(first)) >= 0
 
