@@ -36,8 +36,8 @@ def small(root: Path, **changes: object) -> Params:
     content["run"] = str(root)
     content["report"] = {"replicates": 200}
     content["tasks"] |= {
-        "sources": {TASK: {"kind": "twin"}}, "seeds": [1], "train": TRAIN, "validation": 16, "test": TEST, "sft_epochs": 2,
-        "workers": 1, "tuning": None,
+        "sources": {TASK: {"kind": "twin"}}, "seeds": [1], "sft_epochs": 2, "workers": 1, "tuning": None,
+        "train": TRAIN, "validation": 16, "test": TEST,
         "rlhf": {"reward_learning_rate": 2e-4, "learning_rate": 5e-5, "steps": 2, "prompts": 4, "generations": 2},
     } | changes  # fmt: skip
     path = root / "params.yaml"

@@ -68,7 +68,8 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessa
     said = "the guardrails do not stand first"
     for each in (list(messages), _without_system(messages)):
         try:
-            text = str(tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True))
+            plain: Any = each
+            text = str(tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True))
         except TemplateError as error:
             said = str(error)
             continue
