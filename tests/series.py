@@ -48,7 +48,7 @@ def parameters(run: Path, base: Path, **changes: Any) -> dict[str, Any]:
         "sft": {"learning_rate": "1e-3"},
         "flow1": flow,
         "flow2": flow,
-        "comparison": {"prompts": 2, "methods": {"dpo": {"learning_rate": 1e-3}, "slic": {"learning_rate": 1e-3}}},
+        "comparison": {"prompts": 2, "methods": {"dpo": {"learning_rate": 1e-3}}},
         "generation": {"max_new_tokens": 8, "batch_size": 16},
         "judge": {"kind": "embedded", "canaries": 4},
         "launch": {"kind": "none"},

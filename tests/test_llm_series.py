@@ -50,7 +50,6 @@ def settings(server: Server, folder: Path) -> dict[str, Any]:
         save_base(folder / "base"),
         source={"kind": "jsonl", "path": str(path), "annotation": there, "shares": {"train": 0.4, "feedback": 0.3}},
         judge=there | {"kind": "llm", "canaries": 2},
-        comparison={"prompts": 2, "methods": {"dpo": {"learning_rate": 1e-3}}},
         generation={"max_new_tokens": 8, "batch_size": 16, "replies": {"hosted": there}},
     )
 

@@ -18,7 +18,7 @@ from guardalign.files import RunFolder, fingerprint
 from guardalign.judging.verdicts import Verdict
 from guardalign.notebooks import failure
 from guardalign.papers import COMPARISONS
-from series import NAMES, ROOT, parameters, run, run_stage, save_base, start, write_parameters
+from series import NAMES, PHASE, ROOT, SMALL, parameters, run, run_stage, save_base, start, write_parameters
 
 PRODUCTS = ("data/pairs.jsonl", "tables/sft.csv")
 
@@ -62,7 +62,7 @@ def test_the_run_folder_holds_every_product(series):
     for comparison in COMPARISONS:
         lines = folder.verdicts(comparison.arm_1, comparison.arm_2).read_text().splitlines()
         assert {Verdict.model_validate_json(line).pair_id for line in lines} == prompts
-    assert set(pd.read_csv(folder.tables("methods.csv"))["arm"]) == {"M_1SFT", "dpo", "slic"}
+    assert set(pd.read_csv(folder.tables("methods.csv"))["arm"]) == {"M_1SFT", "dpo"}
     facts = folder.facts
     assert set(NAMES) <= facts.keys() and facts["02_sft"]["parameters"]["sft"]["learning_rate"] == 1e-3
     assert "<svg" in folder.report.read_text()
@@ -235,6 +235,27 @@ def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tm
     assert code == 0, output
     pairs = RunFolder(small_disk / "run").data("pairs")
     assert all(json.loads(line)["id"] for line in pairs.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "name, product",
+    [
+        ("00_embedded_base_model", "tables/pretraining.csv"),
+        ("08_people_as_judges", "people/key.json"),
+        ("09_sweep", "tables/sweep.csv"),
+    ],
+)
+def test_the_notebooks_beside_the_series_are_executed_too(series, tmp_path, base, name, product):
+    _, folder, _ = series
+    small = SMALL.model_dump(mode="json") | {
+        "phases": [PHASE.model_dump(mode="json") | {"echoes_per_step": each} for each in (1, 0)]
+    }
+    grid = {"sft": [1e-3], "methods": {"ipo_mean": [1e-3]}, "betas": [0.1], "workers": 1}
+    content = parameters(folder.root, base, pretraining=small, sweep=grid)
+    params = write_parameters(tmp_path / "beside.yaml", content)
+    code, output = run_stage(ROOT / "notebooks" / f"{name}.ipynb", params, folder.root / product)
+    assert code == 0, output
+    assert failure(folder.notebooks / f"{name}.ipynb") is None and name in folder.facts
 
 
 def test_without_a_judge_arms_are_compared_by_what_they_prefer(series, tmp_path, base):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging as standard_logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import datasets
 import torch
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -96,9 +96,11 @@ def _load_base(path: str, precision: Precision) -> Any:
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Keep the progress bars of transformers and datasets out of logs and notebooks."""
-    models, tables = logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
+    datasets = sys.modules.get("datasets")  # whoever uses it has imported it; nobody else need wait for it
+    models, tables = logging.is_progress_bar_enabled(), datasets is None or datasets.are_progress_bars_disabled()
     logging.disable_progress_bar()
-    datasets.disable_progress_bars()
+    if not tables:
+        datasets.disable_progress_bars()
     try:
         yield
     finally:

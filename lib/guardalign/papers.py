@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 PAPER_A = "paper A (arXiv 2406.18954), Table 1"
 PAPER_B = "paper B (Koh, CS224N), Table 3"
@@ -73,6 +72,8 @@ def table_3() -> pd.DataFrame:
 
     The intervals are not the paper's: they are Wilson's 95 % intervals for its 128 samples.
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     table = pd.DataFrame(_TABLE_3, columns=["method", "hh", "tldr", "alpaca_eval"])
     for name in ("hh", "tldr"):
         low, high = proportion_confint(table[name] / 100 * B_SAMPLES, B_SAMPLES, method="wilson")

@@ -200,6 +200,10 @@ def _train_phase(
 ) -> list[dict[str, float]]:
     part, device = config.phases[phase], model.device
     steps = part.documents // (WINDOW * part.documents_per_step) * WINDOW
+    if not steps:
+        raise GuardalignError(
+            f"a phase needs {WINDOW * part.documents_per_step} documents or more, not {part.documents}"
+        )
     optimizers = _optimizers(model, part)
     schedules = [LambdaLR(optimizer, partial(_rate, part.warmup_steps, steps)) for optimizer in optimizers]
     chance = torch.Generator().manual_seed(config.seed)

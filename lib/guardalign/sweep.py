@@ -7,11 +7,12 @@ of its replies is acceptable. The test split is never read here.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pandas as pd
 import torch
@@ -84,8 +85,7 @@ def judged(pairs: Sequence[PreferencePair], replies: Sequence[Reply]) -> dict[st
 def _settled(
     candidate: Candidate, settings: Params, folder: Path, start: str, pairs: dict[str, list[PreferencePair]]
 ) -> Outcome:
-    """Train one candidate, let it answer, judge it, throw its weights away. Runs in a worker process."""
-    torch.set_num_threads(1)
+    """Train one candidate, let it answer, judge it, throw its weights away."""
     output = folder / "models" / candidate.name
     config = TrainingConfig(
         arm=candidate.name,
@@ -162,12 +162,24 @@ def run_sweep(
             if outcome.mark == _mark(candidate, settings, starts[candidate.start], pairs):
                 known[candidate] = outcome
     missing = [candidate for candidate in candidates if candidate not in known]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_settled, each, settings, run.root, starts[each.start], pairs) for each in missing]
-        for place, (candidate, job) in enumerate(zip(missing, jobs, strict=True), 1):
-            known[candidate] = job.result()
-            log(f"{place}/{len(missing)} {candidate.name}: {known[candidate].acceptable:.1%} acceptable")
+    jobs = [(each, settings, run.root, starts[each.start], pairs) for each in missing]
+    for place, outcome in enumerate(_outcomes(jobs, workers), 1):
+        known[outcome.candidate] = outcome
+        log(f"{place}/{len(missing)} {outcome.candidate.name}: {outcome.acceptable:.1%} acceptable")
     return [known[candidate] for candidate in candidates]
+
+
+def _in_worker(job: tuple[Any, ...]) -> Outcome:
+    torch.set_num_threads(1)
+    return _settled(*job)
+
+
+def _outcomes(jobs: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Outcome]:
+    if workers == 1:
+        yield from (_settled(*job) for job in jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from (waiting.result() for waiting in [pool.submit(_in_worker, job) for job in jobs])
 
 
 def table(outcomes: Sequence[Outcome]) -> pd.DataFrame:

@@ -11,6 +11,9 @@
 >>> winrates.kappa(rows, "judge a", "judge b"), winrates.krippendorff_alpha(rows)
 >>> winrates.gold_accuracy(rows)                         # judge against pairs whose better side is known
 
+statsmodels, scipy.stats and evalica are imported where they are used: together they take a second, and every notebook
+imports this package.
+
 Everywhere: a *prompt* counts once (its two orders are averaged), an invalid verdict is left out and counted in
 ``invalid``, and what is resampled is the *conversation*, because prompts of one conversation are not independent.
 """

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from statsmodels.stats.proportion import proportion_confint
 
 Floats = NDArray[np.float64]
 BATCH_CELLS = 2_000_000
@@ -96,6 +95,8 @@ def _without_spread(
     Pearson 1934). One conversation has no interval at all."""
     if conversations < 2:
         return np.full_like(low, np.nan), np.full_like(high, np.nan)
+    from statsmodels.stats.proportion import proportion_confint  # half a second, which most callers can do without
+
     reach = proportion_confint(0, conversations, alpha=1 - level, method="beta")[1]
     floor = np.array([-1.0 if measure == "net" else 0.0 for measure in measures])
     flat = (low == high) & (low == values)

@@ -7,8 +7,6 @@ from math import ceil
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.power import TTestPower
-from statsmodels.stats.proportion import samplesize_confint_proportion
 
 from guardalign.judging.verdicts import Verdict
 from guardalign.winrates.frame import KEYS, as_frame, prompts
@@ -21,6 +19,8 @@ def sample_size(rate: float, half_width: float, design_effect: float = 1.0, leve
     """
     if not 0 < half_width < 1:
         raise ValueError(f"half_width is a fraction between 0 and 1, not {half_width}")
+    from statsmodels.stats.proportion import samplesize_confint_proportion
+
     return ceil(samplesize_confint_proportion(rate, half_width, alpha=1 - level) * max(design_effect, 1e-9))
 
 
@@ -58,6 +58,8 @@ def _plan(group: pd.DataFrame, half_width: float, power: float, level: float) ->
     spread = float(net.std(ddof=1)) if len(net) > 1 else float("nan")
     detectable = float("nan")
     if len(net) / effect > 2 and spread > 0:
+        from statsmodels.stats.power import TTestPower
+
         solved = TTestPower().solve_power(nobs=len(net) / effect, alpha=1 - level, power=power)
         detectable = spread * float(np.ravel(solved)[0])
     needed = sample_size(float(win.mean()), half_width, design_effect(win, clusters), level)

@@ -11,11 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import evalica
-import networkx
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from guardalign.judging.verdicts import Verdict
 from guardalign.winrates.frame import as_frame, prompts
@@ -23,7 +20,6 @@ from guardalign.winrates.intervals import resampled_sums
 from guardalign.winrates.planning import design_effect
 
 OUTCOMES = ["better_1", "tie", "better_2"]
-WINNERS = [evalica.Winner.X, evalica.Winner.Draw, evalica.Winner.Y]
 
 
 @dataclass(frozen=True)
@@ -68,6 +64,8 @@ def probabilities(strength_1: float, strength_2: float, ties: float) -> np.ndarr
 
 
 def _groups(units: pd.DataFrame) -> list[pd.DataFrame]:
+    import networkx
+
     graph = networkx.Graph(list(units[["arm_1", "arm_2"]].drop_duplicates().itertuples(index=False, name=None)))
     return [units[units["arm_1"].isin(arms)] for arms in networkx.connected_components(graph)]
 
@@ -79,6 +77,8 @@ def _counts(units: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def _solve(arms: pd.DataFrame, counts: np.ndarray) -> tuple[pd.Series, float]:
+    import evalica
+
     names = list(dict.fromkeys([*arms["arm_1"], *arms["arm_2"]]))
     number = {name: at for at, name in enumerate(names)}  # evalica looks up numbers much faster than text
     # Half an outcome each way keeps strengths finite where an arm never won (Firth-like; vanishes with n).
@@ -86,7 +86,7 @@ def _solve(arms: pd.DataFrame, counts: np.ndarray) -> tuple[pd.Series, float]:
     result = evalica.newman(
         [number[name] for name in arms["arm_1"] for _ in OUTCOMES],
         [number[name] for name in arms["arm_2"] for _ in OUTCOMES],
-        WINNERS * len(arms),
+        [evalica.Winner.X, evalica.Winner.Draw, evalica.Winner.Y] * len(arms),  # in the order of OUTCOMES
         weights=filled.ravel().tolist(),
         tolerance=1e-8,
         limit=2_000,
@@ -127,6 +127,8 @@ def _goodness(
     arms: pd.DataFrame, counts: np.ndarray, strength: pd.Series, ties: float, units: pd.DataFrame
 ) -> dict[str, object]:
     """Deviance against the saturated model, divided by the mean design effect (Rao & Scott 1984, first order)."""
+    from scipy import stats
+
     fitted = np.array(
         [probabilities(strength[first], strength[second], ties) for first, second in arms.itertuples(index=False)]
     )

@@ -11,9 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from statsmodels.regression.linear_model import OLS
-from statsmodels.stats.multitest import multipletests
 
 
 def paired_test(prompts: pd.DataFrame, measure: str = "net", null: float = 0.0) -> float:
@@ -22,6 +19,9 @@ def paired_test(prompts: pd.DataFrame, measure: str = "net", null: float = 0.0) 
     ``prompts`` holds one comparison and dimension, a row a prompt, with ``conversation_id`` and ``seed``. Where all
     conversations say the same the t test has no variance to go by; then an exact sign test over conversations speaks.
     """
+    from scipy import stats
+    from statsmodels.regression.linear_model import OLS
+
     differences = prompts[measure].to_numpy() - null
     conversations, seeds = pd.factorize(prompts["conversation_id"])[0], pd.factorize(prompts["seed"])[0]
     clusters, runs = int(conversations.max(initial=-1)) + 1, int(seeds.max(initial=-1)) + 1
@@ -43,6 +43,8 @@ def paired_test(prompts: pd.DataFrame, measure: str = "net", null: float = 0.0) 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Holm's (1979) correction; NaN stays NaN and does not count as a test."""
+    from statsmodels.stats.multitest import multipletests
+
     values = np.asarray(p_values, dtype=float)
     corrected = values.copy()
     known = ~np.isnan(values)
