@@ -96,7 +96,7 @@ def _load_base(path: str, precision: Precision) -> Any:
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Keep the progress bars of transformers and datasets out of logs and notebooks."""
-    datasets = sys.modules.get("datasets")  # whoever uses it has imported it; nobody else need wait for it
+    datasets: Any = sys.modules.get("datasets")  # whoever uses it has imported it; nobody else need wait for it
     models, tables = logging.is_progress_bar_enabled(), datasets is None or datasets.are_progress_bars_disabled()
     logging.disable_progress_bar()
     if not tables:
