@@ -68,8 +68,8 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessa
     said = "the guardrails do not stand first"
     for each in (list(messages), _without_system(messages)):
         try:
-            plain: Any = each
-            text = str(tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True))
+            given: Any = each  # transformers asks for plain dictionaries, which these are
+            text = str(tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True))
         except TemplateError as error:
             said = str(error)
             continue

@@ -1,7 +1,8 @@
 """Several arms' replies at once, a process and a thread each.
 
-A model of a few million weights does not fill two cores: with two threads it writes 1.4 times as fast as with one, in
-two processes twice as fast (measured on two cores, the embedded default).
+A model of a few million weights does not fill two cores: with two threads it writes 1.4 times as fast as with one
+(measured on two cores, the embedded default). Writing its ten arms' replies to 389 prompts took 81 s that way, and 69 s
+in two processes, their start included.
 """
 
 from __future__ import annotations
