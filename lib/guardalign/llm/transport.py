@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 HOPELESS = {401: "the key is not accepted", 403: "access is denied", 404: "no such model or address"}
 PASSING = (408, 409, 425, 429)
-CONNECTIONS_EACH = 8
-"""A pool looks at all its connections at every call, so many calls share them among several pools."""
 DEAD_AFTER = 10
 """So many requests in a row that used up all their tries: the endpoint has stopped answering."""
 
@@ -99,9 +97,6 @@ class Transport:
         self.faults = faults
         self.stopping = False
         self.client = connect(endpoint)
-        more = (connect(endpoint) for _ in range((endpoint.concurrency - 1) // CONNECTIONS_EACH))
-        self._clients = (self.client, *more)
-        self._turns = itertools.cycle(self._clients)
         self._key = endpoint.key()
         self._price = price
         self._pacer = Pacer(endpoint.requests_per_minute, endpoint.tokens_per_minute)
@@ -111,8 +106,7 @@ class Transport:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for client in self._clients:
-            await client.close()
+        await self.client.close()
 
     async def send(self, body: str, name: str, size: int) -> Delivered:
         """The reply to ``body``, which is JSON.
@@ -162,10 +156,8 @@ class Transport:
         except openai.APIStatusError as error:
             spent = Spent()
             raise self._refusal(error) from None
-        except (openai.APITimeoutError, TimeoutError):
-            raise Fault("time-out") from None
-        except openai.APIConnectionError:
-            raise Fault("connection lost") from None
+        except (openai.APIConnectionError, TimeoutError) as error:
+            raise Fault("time-out" if _ran_out(error) else "connection lost") from None
         finally:
             await self.purse.settle(call, spent)
 
@@ -174,7 +166,7 @@ class Transport:
         sent = json.loads(body) if self.endpoint.api_version else body.encode("utf-8", "replace")
         try:
             async with asyncio.timeout(self.endpoint.total_seconds):
-                data = await next(self._turns).post(
+                data = await self.client.post(
                     "/chat/completions", body=sent, cast_to=object, options={"headers": {"Idempotency-Key": name}}
                 )
             return self.read(data)
@@ -225,12 +217,20 @@ class Transport:
         return NoReply(f"refused by the server: {status} {said}")
 
 
+def _ran_out(error: BaseException | None) -> bool:
+    """Whether a time-out is behind ``error``: openai calls a connection that the server closed by that name too."""
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__
+    return error is not None
+
+
 def connect(endpoint: Endpoint) -> openai.AsyncOpenAI:
     """The openai package's client, without its own retries: they could not be counted or held back together."""
     import openai
 
     timeout = openai.Timeout(endpoint.timeout_seconds)
-    carrier = openai.DefaultAsyncHttpxClient(verify=certificates(), timeout=timeout)
+    # aiohttp takes half of httpx's time a call, and looks after many connections without searching them all.
+    carrier = openai.DefaultAioHttpClient(verify=certificates(), timeout=timeout)
     key, base = endpoint.key(), endpoint.base_url
     if endpoint.api_version:
         return openai.AsyncAzureOpenAI(
