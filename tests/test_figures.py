@@ -47,7 +47,9 @@ def drawn(verdicts, rates):
     said = [simulated.verdicts(name, "chosen", gain, 12, 3, seed=at) for at, (name, gain) in enumerate(methods.items())]
     against = winrates.table(itertools.chain(*said), replicates=100)
     arms = sorted({arm for pair in PAIRS for arm in pair})
-    compliance = winrates.compliance(verdicts, lambda _, number: f"Rule {number}: say $5 & never {'very ' * 20}much")
+    compliance = winrates.compliance(
+        winrates.statuses(verdicts, lambda _, number: f"Rule {number}: say $5 & never {'very ' * 20}much")
+    )
     return {
         "figure4": figures.comparison_bars(rates, PAIRS[2:], profile="test"),
         "one": figures.comparison_bars(rates, PAIRS[2:3]),

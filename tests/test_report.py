@@ -16,7 +16,7 @@ from guardalign import people, report, winrates
 from guardalign.conversations import Reply
 from guardalign.errors import MissingStage
 from guardalign.files import read_rows, write_rows
-from guardalign.judging.verdicts import Verdict
+from guardalign.judging.verdicts import DIMENSIONS, Verdict
 from guardalign.report.__main__ import main
 from guardalign.report.drawing import training_cost
 from guardalign.report.examples import payload
@@ -167,12 +167,20 @@ def test_seeds_in_folders_are_one_run(tmp_path):
     for seed in (1, 2):
         simulated.run_folder(tmp_path / "many" / f"seed-{seed}", {("M_1SFT", "M_1SFT_ipo"): 0.1 * seed}, 6, 2)
         told = tmp_path / "many" / f"seed-{seed}" / "models" / "M_1SFT_ipo" / "training.json"
+        said = simulated.verdicts("M_1SFT", "M_1SFT_ipo", 0.1 * seed, 6, 2, seed=seed)
+        write_rows(tmp_path / "many" / f"seed-{seed}" / "verdicts" / "transfer" / "M_1SFT-vs-M_1SFT_ipo.jsonl", said)
         told.parent.mkdir(parents=True)
         told.write_text(json.dumps({"result": {"steps": 7, "seconds": 10.0 * seed}}))
     results = report.load(tmp_path / "many", replicates=200)
     assert set(results.rates["seeds"]) == {2} and sorted(results.verdicts) == [1, 2]
     (cost,) = training_cost(results).to_dict("records")
     assert (cost["arm"], cost["steps"], cost["seconds"]) == ("M_1SFT_ipo", 7, 15)
+    assert set(results.compliance["seeds"]) == {2} and set(results.compliance["applied"]) == {2 * 12}
+    page = report.render(results, [])
+    elsewhere = page[page.index('<section id="elsewhere"') :].split("</section>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", elsewhere, re.DOTALL)
+    assert len(rows) == 1 + len(DIMENSIONS)
+    assert all(re.findall(r">([^<]*)</td>", row)[-2:] == ["24", "2"] for row in rows[1:])
 
 
 def test_a_run_without_verdicts_names_the_notebook(tmp_path, capsys):

@@ -281,12 +281,21 @@ def test_gold_pairs_count_whichever_side_the_better_reply_is_on():
 def test_compliance_counts_a_reply_once_and_only_where_a_guardrail_applies():
     said = simulated.verdicts("a", "b", conversations=10, turns=2)
     said += simulated.verdicts("a", "c", conversations=10, turns=2)
-    table = winrates.compliance(said, lambda pair, number: f"rule {number}").set_index(["arm", "guardrail"])
+    rows = winrates.statuses(said, lambda pair, number: f"rule {number}")
+    table = winrates.compliance(rows).set_index(["arm", "guardrail"])
     assert set(table.index.get_level_values("guardrail")) == {"rule 1"}
     assert (table["applied"] == 20).all()
     adherence = prompts(winrates.frame(said)).query("dimension == 'adherence' and arm_2 == 'b'")["win_2"].mean()
     assert table.loc[("b", "rule 1"), "kept"] == pytest.approx(adherence)
-    assert winrates.compliance([]).empty
+    assert winrates.compliance(winrates.statuses([])).empty
+
+
+def test_compliance_is_over_all_seeds():
+    said = {seed: simulated.verdicts("a", "b", conversations=10, turns=2, seed=seed) for seed in (1, 2)}
+    apart = {seed: winrates.compliance(winrates.statuses(rows)) for seed, rows in said.items()}
+    joined = winrates.compliance(pd.concat([winrates.statuses(rows, seed=seed) for seed, rows in said.items()]))
+    assert set(joined["seeds"]) == {2} and (joined["applied"] == 40).all()
+    assert joined["kept"].tolist() == pytest.approx(((apart[1]["kept"] + apart[2]["kept"]) / 2).tolist())
 
 
 def test_seeds_are_shown_apart():

@@ -11,7 +11,7 @@
 ``forest(rates)``                                         every arm against every opponent
 ``pair_map(rates, dimension)``                            heat map of all pairs
 ``ranking(winrates.rank(rows), rates)``                   Bradley–Terry strengths
-``guardrail_map(winrates.compliance(verdicts, kind))``    which guardrails each arm keeps
+``guardrail_map(winrates.compliance(statuses))``          which guardrails each arm keeps
 ``tradeoff(rates)``                                       adherence against naturalness
 ``cost_against_wins(rates, cost, unit)``                  what an arm cost against what it wins
 ``reply_panels(replystats.reply_statistics(replies))``    length, repetition, cut-offs

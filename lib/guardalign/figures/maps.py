@@ -65,6 +65,7 @@ def guardrail_map(
         axes.set_yticks(np.arange(len(grid)) + 0.5, [_short(str(name)) for name in grid.index], fontsize=8.5)
         axes.xaxis.tick_top()
         judge = ", ".join(sorted(compliance["judge"].unique()))
+        seeds = int(compliance["seeds"].max())
         worst = shown.iloc[int(shown["kept"].argmin())]
         value = interval(worst["kept"], worst["kept_low"], worst["kept_high"])
         rule = _short(str(worst["guardrail"]))
@@ -72,6 +73,7 @@ def guardrail_map(
         below = (
             f"Share of guardrails kept in %, where they apply; {span(counts)} judged replies a guardrail, all arms; "
             f"judge: {judge}; intervals: 95 % bootstrap over conversations"
+            + (f" and {seeds} training seeds" if seeds > 1 else "")
             + (f"; profile: {profile}" if profile else "")
             + f". {note}"
         )

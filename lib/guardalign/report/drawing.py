@@ -62,7 +62,9 @@ def drawings(results: Results) -> Iterator[Drawing]:
     yield from _across_arms(results)
     if results.metrics:
         joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
-        yield Drawing("training", joined, _later(figures.training_curves, results.metrics, profile=profile))
+        seeds = list(results.verdicts)
+        note = f"Seed {seeds[0]} of {len(seeds)}." if len(seeds) > 1 else ""
+        yield Drawing("training", joined, _later(figures.training_curves, results.metrics, profile=profile, note=note))
 
 
 def training_cost(results: Results) -> pd.DataFrame:
@@ -92,10 +94,12 @@ def _across_arms(results: Results) -> Iterator[Drawing]:
     if len(results.compliance):
         yield Drawing("guardrails", results.compliance,
                       _later(figures.guardrail_map, results.compliance, profile=profile))  # fmt: skip
-    if results.replies:
-        statistics = reply_statistics(reply for replies in results.replies.values() for reply in replies)
+    if results.arms:
+        everybody = (reply for said in results.replies.values() for replies in said.values() for reply in replies)
+        statistics = reply_statistics(everybody)
+        note = f"{len(results.replies)} training seeds." if len(results.replies) > 1 else ""
         summary = statistics.groupby("arm")[["words", "tokens", "repetition", "finished"]].mean().reset_index()
-        yield Drawing("replies", summary, _later(figures.reply_panels, statistics, profile=profile))
+        yield Drawing("replies", summary, _later(figures.reply_panels, statistics, profile=profile, note=note))
     cost = training_cost(results)
     seconds = cost.dropna(subset=["seconds"]).set_index("arm")["seconds"].astype(float)
     arms = set(rates["arm_1"]) | set(rates["arm_2"])

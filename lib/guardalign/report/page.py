@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from guardalign import tables, winrates
 from guardalign.judging import canaries
-from guardalign.judging.verdicts import DIMENSIONS
+from guardalign.judging.verdicts import DIMENSIONS, Verdict
 from guardalign.report import notebooks, svg, words
 from guardalign.report.drawing import training_cost
 from guardalign.report.examples import packed, payload
@@ -80,7 +80,7 @@ def _trust(results: Results) -> dict[str, Any] | None:
 
     None for a judge that is no language model and to which no canaries were put.
     """
-    verdicts = results.parts.get("canaries", [])
+    verdicts = _canary_verdicts(results)
     if not verdicts and parameters(results).get("judge", {}).get("kind") not in ("llm", "recorded", "panel"):
         return None
     said = canaries.report(results.judge, verdicts)
@@ -141,7 +141,7 @@ def _judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
     gold = winrates.gold_accuracy(results.rows, *GOLD)
     if len(gold):
         found.append(("The data’s own pairs: how often the judge puts chosen above rejected", gold))
-    if results.parts.get("canaries"):
+    if _canary_verdicts(results):
         found.append(("Canaries: whom the judge prefers where the answer is known", _canaries(results)))
     judges = [name for name in results.rows["judge"].unique() if name != results.judge]
     if judges:
@@ -151,9 +151,13 @@ def _judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
     return found
 
 
+def _canary_verdicts(results: Results) -> list[Verdict]:
+    return [verdict for said in results.parts.get("canaries", {}).values() for verdict in said]
+
+
 def _canaries(results: Results) -> pd.DataFrame:
     """Share of preferences for the first arm (ties half) and how often the verdict failed."""
-    table = winrates.table(results.parts["canaries"], replicates=200)
+    table = winrates.table(_canary_verdicts(results), replicates=200)
     table = table.rename(columns={"preferred": "prefers 1 (ties half)", "arm_1": "1", "arm_2": "2"})
     return table[["1", "2", "dimension", "prefers 1 (ties half)", "n", "invalid"]]
 
@@ -161,9 +165,10 @@ def _canaries(results: Results) -> pd.DataFrame:
 def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
     """Win rates on prompts that were judged apart, e.g. of a domain nobody trained on."""
     found = []
-    for part, verdicts in results.parts.items():
-        if part != "canaries" and verdicts:
-            table = winrates.table(verdicts, results.replicates, level=results.level)
+    for part, by_seed in results.parts.items():
+        if part != "canaries" and any(by_seed.values()):
+            rows = pd.concat([winrates.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
+            table = winrates.table(rows, results.replicates, level=results.level)
             columns = ["arm_1", "arm_2", "dimension"]
             for name in ("win_1", "win_2", "strict", "net"):
                 spans = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
@@ -172,7 +177,7 @@ def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
                     for value, low, high in spans
                 ]
                 columns.append(f"{name}, %")
-            found.append((f"Win rates on the part “{part}”", table[[*columns, "p_holm", "n"]]))
+            found.append((f"Win rates on the part “{part}”", table[[*columns, "p_holm", "n", "seeds"]]))
     return found
 
 

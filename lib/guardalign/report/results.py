@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,23 +25,24 @@ GOLD = ("chosen", "rejected")
 
 @dataclass(frozen=True)
 class Results:
-    """One run, over one or several training seeds. ``verdicts`` are by seed; the rest is the first seed's.
+    """One run, over one or several training seeds. ``verdicts`` and ``replies`` are by seed; ``pairs`` and ``metrics``
+    are the first seed's.
 
-    ``parts`` are the folders within ``verdicts/``: ``transfer`` (prompts of a domain nobody trained on), ``canaries``.
-    ``preferred`` are the compared methods' verdicts against the data's preferred replies, by seed.
+    ``parts`` are the folders within ``verdicts/``, by seed too: ``transfer`` (prompts of a domain nobody trained on),
+    ``canaries``. ``preferred`` are the compared methods' verdicts against the data's preferred replies, by seed.
     """
 
     name: str
     root: Path
     verdicts: dict[int, list[Verdict]]
     pairs: dict[str, PreferencePair]
-    replies: dict[str, list[Reply]]
+    replies: dict[int, dict[str, list[Reply]]]
     metrics: dict[str, pd.DataFrame]
     facts: dict[str, Any]
     replicates: int = 2_000
     level: float = 0.95
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    parts: dict[str, list[Verdict]] = field(default_factory=dict)
+    parts: dict[str, dict[int, list[Verdict]]] = field(default_factory=dict)
     preferred: dict[int, list[Verdict]] = field(default_factory=dict)
 
     @cached_property
@@ -76,13 +78,24 @@ class Results:
 
     @cached_property
     def compliance(self) -> pd.DataFrame:
-        said = [verdict for verdict in self.first_verdicts if verdict.judge == self.judge and _arms(verdict) != GOLD]
-        return winrates.compliance(said, kind_of(self.pairs.values()), min(self.replicates, 2_000), level=self.level)
+        kind = kind_of(self.pairs.values())
+        rows = [
+            winrates.statuses((each for each in said if each.judge == self.judge and _arms(each) != GOLD), kind, seed)
+            for seed, said in self.verdicts.items()
+        ]
+        joined = pd.concat(rows, ignore_index=True)
+        return winrates.compliance(joined, min(self.replicates, 2_000), level=self.level)
 
     @cached_property
     def texts(self) -> dict[tuple[str, str], str]:
-        """Replies by arm and prompt."""
-        return {(arm, reply.pair_id): reply.text for arm, said in self.replies.items() for reply in said}
+        """The first seed's replies by arm and prompt."""
+        first = self.replies.get(min(self.replies, default=0), {})
+        return {(arm, reply.pair_id): reply.text for arm, said in first.items() for reply in said}
+
+    @cached_property
+    def arms(self) -> set[str]:
+        """All whose replies are there."""
+        return {arm for said in self.replies.values() for arm in said}
 
     @property
     def first_verdicts(self) -> list[Verdict]:
@@ -109,15 +122,14 @@ def load(root: str | Path, replicates: int | None = None, level: float | None = 
             seed: _verdicts(folder / "verdicts") + _verdicts(folder / "people") for seed, folder in folders.items()
         },
         pairs=_pairs(first),
-        replies={path.stem: read_rows(path, Reply) for path in sorted((first / "replies").glob("*.jsonl"))},
+        replies={seed: _replies(folder / "replies") for seed, folder in folders.items()},
         metrics=_metrics(first),
         facts=facts,
         replicates=replicates or settings.get("replicates", 2_000),
         level=level or settings.get("level", 0.95),
         parts={
-            path.name: _verdicts(path)
-            for path in sorted((first / "verdicts").iterdir())
-            if path.is_dir() and path.name != PREFERRED
+            part: {seed: _verdicts(folder / "verdicts" / part) for seed, folder in folders.items()}
+            for part in _parts(folders.values())
         },
         preferred={seed: _verdicts(folder / "verdicts" / PREFERRED) for seed, folder in folders.items()},
         tables={
@@ -159,6 +171,15 @@ def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
         if isinstance(stage, dict):
             merged |= stage.get("parameters", {}) if isinstance(stage.get("parameters"), dict) else {}
     return merged
+
+
+def _parts(folders: Iterable[Path]) -> list[str]:
+    found = (path for folder in folders for path in (folder / "verdicts").glob("*") if path.is_dir())
+    return sorted({path.name for path in found} - {PREFERRED})
+
+
+def _replies(folder: Path) -> dict[str, list[Reply]]:
+    return {path.stem: read_rows(path, Reply) for path in sorted(folder.glob("*.jsonl"))}
 
 
 def _verdicts(folder: Path) -> list[Verdict]:

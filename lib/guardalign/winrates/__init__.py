@@ -6,7 +6,7 @@
 >>> winrates.opponents(table)                            # how much an arm's rate depends on whom it meets
 >>> winrates.planning(rows)                              # minimum detectable difference, prompts for a precision
 >>> winrates.by_seed(rows)                               # the same rates, one row a seed
->>> winrates.compliance(verdicts, kind=…)                # share of guardrails kept, by guardrail and arm
+>>> winrates.compliance(winrates.statuses(verdicts, kind=…))   # share of guardrails kept, by guardrail and arm
 >>> winrates.rank(rows)                                  # Bradley–Terry with ties; .scores, .fit
 >>> winrates.kappa(rows, "judge a", "judge b"), winrates.krippendorff_alpha(rows)
 >>> winrates.gold_accuracy(rows)                         # judge against pairs whose better side is known
@@ -19,7 +19,7 @@ Everywhere: a *prompt* counts once (its two orders are averaged), an invalid ver
 """
 
 from guardalign.winrates.agreement import gold_accuracy, kappa, krippendorff_alpha
-from guardalign.winrates.compliance import compliance
+from guardalign.winrates.compliance import compliance, statuses
 from guardalign.winrates.frame import MEASURES, comparison_name, frame
 from guardalign.winrates.intervals import bootstrap
 from guardalign.winrates.planning import planning, sample_size
@@ -44,5 +44,6 @@ __all__ = [
     "planning",
     "rank",
     "sample_size",
+    "statuses",
     "table",
 ]
