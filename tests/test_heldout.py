@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from math import isnan
 
+import pandas as pd
 import pytest
 
-from guardalign import heldout, heldout_report
-from guardalign.files import RunFolder
+import simulated_verdicts as simulated
+from guardalign import heldout, report
+from guardalign.errors import MissingStage
+from guardalign.figures.heldout import finding
+from guardalign.files import RunFolder, write_rows
 from guardalign.methods import comparison_arms, method_figure, table_of_methods
 from guardalign.replystats import reply_statistics
 from guardalign.sections import Comparison, Model, Source
@@ -36,7 +41,7 @@ ARM = scores((-3, -9), (-5, -6), (-3, -8), (-7, -9))
 
 
 def test_figures_by_hand():
-    table = heldout.table({"base": BASE, "arm": ARM}, {"arm": "base"}, replicates=200)
+    table = heldout.table(heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"}), replicates=200)
     base, arm = table.iloc[0], table.iloc[1]
     assert base["nll"] == pytest.approx((4 + 6 + 2 + 8) / 2 / 4)
     # Chosen ahead: -4 > -8, -2 > -8; not -6 > -5 nor -8 > -8.
@@ -45,25 +50,45 @@ def test_figures_by_hand():
     assert base["per_token"] == 0.25
     # Margins 4, -1, 6, 0 became 6, 1, 5, 2.
     assert arm["gain"] == 0.75
+    assert arm["lead"] == 0.5
     assert arm["chosen_change"] == pytest.approx((1 + 1 - 1 + 1) / 4)
-    assert isnan(base["gain"]) and isnan(base["chosen_change_low"])
+    assert isnan(base["gain"]) and isnan(base["lead"]) and isnan(base["chosen_change_low"])
     assert (arm["n"], arm["conversations"]) == (4, 2)
     assert arm["accuracy_low"] <= arm["accuracy"] <= arm["accuracy_high"]
 
 
 def test_a_lead_is_claimed_only_where_the_interval_is_clear():
-    rows = heldout.table({"base": BASE, "arm": ARM}, {"arm": "base"}, replicates=200)
+    rows = heldout.table(heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"}), replicates=200)
     apart = rows.assign(accuracy=[0.5, 0.9], accuracy_low=[0.4, 0.8], accuracy_high=[0.6, 0.95])
-    assert heldout_report.finding(apart) == "arm prefers the chosen reply most often: in 90% of held-out pairs"
+    assert finding(apart) == "arm prefers the chosen reply most often: in 90% of held-out pairs"
     close = apart.assign(accuracy_low=[0.2, 0.4])
-    assert heldout_report.finding(close).startswith("No arm stands clear")
+    assert finding(close).startswith("No arm stands clear")
 
 
-def test_the_page_stands_alone_and_claims_nothing_about_guardrails():
-    table = heldout.table({"base": BASE, "M_1SFT": ARM}, {"M_1SFT": "base"}, replicates=200)
-    page = heldout_report.page(table, "own <data>")
-    assert "<svg" in page and "own &lt;data&gt;" in page and "http-equiv" not in page and "src=" not in page
-    assert "100.0%" in page and "No judge read" in page
+def test_seeds_are_resampled_too():
+    rows = pd.concat([heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"}, seed) for seed in (1, 2)])
+    table = heldout.table(rows, replicates=200)
+    assert set(table["seeds"]) == {2} and set(table["n"]) == {8}
+
+
+@pytest.mark.parametrize("seeds", [("",), ("seed-1", "seed-2")])
+def test_a_run_without_a_judge_has_a_report_that_claims_nothing_about_guardrails(tmp_path, seeds):
+    root = tmp_path / "own"
+    for folder in seeds:
+        write_rows(root / folder / "data" / "test.jsonl", simulated.pairs(2, 2))
+        for arm, said in {"base": BASE, "M_1SFT": BASE, "M_1SFT_ipo": ARM}.items():
+            write_rows(root / folder / "scores" / f"{arm}.jsonl", said)
+            write_rows(root / folder / "replies" / f"{arm}.jsonl", simulated.replies(arm, 2, 2))
+    page = report.write(root, replicates=200).read_text()
+    assert "No judge read" in page and "keeps all its guardrails" not in page and "src=" not in page
+    told = re.sub(r"<[^>]+>", "", page[page.index('id="headline"') :]).split("</p>")[0]
+    assert "Mipo1SFT prefers the chosen reply in 100 %" in told.replace("M1SFTipo", "Mipo1SFT")
+    assert "50.0 [" in told
+    assert page.count("<details><summary>") >= 4 and "<script" not in page
+    assert (root / "figures" / "held_out.png").exists()
+    assert set(pd.read_csv(root / "tables" / "held_out.csv")["seeds"]) == {len(seeds)}
+    with pytest.raises(MissingStage, match="06_judging"):
+        report.load(root)
 
 
 def test_scores_are_kept_until_model_or_pairs_change(tmp_path):
@@ -90,7 +115,7 @@ def test_methods_share_everything_but_their_own_settings():
 def test_the_methods_table_joins_replies_and_is_drawn():
     from guardalign.conversations import Reply
 
-    table = heldout.table({"M_1SFT": BASE, "dpo": ARM}, {"dpo": "M_1SFT"}, replicates=200)
+    table = heldout.table(heldout.rows({"M_1SFT": BASE, "dpo": ARM}, {"dpo": "M_1SFT"}), replicates=200)
     replies = [
         Reply(pair_id="0", conversation_id="0", arm="M_1SFT", text="one two three"),
         Reply(pair_id="0", conversation_id="0", arm="dpo", text="one", finished=False),

@@ -27,7 +27,7 @@ FLOW_1 = ("M_1SFT", "M_2SFT", "M_ipo", "M_kto", "M_1SFT_ipo", "M_1SFT_kto")
 FLOW_2 = ("N_1SFT", "N_1SFT_ipo", "N_1SFT_kto")
 ARMS = (*FLOW_1, *FLOW_2)
 """Paper A's arms; ``base`` is the model they all start from."""
-START = {
+STARTS = {
     "M_1SFT": "base",
     "M_2SFT": "M_1SFT",
     "M_ipo": "base",
@@ -42,7 +42,7 @@ START = {
 
 
 def start_of(arm: str) -> str:
-    return START.get(arm, "M_1SFT")
+    return STARTS.get(arm, "M_1SFT")
 
 
 def notebook_of(arm: str) -> str:
@@ -141,7 +141,7 @@ def held_out(settings: Params, run: RunFolder, names: Sequence[str], pairs: Sequ
         name: heldout.score_arm(run, name, model_of(settings, run, name), pairs, settings.model) for name in needed
     }
     starts = {name: start_of(name) for name in names if name != "base"}
-    table = heldout.table(scores, starts)
+    table = heldout.table(heldout.rows(scores, starts))
     return table.set_index("arm").loc[list(names)].reset_index()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,6 +14,9 @@ from guardalign.files import RunFolder, fingerprint, read_rows, write_rows, writ
 from guardalign.loading import load_frozen, load_tokenizer, model_fingerprint
 from guardalign.sections import Model
 from guardalign.training import PairScore, evaluate_pairs
+
+CHANGES = ("lead", "gain", "chosen_change")
+ENDS = ("", "_low", "_high")
 
 
 def score_arm(run: RunFolder, arm: str, folder: str, pairs: Sequence[PreferencePair], model: Model) -> list[PairScore]:
@@ -31,46 +35,53 @@ def score_arm(run: RunFolder, arm: str, folder: str, pairs: Sequence[PreferenceP
     return scores
 
 
-def table(
-    scores: Mapping[str, Sequence[PairScore]],
-    starts: Mapping[str, str],
-    replicates: int = 2_000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """One row an arm, each figure with its interval (``_low``, ``_high``; conversations are resampled).
+def stored(folder: Path) -> dict[str, list[PairScore]]:
+    """The scores that a run (or one of its seeds) keeps, by arm."""
+    return {path.stem: read_rows(path, PairScore) for path in sorted((folder / "scores").glob("*.jsonl"))}
+
+
+def rows(scores: Mapping[str, Sequence[PairScore]], starts: Mapping[str, str], seed: int = 0) -> pd.DataFrame:
+    """One row an arm and pair; ``starts`` names the arm that each was trained from, ``seed`` the training run."""
+    found = []
+    for arm, own in scores.items():
+        before = scores.get(starts.get(arm, ""))
+        found += _rows(arm, own, {score.id: score for score in before} if before else None)
+    return pd.DataFrame(found).assign(seed=seed)
+
+
+def table(pairs: pd.DataFrame, replicates: int = 2_000, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    """One row an arm, each figure with its interval (``_low``, ``_high``; conversations are resampled, and training
+    seeds where ``pairs``, which are ``rows``, hold several).
 
     ``nll``: nats a token of the chosen reply, a mean over replies. ``accuracy``: share of pairs whose chosen reply has
-    the higher log-prob; ``per_token`` the same for log-probs divided by length. ``gain``: share of pairs whose log-prob
-    margin grew over that of the arm it started from (``starts``), NaN for the base; ``chosen_change`` by how many nats
-    the chosen reply's log-prob moved meanwhile.
+    the higher log-prob; ``per_token`` the same for log-probs divided by length. Against the arm it started from (NaN
+    where that has no scores): ``lead``, the difference in accuracy; ``gain``, the share of pairs whose
+    log-prob margin grew; ``chosen_change``, by how many nats the chosen reply's log-prob moved.
     """
-    rows = [
-        row
-        for arm, own in scores.items()
-        for row in _rows(arm, own, {score.id: score for score in scores.get(starts.get(arm, ""), own)})
-    ]
-    measures = ("nll", "accuracy", "per_token", "gain", "chosen_change")
-    frame = pd.DataFrame(rows).assign(seed=0)
-    figures = winrates.bootstrap(frame, ["arm"], measures, replicates, seed, level).reset_index()
-    changes = [name for name in figures if str(name).startswith(("gain", "chosen_change"))]
-    figures.loc[~figures["arm"].isin([arm for arm in starts if starts[arm] in scores]), changes] = float("nan")
-    return figures
+    known = winrates.bootstrap(pairs, ["arm"], ["nll", "accuracy", "per_token"], replicates, seed, level)
+    later = pairs[pairs["started"]]
+    if later.empty:
+        return known.assign(**{f"{name}{end}": float("nan") for name in CHANGES for end in ENDS}).reset_index()
+    changed = winrates.bootstrap(later, ["arm"], CHANGES, replicates, seed, level)
+    return known.join(changed[[f"{name}{end}" for name in CHANGES for end in ENDS]]).reset_index()
 
 
-def _rows(arm: str, own: Sequence[PairScore], before: Mapping[str, PairScore]) -> list[dict[str, object]]:
+def _rows(arm: str, own: Sequence[PairScore], before: Mapping[str, PairScore] | None) -> list[dict[str, object]]:
     rows = []
     for score in own:
         rejected, length = score.rejected or 0.0, score.rejected_tokens or 1
         margin = score.chosen - rejected
-        start = before[score.id]
+        start = before[score.id] if before else score
+        start_margin = start.chosen - (start.rejected or 0.0)
         rows.append({
             "arm": arm,
             "conversation_id": score.conversation_id,
+            "started": before is not None,
             "nll": -score.chosen / score.chosen_tokens,
             "accuracy": float(margin > 0),
             "per_token": float(score.chosen / score.chosen_tokens > rejected / length),
-            "gain": float(margin > start.chosen - (start.rejected or 0.0)),
+            "lead": float(margin > 0) - float(start_margin > 0),
+            "gain": float(margin > start_margin),
             "chosen_change": score.chosen - start.chosen,
         })  # fmt: skip
     return rows

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from guardalign.figures.heldout import caption, finding
 from guardalign.figures.style import INK, MUTED, SERIES, canvas, finish, percent, styled
-from guardalign.heldout_report import caption, finding
 from guardalign.papers import mathtext
 from guardalign.sections import Alignment, Comparison
 

@@ -14,6 +14,7 @@
 ``guardrail_map(winrates.compliance(statuses))``          which guardrails each arm keeps
 ``tradeoff(rates)``                                       adherence against naturalness
 ``cost_against_wins(rates, cost, unit)``                  what an arm cost against what it wins
+``held_out(heldout.table(rows))``                         which reply of the data an arm prefers, without a judge
 ``reply_panels(replystats.reply_statistics(replies))``    length, repetition, cut-offs
 ``training_curves({arm: rows of metrics.jsonl})``         loss, margin, accuracy, …
 ========================================================  ===================================================
@@ -26,6 +27,7 @@ states the finding unless it is given, the caption says n, judge, orders, interv
 from guardalign.figures.bars import comparison_bars
 from guardalign.figures.beside import table_1, table_3
 from guardalign.figures.forest import forest
+from guardalign.figures.heldout import held_out
 from guardalign.figures.maps import guardrail_map, pair_map
 from guardalign.figures.ranks import ranking
 from guardalign.figures.replies import cost_against_wins, reply_panels, tradeoff
@@ -37,6 +39,7 @@ __all__ = [
     "cost_against_wins",
     "forest",
     "guardrail_map",
+    "held_out",
     "pair_map",
     "ranking",
     "reply_panels",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,13 @@ class Drawing:
 
 def draw_all(results: Results, folder: Path | None = None) -> list[str]:
     """Save every figure that the run has data for; returns their names in the report's order."""
-    target = folder or results.root / "figures"
+    return save_all(drawings(results), folder or results.root / "figures")
+
+
+def save_all(wanted: Iterable[Drawing], target: Path) -> list[str]:
+    """Draw and save; returns the names, with those of the figures that other stages saved there."""
     names = []
-    for drawing in drawings(results):
+    for drawing in wanted:
         figures.save(drawing.draw(), drawing.table, target / drawing.name)
         names.append(drawing.name)
     # Other stages draw too: a sweep, a comparison of methods.
@@ -60,11 +64,7 @@ def drawings(results: Results) -> Iterator[Drawing]:
         yield Drawing("table3", beside, _later(figures.table_3, results.preferred_rates, profile=profile))
     yield Drawing("forest", winrates.opponents(rates), _later(figures.forest, rates, profile=profile))
     yield from _across_arms(results)
-    if results.metrics:
-        joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
-        seeds = list(results.verdicts)
-        note = f"Seed {seeds[0]} of {len(seeds)}." if len(seeds) > 1 else ""
-        yield Drawing("training", joined, _later(figures.training_curves, results.metrics, profile=profile, note=note))
+    yield from training(results)
 
 
 def training_cost(results: Results) -> pd.DataFrame:
@@ -94,18 +94,32 @@ def _across_arms(results: Results) -> Iterator[Drawing]:
     if len(results.compliance):
         yield Drawing("guardrails", results.compliance,
                       _later(figures.guardrail_map, results.compliance, profile=profile))  # fmt: skip
-    if results.arms:
-        everybody = (reply for said in results.replies.values() for replies in said.values() for reply in replies)
-        statistics = reply_statistics(everybody)
-        note = f"{len(results.replies)} training seeds." if len(results.replies) > 1 else ""
-        summary = statistics.groupby("arm")[["words", "tokens", "repetition", "finished"]].mean().reset_index()
-        yield Drawing("replies", summary, _later(figures.reply_panels, statistics, profile=profile, note=note))
+    yield from reply_lengths(results)
     cost = training_cost(results)
     seconds = cost.dropna(subset=["seconds"]).set_index("arm")["seconds"].astype(float)
     arms = set(rates["arm_1"]) | set(rates["arm_2"])
     if len(seconds[seconds.index.isin(arms)]) > 1:
         draw = _later(figures.cost_against_wins, rates, seconds, "s of training", profile=profile)
         yield Drawing("cost", cost, draw)
+
+
+def training(results: Results) -> Iterator[Drawing]:
+    """The first seed's training curves, where there are any."""
+    if results.metrics:
+        joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
+        seeds = list(results.verdicts)
+        note = f"Seed {seeds[0]} of {len(seeds)}." if len(seeds) > 1 else ""
+        draw = _later(figures.training_curves, results.metrics, profile=results.name, note=note)
+        yield Drawing("training", joined, draw)
+
+
+def reply_lengths(results: Results) -> Iterator[Drawing]:
+    """Length, repetition and cut-offs of all seeds' replies, where there are any."""
+    if results.arms:
+        statistics = reply_statistics(results.all_replies)
+        note = f"{len(results.replies)} training seeds." if len(results.replies) > 1 else ""
+        summary = statistics.groupby("arm")[["words", "tokens", "repetition", "finished"]].mean().reset_index()
+        yield Drawing("replies", summary, _later(figures.reply_panels, statistics, profile=results.name, note=note))
 
 
 def _later(draw: Callable[..., Figure], *given: object, **named: object) -> Callable[[], Figure]:

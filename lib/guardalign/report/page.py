@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pandas as pd
-import yaml
 from markupsafe import Markup
 
 from guardalign import tables, winrates
 from guardalign.judging import canaries
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
-from guardalign.report import notebooks, svg, words
-from guardalign.report.drawing import training_cost
+from guardalign.report import words
+from guardalign.report.about import about, drawn
 from guardalign.report.examples import packed, payload
 from guardalign.report.html import asset, environment, script_hash
 from guardalign.report.results import GOLD, Results, parameters
@@ -49,25 +46,16 @@ def render(results: Results, figure_names: list[str], most_examples: int = 5_000
         table_1=_table_1(rates),
         table_3=tables.table_3(tables.against_preferred(results.preferred_rates)).to_dict("records"),
         table_3_prompts=int(results.preferred_rates["n"].max()) if len(results.preferred_rates) else 0,
-        figures=[_figure(results.root / "figures" / f"{name}.svg") for name in figure_names],
+        figures=drawn(results, figure_names),
         example_count=len(block["examples"]),
         example_total=block["total"],
         judge_facts=_judge_facts(results),
         judge_tables=_judge_tables(results),
         elsewhere=_elsewhere(results),
         planning=winrates.planning(results.compared, level=results.level).drop(columns=["comparison", "judge"]),
-        data_card=_data_card(results),
-        cost=training_cost(results),
-        extra_tables=[(name.replace("_", " "), table) for name, table in results.tables.items() if name not in SHOWN],
-        environment=pd.DataFrame(results.facts.get("versions", {}).items(), columns=["package", "version"]),
-        parameters=_yaml(parameters(results)),
-        notebooks=notebooks.links(results.root),
+        **about(results, SHOWN),
         data=packed(block),
     )  # fmt: skip
-
-
-def _yaml(tree: dict[str, Any]) -> str:
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True) if tree else ""
 
 
 def _first(rates: pd.DataFrame) -> pd.Series:
@@ -113,10 +101,6 @@ def _table_1(rates: pd.DataFrame) -> list[dict[str, Any]]:
             "cells": [cells.loc[name].to_dict() for name in DIMENSIONS],
         })  # fmt: skip
     return lines
-
-
-def _figure(path: Path) -> dict[str, Any]:
-    return {"name": path.stem, "svg": svg.inline(path)}
 
 
 def _judge_facts(results: Results) -> list[str]:
@@ -179,19 +163,3 @@ def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
                 columns.append(f"{name}, %")
             found.append((f"Win rates on the part “{part}”", table[[*columns, "p_holm", "n", "seeds"]]))
     return found
-
-
-def _data_card(results: Results) -> pd.DataFrame:
-    rows = []
-    for split in dict.fromkeys(pair.split for pair in results.pairs.values()):
-        pairs = [pair for pair in results.pairs.values() if pair.split == split]
-        rows.append({
-            "split": split,
-            "conversations": len({pair.conversation_id for pair in pairs}),
-            "pairs": len(pairs),
-            "domains": len({pair.domain for pair in pairs}),
-            "guardrails a pair": fmean(len(pair.guardrails) for pair in pairs),
-            "messages a prompt": fmean(len(pair.turns) for pair in pairs),
-            "words a chosen reply": fmean(len(pair.chosen.split()) for pair in pairs),
-        })  # fmt: skip
-    return pd.DataFrame(rows)

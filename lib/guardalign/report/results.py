@@ -98,20 +98,31 @@ class Results:
         return {arm for said in self.replies.values() for arm in said}
 
     @property
+    def all_replies(self) -> list[Reply]:
+        """Of all arms and seeds."""
+        return [reply for said in self.replies.values() for replies in said.values() for reply in replies]
+
+    @property
     def first_verdicts(self) -> list[Verdict]:
         return self.verdicts[min(self.verdicts)] if self.verdicts else []
 
 
 def load(root: str | Path, replicates: int | None = None, level: float | None = None) -> Results:
-    """Read ``outputs/<run>``. Where it has folders ``seed-<n>`` with verdicts, they are the training seeds.
+    """As ``read``. Raises MissingStage without verdicts."""
+    results = read(root, replicates, level)
+    if not any(results.verdicts.values()):
+        raise MissingStage(f"{root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
+    return results
+
+
+def read(root: str | Path, replicates: int | None = None, level: float | None = None) -> Results:
+    """Read ``outputs/<run>``. Where it has folders ``seed-<n>`` with verdicts or scores, they are the training seeds.
     People's verdicts are read from ``people/*.jsonl``.
 
-    ``replicates`` and ``level`` default to the run's own parameters. Raises MissingStage without verdicts.
+    ``replicates`` and ``level`` default to the run's own parameters.
     """
     root = Path(root)
-    folders = _seed_folders(root)
-    if not any((folder / "verdicts").is_dir() for folder in folders.values()):
-        raise MissingStage(f"{root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
+    folders = seed_folders(root)
     first = next(iter(folders.values()))
     facts = _facts(root) or _facts(first)
     settings = _parameters(facts).get("report", {})
@@ -151,11 +162,12 @@ def _arms(verdict: Verdict) -> tuple[str, str]:
     return verdict.arm_1, verdict.arm_2
 
 
-def _seed_folders(root: Path) -> dict[int, Path]:
+def seed_folders(root: Path) -> dict[int, Path]:
+    """The folders of a run's training seeds; the run's own, as seed 0, where it has none."""
     found = {
         int(path.name.removeprefix("seed-")): path
         for path in root.glob("seed-*")
-        if path.name.removeprefix("seed-").isdigit() and (path / "verdicts").is_dir()
+        if path.name.removeprefix("seed-").isdigit() and any((path / kept).is_dir() for kept in ("verdicts", "scores"))
     }
     return dict(sorted(found.items())) or {0: root}
 

@@ -68,6 +68,21 @@ def headline(row: pd.Series) -> Markup:
     ).format(arm(row["arm_2"]), does, rates[1], arm(row["arm_1"]), rates[0], points, ends, p_value(row["p_holm"]))
 
 
+def lead(row: pd.Series, start: pd.Series) -> Markup:
+    """One arm's held-out accuracy beside that of the arm it started from (rows of ``heldout.table``)."""
+    shares = [
+        f"{percent(each['accuracy'])} % [{percent(each['accuracy_low'])}, {percent(each['accuracy_high'])}]"
+        for each in (row, start)
+    ]
+    points = f"{percent(row['lead'], 1)} [{percent(row['lead_low'], 1)}, {percent(row['lead_high'], 1)}]"
+    surely = row["lead_low"] > 0 or row["lead_high"] < 0
+    ends = "more than chance explains" if surely else "which chance may explain"
+    does = "{} prefers the chosen reply in {} of {} held-out pairs, {} in {}"
+    return Markup(does + ": a difference of {} points, {}.").format(
+        arm(row["arm"]), shares[0], row["n"], arm(start["arm"]), shares[1], points, ends
+    )
+
+
 def summary(rates: pd.DataFrame) -> str:
     """How many comparisons differ on each dimension."""
     parts = []

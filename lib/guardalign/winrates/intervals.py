@@ -98,7 +98,7 @@ def _without_spread(
     from statsmodels.stats.proportion import proportion_confint  # half a second, which most callers can do without
 
     reach = proportion_confint(0, conversations, alpha=1 - level, method="beta")[1]
-    floor = np.array([-1.0 if measure == "net" else 0.0 for measure in measures])
+    floor = np.array([-1.0 if measure in ("net", "lead") else 0.0 for measure in measures])
     flat = (low == high) & (low == values)
     return (
         np.where(flat, values - reach * (values - floor), low),

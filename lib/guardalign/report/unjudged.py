@@ -1,0 +1,93 @@
+"""The report of a run that nobody judged: which of the data's replies each arm prefers, and nothing else claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from guardalign import figures
+from guardalign.errors import MissingStage
+from guardalign.report import words
+from guardalign.report.about import about, drawn
+from guardalign.report.drawing import Drawing, reply_lengths, training
+from guardalign.report.html import asset, environment
+from guardalign.report.results import Results, seed_folders
+
+EXAMPLES = 30
+CONTENTS = (
+    ("arms", "All arms"),
+    ("figures", "Figures"),
+    ("examples", "Examples"),
+    ("about", "Data, cost, environment"),
+)
+SHOWN = ("judging", "held_out", "sft", "flow1", "flow2")
+
+
+def held_out(results: Results) -> pd.DataFrame:
+    """The held-out figures of all arms over all seeds, the study's arms first. Raises MissingStage without scores."""
+    from guardalign import arms, heldout  # they bring torch, which a judged run's report does without
+
+    scores = {seed: heldout.stored(folder) for seed, folder in seed_folders(results.root).items()}
+    if not any(scores.values()):
+        raise MissingStage(f"{results.root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
+    order = ["base", *arms.ARMS]
+    rows = []
+    for seed, own in scores.items():
+        ordered = {arm: own[arm] for arm in sorted(own, key=lambda arm: _place(arm, order))}
+        rows.append(heldout.rows(ordered, {arm: arms.start_of(arm) for arm in own if arm != "base"}, seed))
+    return heldout.table(pd.concat(rows, ignore_index=True), results.replicates, results.level)
+
+
+def drawings(results: Results, table: pd.DataFrame) -> Iterator[Drawing]:
+    """The page's figures."""
+    yield Drawing("held_out", table, lambda: figures.held_out(table, profile=results.name))
+    yield from reply_lengths(results)
+    yield from training(results)
+
+
+def render(results: Results, table: pd.DataFrame, figure_names: list[str]) -> str:
+    """The whole page as text; ``table`` is ``held_out``'s."""
+    return environment().get_template("unjudged.html").render(
+        name=results.name,
+        css=Markup(asset("page.css")),
+        script_hashes=Markup("'none'"),
+        headline=_headline(table),
+        finding=figures.heldout.finding(table),
+        contents=CONTENTS,
+        level=f"{100 * results.level:.0f} %",
+        seeds=len(results.verdicts),
+        pairs=int(table["n"].max()),
+        rows=table.to_dict("records"),
+        figures=drawn(results, figure_names),
+        examples=_examples(results, list(table["arm"])),
+        **about(results, SHOWN),
+    )  # fmt: skip
+
+
+def _headline(table: pd.DataFrame) -> Markup | str:
+    """The first aligned arm beside what it started from, as in paper A's Figure 4; else the finding."""
+    from guardalign.arms import STARTS
+
+    rows = {str(row["arm"]): row for _, row in table.iterrows()}
+    aligned = [arm for arm in rows if STARTS.get(arm) == "M_1SFT" and arm != "M_2SFT"]
+    if not aligned or "M_1SFT" not in rows:
+        return figures.heldout.finding(table)
+    return words.lead(rows[aligned[0]], rows["M_1SFT"])
+
+
+def _examples(results: Results, arms: list[str]) -> list[dict[str, Any]]:
+    """Prompts of the test split, taken evenly, with every arm's reply."""
+    names = [arm for arm in arms if arm in results.arms]
+    answered = {pair_id for _, pair_id in results.texts}
+    pairs = [pair for pair in results.pairs.values() if pair.split == "test" and pair.id in answered]
+    return [
+        {"pair": pair, "replies": [(arm, results.texts.get((arm, pair.id), "")) for arm in names]}
+        for pair in pairs[:: max(1, -(-len(pairs) // EXAMPLES))]
+    ]
+
+
+def _place(arm: str, order: list[str]) -> tuple[int, str]:
+    return (order.index(arm) if arm in order else len(order), arm)
