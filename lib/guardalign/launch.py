@@ -186,7 +186,7 @@ def _run(launch: _Launch, log: Log, preempted: Sequence[Path] = ()) -> None:
     names = ", ".join(launch.names)
     with Sigterm(lambda: _pass_on(child.pid)) as sigterm:
         try:
-            last = _stream(child, launch.log_file, launch.names, log)
+            last, said = _stream(child, launch.log_file, launch.names, log)
             code = child.wait()
         finally:
             end_tree(child.pid, SECONDS_TO_END)
@@ -197,7 +197,7 @@ def _run(launch: _Launch, log: Log, preempted: Sequence[Path] = ()) -> None:
         tail = "\n".join(last)
         memory = "a process was killed (too little memory is the usual cause); " if "SIGKILL" in tail else ""
         raise StageFailed(
-            f"{names}: {launch.module} ended with exit code {code}; {memory}"
+            f"{names}: {launch.module} ended with exit code {code}; {said or memory}"
             f"the log is in {launch.log_file} and ends:\n{tail}"
         )
 
@@ -211,9 +211,13 @@ def _pass_on(launcher: int) -> None:
                 each.terminate()
 
 
-def _stream(child: subprocess.Popen[str], log_file: Path, names: Sequence[str], log: Log) -> deque[str]:
-    """Write every line to the file, pass on the arms' own ones (at most one a second), and keep the last of all."""
+def _stream(child: subprocess.Popen[str], log_file: Path, names: Sequence[str], log: Log) -> tuple[deque[str], str]:
+    """Write every line to the file, pass on the arms' own ones (at most one a second), and keep the last of all.
+
+    With them comes the first error that a worker named, which the launcher's own words may have pushed out.
+    """
     last: deque[str] = deque(maxlen=LAST_LINES)
+    said = ""
     passed, held = 0.0, None
     prefixes = tuple(f"{name}:" for name in names)
     assert child.stdout is not None
@@ -223,6 +227,8 @@ def _stream(child: subprocess.Popen[str], log_file: Path, names: Sequence[str], 
             stream.flush()
             text = line.rstrip()
             last.append(text)
+            if not said and text.startswith("error: "):
+                said = f"{text}; "
             if not text.startswith(prefixes):
                 continue
             now = time.monotonic()
@@ -233,4 +239,4 @@ def _stream(child: subprocess.Popen[str], log_file: Path, names: Sequence[str], 
                 held = text
     if held is not None:
         log(held)
-    return last
+    return last, said

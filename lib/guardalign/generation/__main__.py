@@ -17,6 +17,7 @@ from guardalign.conversations import PreferencePair
 from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import first_error, read_rows
 from guardalign.generation import GenerationJob, Ranks, generate
+from guardalign.training.sharding import claim
 from guardalign.training.watch import check_processes, watch_caller
 
 
@@ -32,6 +33,7 @@ def main(paths: list[str]) -> int:
         print(__doc__)
         return 2
     watch_caller()
+    claim()  # replies are written by whole models
     try:
         # One process may have the long replies: the others wait for it, not for the usual ten minutes alone.
         state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))

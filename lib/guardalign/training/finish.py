@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from guardalign.encoding import Example
 from guardalign.files import fingerprint, write_text
@@ -41,14 +41,22 @@ def finished(config: TrainingConfig, mark: str) -> TrainingResult | None:
 
 
 def save_arm(
-    model: Any, tokenizer: Any, config: TrainingConfig, result: TrainingResult, value_head: nn.Module | None = None
+    model: Any,
+    tokenizer: Any,
+    config: TrainingConfig,
+    result: TrainingResult,
+    weights: Mapping[str, Tensor] | None = None,
+    value_head: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """The checkpoint in transformers' own format; ``training.json`` last: a folder without it is not finished."""
+    """The checkpoint in transformers' own format; ``training.json`` last: a folder without it is not finished.
+
+    ``weights`` are the model's where it does not hold all of them itself.
+    """
     with without_bars(), naming_full_disk(config.output):
-        model.save_pretrained(config.output)
+        model.save_pretrained(config.output, **({"state_dict": dict(weights)} if weights else {}))
         tokenizer.save_pretrained(config.output)
-        if value_head is not None:
-            torch.save(value_head.state_dict(), config.output / "value_head.pt")
+        if value_head:
+            torch.save(dict(value_head), config.output / "value_head.pt")
     checkpoints.remove(config.output / CHECKPOINTS)
     content = {
         "config": config.model_dump(mode="json"),

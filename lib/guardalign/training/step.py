@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from guardalign.losses import LossOptions, Method, ScoredBatch
 from guardalign.prefix_tree import TreeRow, pack, tree_row
@@ -113,14 +114,18 @@ def forward_backward(
         with torch.no_grad():
             for row in rows:
                 rng.append(_rng_state(device))
+                scores = stacked(
+                    scorer(row.row, entropy=entropy)
+                )  # of stand-ins too: sharded weights are gathered by all
                 if row.weight:
-                    flat[:, loss_of.positions(row.row)] = stacked(scorer(row.row, entropy=entropy))
+                    flat[:, loss_of.positions(row.row)] = scores
         flat = _reduced(flat, world)
     for number, row in enumerate(rows):
         if twice:
             _set_rng_state(rng[number], device)
         last = number + 1 == len(rows)
-        with nullcontext() if last or world == 1 else scorer.no_sync():  # type: ignore[attr-defined]
+        # Sharded gradients are reduced row by row: whole ones would take the memory that sharding saves.
+        with scorer.no_sync() if isinstance(scorer, DistributedDataParallel) and not last else nullcontext():
             scores = stacked(scorer(row.row, entropy=entropy))
             where = loss_of.positions(row.row)
             if row.weight:

@@ -19,7 +19,7 @@ from guardalign.files import write_text
 from guardalign.loading import load_frozen, load_model, load_tokenizer, model_fingerprint
 from guardalign.reference import store_of, token_logprobs
 from guardalign.scoring import TreeScorer
-from guardalign.training import checkpoints
+from guardalign.training import checkpoints, sharding
 from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
 from guardalign.training.ending import Preempted, Sigterm, naming_out_of_memory
@@ -50,6 +50,8 @@ def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print)
         return done
     with naming_out_of_memory(config.arm, config.row_tokens):
         if config.engine == "trl":
+            if sharding.claimed():
+                raise GuardalignError(f"{config.arm}: arms of both engines cannot share one sharded launch")
             from guardalign.training.trl_engine import train_with_trl
 
             return train_with_trl(config, examples, mark, log)
@@ -61,9 +63,12 @@ class _Run:
 
     def __init__(self, config: TrainingConfig, examples: Sequence[Example], mark: str, log: Log) -> None:
         self.config, self.mark = config, mark
+        self.sharded = sharding.claim()
         self.accelerator = accelerator()
-        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            raise GuardalignError(f"{config.arm}: sharded weights (FSDP, DeepSpeed) need engine: trl")
+        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            raise GuardalignError(f"{config.arm}: DeepSpeed needs engine: trl; kind fsdp2 shards for the tree engine")
+        if self.sharded:
+            sharding.check(config)
         self.main = self.accelerator.is_main_process
         self.log: Log = log if self.main else (lambda _: None)
         self.device = self.accelerator.device
@@ -100,8 +105,8 @@ class _Run:
             done, last, told = step + 1, step + 1 == len(self.batches), self._told()
             if self.main:
                 progress.step(done, metrics)
-                if not last and (told or done % self.config.save_steps == 0):
-                    self._checkpoint(done)
+            if not last and (told or done % self.config.save_steps == 0):
+                self._checkpoint(done)
             if told and not last:
                 # Whoever leaves first has the others ended by the launcher: nobody leaves before the checkpoint lies.
                 self.accelerator.wait_for_everyone()
@@ -129,10 +134,18 @@ class _Run:
             metrics=metrics,
             warnings=tuple(progress.warnings),
         )
+        weights = sharding.whole_weights(self.scorer.model) if self.sharded else None
+        head = self._value_head()
         if self.main:
-            save_arm(self.scorer.model, self.tokenizer, self.config, result, self.scorer.value_head)
+            save_arm(self.scorer.model, self.tokenizer, self.config, result, weights, head)
         self.accelerator.wait_for_everyone()
         return result
+
+    def _value_head(self) -> dict[str, Tensor] | None:
+        head = self.scorer.value_head
+        if head is None:
+            return None
+        return sharding.whole_weights(head) if self.sharded else head.state_dict()
 
     def _prepare(self) -> None:
         """Model, optimiser and schedule, seeded: what is drawn here (adapters, value head) is the same in every run."""
@@ -141,12 +154,18 @@ class _Run:
         config, steps = self.config, len(self.batches)
         transformers.set_seed(config.seed)
         model = self._policy()
-        self.scorer = TreeScorer(model, value_head=config.loss.value_head, precision=config.precision).to(self.device)
+        self.scorer = TreeScorer(model, value_head=config.loss.value_head, precision=config.precision)
+        if self.sharded:
+            sharding.shard(self.scorer, self.device)
+        else:
+            self.scorer.to(self.device)
         self.scorer.train()
         self.trainable = [weight for weight in self.scorer.parameters() if weight.requires_grad]
         optimizer = _optimizer(config, self.trainable)
         self.scheduler = get_scheduler(config.schedule, optimizer, round(config.warmup_ratio * steps), steps)
-        self.wrapped, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
+        self.wrapped, self.optimizer = self.scorer, optimizer
+        if not self.sharded:
+            self.wrapped, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
 
     def _progress(self) -> Progress:
         config = self.config
@@ -162,7 +181,8 @@ class _Run:
             self.wrapped, given, config.loss, config.loss_options, config.row_tokens, self.device,
             self.accelerator.process_index, self.accelerator.num_processes,
         )  # fmt: skip
-        norm = float(self.accelerator.clip_grad_norm_(self.trainable, config.max_grad_norm))
+        clip = sharding.clip if self.sharded else self.accelerator.clip_grad_norm_
+        norm = float(clip(self.trainable, config.max_grad_norm))
         self._check_finite(step, given.batch, output, norm)
         rate = self.scheduler.get_last_lr()[0]
         self.optimizer.step()
@@ -184,11 +204,12 @@ class _Run:
     def _probe(self, step: int, progress: Progress) -> dict[str, float]:
         """Every ``probe_steps`` and at the end, look whether the policy's own replies repeat themselves."""
         every = self.config.probe_steps
-        if not self.main or not every or ((step + 1) % every and step + 1 < len(self.batches)):
+        idle = not self.main and not self.sharded  # sharded weights are gathered by all
+        if idle or not every or ((step + 1) % every and step + 1 < len(self.batches)):
             return {}
         prompts = list(dict.fromkeys(example.prompt for example in self.data.examples))[:PROBED_PROMPTS]
         share = repetition(self.scorer.model, self.tokenizer, prompts)
-        if share > REPETITIVE:
+        if share > REPETITIVE and self.main:
             progress.warn(step + 1, f"the policy repeats itself: {share:.0%} of its replies' 4-grams came before")
         return {"repetition": share}
 
@@ -219,9 +240,11 @@ class _Run:
 
         world = self.accelerator.num_processes
         store = store_of(config.reference_cache, weights, config.precision)
+        # All have to see the same store: dealing out different rows, they would leave some to nobody.
+        self.accelerator.wait_for_everyone()
         token_logprobs(store, sequences, scorer, config.row_tokens, (self.accelerator.process_index, world), told)
+        self.accelerator.wait_for_everyone()
         if world > 1:
-            self.accelerator.wait_for_everyone()
             store = store_of(config.reference_cache, weights, config.precision)
         return lambda batch: token_logprobs(store, batch.sequences, _never, config.row_tokens)
 
@@ -247,7 +270,7 @@ class _Run:
     def _resume(self, progress: Progress) -> int:
         """Restore the newest checkpoint of this very training, if there is one; returns the steps already done."""
         folder = self.config.output / CHECKPOINTS
-        state = checkpoints.latest(folder, lambda line: self.log(f"{self.config.arm}: WARNING: {line}"))
+        state = sharding.newest(folder, self.sharded, lambda line: self.log(f"{self.config.arm}: WARNING: {line}"))
         if state is not None and state["fingerprint"] != self.mark:
             other = checkpoints.differences(state["facts"], self.config.facts())
             told = f"another configuration ({other})" if other else "other data or another model"
@@ -260,8 +283,11 @@ class _Run:
                 checkpoints.remove(folder)
         if state is None:
             return 0
-        checkpoints.restore_trainable_state(self.scorer, state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if "path" in state:
+            sharding.restore(state["path"], self.scorer, self.optimizer)
+        else:
+            checkpoints.restore_trainable_state(self.scorer, state["weights"])
+            self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         checkpoints.restore_random_state(state["random"])
         self.totals = state["totals"]
@@ -274,12 +300,15 @@ class _Run:
             "facts": self.config.facts(),
             "step": step,
             "totals": self.totals,
-            "weights": checkpoints.trainable_state(self.scorer),
-            "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "random": checkpoints.random_state(),
         }
-        checkpoints.save(self.config.output / CHECKPOINTS, step, state)
+        folder = self.config.output / CHECKPOINTS
+        if self.sharded:
+            sharding.save(folder, step, self.scorer, self.optimizer, state)
+        elif self.main:
+            weights = checkpoints.trainable_state(self.scorer)
+            checkpoints.save(folder, step, state | {"weights": weights, "optimizer": self.optimizer.state_dict()})
 
     def _check_finite(self, step: int, batch: Batch, output: StepOutput, norm: float) -> None:
         if np.isfinite(output.loss) and np.isfinite(norm):
