@@ -3,6 +3,8 @@ arXiv 2304.11277), where the launch configuration says ``distributed_type: FSDP`
 
 Every decoder layer is gathered for its forward and backward pass and given back. A checkpoint is a folder that each
 process writes its own part of; any number of processes goes on from it, sharded or one alone.
+
+What it needs of torch is imported where it is used: every training imports this module, and few share weights out.
 """
 
 from __future__ import annotations
@@ -16,17 +18,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint import load as load_parts
-from torch.distributed.checkpoint import save as save_parts
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_state_dict,
-    set_state_dict,
-)
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 
 from guardalign.errors import GuardalignError
 from guardalign.scoring import TreeScorer
@@ -37,8 +28,6 @@ from guardalign.training.ending import naming_full_disk
 ASKED = "ACCELERATE_USE_FSDP"
 CLAIMED = "GUARDALIGN_SHARDS"
 FACTS = "facts.pt"
-TRAINED = StateDictOptions(ignore_frozen_params=True)
-WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def claim() -> bool:
@@ -68,6 +57,9 @@ def check(config: TrainingConfig) -> None:
 def shard(scorer: TreeScorer, device: torch.device) -> None:
     """Share out ``scorer`` in place over all processes: a group a decoder layer, one for the rest of the model, and
     one for the value head. Layers move to ``device`` one at a time, shared out."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     # An adapter's wrapper is passed by when replies are generated: what is gathered is the model inside.
     model: Any = scorer.model.get_base_model() if hasattr(scorer.model, "get_base_model") else scorer.model
@@ -84,8 +76,11 @@ def clip(trainable: list[nn.Parameter], most: float) -> float:
 
 def whole_weights(module: nn.Module) -> dict[str, Any]:
     """All weights on the CPU of the first process, tied ones once; the others, who have to call this too, get none."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
     tied = dict(module.named_parameters(remove_duplicate=False)).keys() - dict(module.named_parameters()).keys()
-    return {name: weight for name, weight in get_model_state_dict(module, options=WHOLE).items() if name not in tied}
+    return {name: weight for name, weight in get_model_state_dict(module, options=whole).items() if name not in tied}
 
 
 def save(folder: Path, step: int, scorer: TreeScorer, optimizer: torch.optim.Optimizer, facts: dict[str, Any]) -> None:
@@ -93,6 +88,10 @@ def save(folder: Path, step: int, scorer: TreeScorer, optimizer: torch.optim.Opt
 
     Raises GuardalignError where the disk is full.
     """
+    from torch.distributed.checkpoint import FileSystemWriter
+    from torch.distributed.checkpoint import save as save_parts
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
+
     path = folder / f"step-{step:08d}"
     part = path.with_name(f".{path.name}.part")
     first = dist.get_rank() == 0
@@ -101,7 +100,7 @@ def save(folder: Path, step: int, scorer: TreeScorer, optimizer: torch.optim.Opt
         part.mkdir(parents=True)
     dist.barrier()
     with naming_full_disk(path):
-        weights, states = get_state_dict(scorer, optimizer, options=TRAINED)
+        weights, states = get_state_dict(scorer, optimizer, options=StateDictOptions(ignore_frozen_params=True))
         save_parts({"weights": weights, "optimizer": states}, storage_writer=FileSystemWriter(part))
         if first:
             sizes = {each.name: each.stat().st_size for each in part.iterdir()}
@@ -147,14 +146,18 @@ def newest(folder: Path, sharded: bool, log: Callable[[str], object]) -> dict[st
 
 def restore(path: Path, scorer: TreeScorer, optimizer: torch.optim.Optimizer) -> None:
     """Weights and optimiser states from a checkpoint's folder; another number of processes shares them out anew."""
+    from torch.distributed.checkpoint import FileSystemReader
+    from torch.distributed.checkpoint import load as load_parts
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+
+    options = StateDictOptions(ignore_frozen_params=True, strict=False)
     optimizer = getattr(optimizer, "optimizer", optimizer)  # what accelerate wraps where nothing is sharded
-    weights, states = get_state_dict(scorer, optimizer, options=TRAINED)
+    weights, states = get_state_dict(scorer, optimizer, options=options)
     load_parts(
         {"weights": weights, "optimizer": states},
         storage_reader=FileSystemReader(path),
         no_dist=not dist.is_initialized(),
     )
-    options = StateDictOptions(ignore_frozen_params=True, strict=False)
     set_state_dict(scorer, optimizer, model_state_dict=weights, optim_state_dict=states, options=options)
 
 
