@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +23,7 @@ from guardalign.files import RunFolder, read_rows
 from guardalign.params import Params
 from guardalign.tasks import load_instructions
 from guardalign.world.twins import TWINS
+from series import ROOT, environment
 
 PARAMS = Path(__file__).resolve().parents[1] / "params"
 TASK = "instructions"
@@ -50,7 +53,9 @@ def small(root: Path, **changes: object) -> Params:
 def done(tmp_path_factory) -> tuple[Params, RunFolder, pd.DataFrame]:
     root = tmp_path_factory.mktemp("comparison")
     settings, run = small(root), RunFolder(root)
-    results.carry_out(settings, run)
+    command = [sys.executable, "-m", "guardalign.comparison", str(root / "params.yaml")]
+    said = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
     return settings, run, pd.read_csv(run.tables("identical_methods.csv")).set_index("arm")
 
 

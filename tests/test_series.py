@@ -248,7 +248,7 @@ def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tm
 def test_the_notebooks_beside_the_series_are_executed_too(series, tmp_path, base, name, product):
     _, folder, _ = series
     small = SMALL.model_dump(mode="json") | {
-        "phases": [PHASE.model_dump(mode="json") | {"documents": 24, "echoes_per_step": each} for each in (1, 0)]
+        "phases": [PHASE.model_dump(mode="json") | {"echoes_per_step": each} for each in (1, 0)]
     }
     grid = {"sft": [1e-3], "methods": {"ipo_mean": [1e-3]}, "betas": [0.1], "workers": 1}
     content = parameters(folder.root, base, pretraining=small, sweep=grid)

@@ -126,11 +126,14 @@ def read(root: str | Path, replicates: int | None = None, level: float | None = 
     first = next(iter(folders.values()))
     facts = _facts(root) or _facts(first)
     settings = _parameters(facts).get("report", {})
+    # Verdicts of a judge that the run no longer has are not its results; people's are.
+    judged = _parameters(facts).get("judge", {}).get("kind") != "none"
     return Results(
         name=root.resolve().name,
         root=root,
         verdicts={
-            seed: _verdicts(folder / "verdicts") + _verdicts(folder / "people") for seed, folder in folders.items()
+            seed: (_verdicts(folder / "verdicts") if judged else []) + _verdicts(folder / "people")
+            for seed, folder in folders.items()
         },
         pairs=_pairs(first),
         replies={seed: _replies(folder / "replies") for seed, folder in folders.items()},
@@ -140,9 +143,11 @@ def read(root: str | Path, replicates: int | None = None, level: float | None = 
         level=level or settings.get("level", 0.95),
         parts={
             part: {seed: _verdicts(folder / "verdicts" / part) for seed, folder in folders.items()}
-            for part in _parts(folders.values())
+            for part in (_parts(folders.values()) if judged else [])
         },
-        preferred={seed: _verdicts(folder / "verdicts" / PREFERRED) for seed, folder in folders.items()},
+        preferred={
+            seed: _verdicts(folder / "verdicts" / PREFERRED) if judged else [] for seed, folder in folders.items()
+        },
         tables={
             path.stem: pd.read_csv(path) for path in sorted((root / "tables").glob("*.csv")) if path.stat().st_size
         },
