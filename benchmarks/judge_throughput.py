@@ -4,8 +4,9 @@
     python benchmarks/judge_throughput.py --most 5000          # a shorter memory run
     python benchmarks/judge_throughput.py --machine laptop     # names the file under benchmarks/results
 
-The server is the one of the tests, in a process of its own on 127.0.0.1, with 200 ms before every reply. The ideal rate
-is concurrency / latency: no judge that waits for replies can be faster. Tokens are counted as 4 bytes each.
+The server is the one of the tests, in a process of its own on 127.0.0.1, which answers 200 ms after a call has come.
+The ideal rate is concurrency / latency: no judge that waits for replies can be faster. Tokens are counted as 4 bytes
+each.
 """
 
 from __future__ import annotations

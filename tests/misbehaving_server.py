@@ -161,11 +161,15 @@ class Server:
         fault = self.schedule(number)
         if fault:
             self.faults[fault] += 1
-        await asyncio.sleep(self.latency)
-        if fault in BEFORE_ANSWERING or (fault or "")[:3].isdigit():
-            await self._fail(fault, writer)
+        failing = fault in BEFORE_ANSWERING or (fault or "")[:3].isdigit()
+        began = time.monotonic()
+        made = {} if failing else self._complete(body, fault, headers.get("idempotency-key", ""))
+        # Making the reply is part of the latency: on top of it, a wave of calls would wait for each other's replies.
+        await asyncio.sleep(max(0.0, self.latency - (time.monotonic() - began)))
+        if failing:
+            await self._fail(fault or "", writer)
         else:
-            await self._deliver(fault, self._complete(body, fault, headers.get("idempotency-key", "")), writer)
+            await self._deliver(fault, made, writer)
 
     async def _fail(self, fault: str, writer: asyncio.StreamWriter) -> None:
         if fault == "reset":

@@ -21,6 +21,7 @@ HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.
 def executed(path, *texts):
     outputs = [
         new_output("stream", text="printed <b>\n"),
+        new_output("stream", text="after it\n"),
         new_output("display_data", {"image/png": PIXEL}, metadata={"image/png": {"width": 40}}),
         new_output("display_data", {"text/html": f"<table><tr><td>{HOSTILE}</td></tr></table>"}),
     ]
@@ -42,7 +43,7 @@ def test_a_page_needs_nothing_from_elsewhere(run):
     assert [page.name for page in notebooks.convert(run)] == ["02_sft.html", "07_plots.html"]
     text = (run / "notebooks" / "02_sft.html").read_text()
     assert "<i>M</i><sub>1SFT</sub><sup>ipo</sup> at 1/2β, for $5 and $6" in text
-    assert f"data:image/png;base64,{PIXEL}" in text and "printed &lt;b&gt;" in text and "# counted" in text
+    assert f"data:image/png;base64,{PIXEL}" in text and "printed &lt;b&gt;\nafter it" in text and "# counted" in text
     assert not re.search(r"(src|href)=.?https?:", text)
 
 

@@ -72,8 +72,11 @@ def _convert(notebook: Path) -> Path | None:
 def _exporter() -> Any:
     """nbconvert's bare cells: its full templates fetch scripts and fonts from the network."""
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-    return HTMLExporter(template_name="basic", exclude_anchor_links=True, log_level="ERROR")
+    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True, log_level="ERROR")
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a log's lines come one by one
+    return exporter
 
 
 def _formula(found: re.Match[str]) -> str:
