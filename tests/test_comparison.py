@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from alpaca_annotations import anchors, difficulty
 from guardalign import alpaca
-from guardalign.comparison import drawing, dynamics, findings, protocol, results, tables, tuning
+from guardalign.comparison import drawing, dynamics, findings, protocol, results, showing, tables, tuning
 from guardalign.comparison.jobs import RLHF, SFT, identical_jobs, tuning_jobs, with_beta
 from guardalign.comparison.protocol import Place
 from guardalign.errors import ParameterError
@@ -310,3 +312,11 @@ def test_a_file_without_tasks_and_an_arm_without_method_are_refused(tmp_path):
         small(tmp_path, methods={"mine": {}})
     with pytest.raises(ParameterError, match="sft is the name of an arm"):
         small(tmp_path, methods={SFT: {}})
+
+
+def test_a_comparison_of_which_only_tables_were_kept_is_shown_without_its_curves(done, tmp_path):
+    _, run, _ = done
+    shutil.copytree(run.root / "tables", tmp_path / "tables")
+    shown = showing.parts(RunFolder(tmp_path))
+    assert any(isinstance(each, Figure) for each in shown["accuracy"])
+    assert not any(isinstance(each, Figure) for each in shown["dynamics"] + shown["same_loss"])

@@ -25,18 +25,21 @@ PARTS = {
 
 
 def figures(run: RunFolder) -> dict[str, tuple[Figure, pd.DataFrame]]:
-    """Every figure of a finished comparison with the numbers behind it; empty where it was not run."""
+    """Every figure of a finished comparison with the numbers behind it; empty where it was not run.
+
+    Where only the tables were kept, the curves of its steps are left out.
+    """
     summary = _read(run, "identical_methods")
     if summary is None:
         return {}
     tuned, steps, profile = _read(run, "tuned_methods"), dynamics.curves(run), run.root.name
-    same = dynamics.same_loss(steps)
     drawn = {"win_rates": (drawing.preferred(summary, tuned, profile), summary)} if "win" in summary else {}
-    drawn |= {
-        "accuracy": (drawing.accuracy_gains(summary, tuned, profile), summary),
-        "dynamics": (drawing.dynamics(steps, profile), dynamics.table_2(steps)),
-        "cost": (drawing.cost(summary, profile), summary),
-    }
+    drawn["accuracy"] = (drawing.accuracy_gains(summary, tuned, profile), summary)
+    drawn["cost"] = (drawing.cost(summary, profile), summary)
+    if steps.empty:
+        return drawn
+    drawn["dynamics"] = (drawing.dynamics(steps, profile), dynamics.table_2(steps))
+    same = dynamics.same_loss(steps)
     return drawn | ({"same_loss": (drawing.equal_losses(same, profile), same)} if len(same) else {})
 
 
