@@ -83,13 +83,7 @@ def _remarks(results: Results) -> list[str]:
             "The numbers are of the embedded world: synthetic conversations, a small model and a judge that reads "
             "replies by rule. They show how the methods compare there, not how they would with another model or data."
         )
-    seeds = len(results.verdicts)
-    remarks.append(
-        f"{seeds} training seeds; intervals cover conversations and seeds."
-        if seeds > 1
-        else "One training seed: intervals cover the choice of conversations, not what training again would change."
-    )
-    return remarks
+    return [*remarks, words.training_seeds(len(results.verdicts))]
 
 
 def _table_1(rates: pd.DataFrame) -> list[dict[str, Any]]:

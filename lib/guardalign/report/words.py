@@ -68,6 +68,13 @@ def headline(row: pd.Series) -> Markup:
     ).format(arm(row["arm_2"]), does, rates[1], arm(row["arm_1"]), rates[0], points, ends, p_value(row["p_holm"]))
 
 
+def training_seeds(count: int) -> str:
+    """What the intervals of so many training seeds cover."""
+    if count > 1:
+        return f"{count} training seeds; intervals cover conversations and seeds."
+    return "One training seed: intervals cover the choice of conversations, not what training again would change."
+
+
 def lead(row: pd.Series, start: pd.Series) -> Markup:
     """One arm's held-out accuracy beside that of the arm it started from (rows of ``heldout.table``)."""
     shares = [
