@@ -114,9 +114,7 @@ def forward_backward(
         with torch.no_grad():
             for row in rows:
                 rng.append(_rng_state(device))
-                scores = stacked(
-                    scorer(row.row, entropy=entropy)
-                )  # of stand-ins too: sharded weights are gathered by all
+                scores = stacked(scorer(row.row, entropy=entropy))  # stand-ins too: all gather sharded weights
                 if row.weight:
                     flat[:, loss_of.positions(row.row)] = scores
         flat = _reduced(flat, world)
