@@ -1,6 +1,11 @@
 """What holds for every test, in every worker."""
 
 import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 
 # A shell that starts the tests in the background has SIGINT ignored, children inherit that, and then no test can
 # interrupt one: give it back its usual meaning.
@@ -17,3 +22,19 @@ def pytest_collection_modifyitems(items):
     """A worker takes a file at a time: the longest come first, or one of them would be what all wait for at the end."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of so many bytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(size: int) -> Path:
+        made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
+        if made.returncode:
+            pytest.skip("a small disk can be mounted by root alone")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", "-l", folder], capture_output=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,22 +141,6 @@ def test_a_checkpoint_of_another_configuration_says_what_is_other(base, tmp_path
     signalled_at(5, signal.SIGKILL, config(base, tmp_path / "cut"))
     assert train(config(base, tmp_path / "cut"), EXAMPLES[:-1], told.append).resumed_step == 0
     assert sum("is of other data or another model; starting over" in line for line in told) == 1
-
-
-@pytest.fixture
-def disk(tmp_path) -> Iterator[Callable[[int], Path]]:
-    """Mounts a disk of so many bytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(size: int) -> Path:
-        made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
-        if made.returncode:
-            pytest.skip("a small disk can be mounted by root alone")
-        return folder
-
-    yield mount
-    subprocess.run(["umount", "-l", folder], capture_output=True)
 
 
 def test_a_full_disk_ends_training_clearly_and_leaves_the_earlier_checkpoints(base, tmp_path, disk):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -97,6 +98,19 @@ def test_a_run_that_was_told_to_end_goes_on_with_more_processes_and_with_one(bas
     train(config(base, tmp_path / "whole", "kto", **settings), EXAMPLES, quiet)
     for name in ("cut", "alone"):
         assert distance(tmp_path / name, tmp_path / "whole") < 2e-5, name
+
+
+def test_a_full_disk_is_named_and_the_checkpoint_before_it_left(base, tmp_path, disk):
+    settings = {"save_steps": 1, "reference": other(base), "cache": tmp_path / "cache", "epochs": 2}
+    size = 3 * (base / "model.safetensors").stat().st_size  # weights and Adam's two moments of each
+    full = config(base, disk(int(2.7 * size)) / "arm", **settings)
+    with pytest.raises(GuardalignError, match="The disk is full: ") as raised:
+        run_training(full, EXAMPLES, KIND, quiet)
+    named = re.search(r"step-(\d+) could not be written", str(raised.value))
+    assert named and int(named[1]) > 1
+    folder = full.output / "checkpoints"
+    found = latest(folder, quiet)
+    assert found is not None and found["step"] == int(named[1]) - 1 and not list(folder.glob(".*.part"))
 
 
 def test_a_damaged_part_is_found_and_the_checkpoint_before_it_used(tmp_path):

@@ -221,10 +221,10 @@ def _stream(child: subprocess.Popen[str], log_file: Path, names: Sequence[str], 
     passed, held = 0.0, None
     prefixes = tuple(f"{name}:" for name in names)
     assert child.stdout is not None
-    with log_file.open("a", encoding="utf-8") as stream:
+    with log_file.open("ab", buffering=0) as stream:  # nothing is left to be written, and to fail, at the end
         for line in child.stdout:
-            stream.write(line)
-            stream.flush()
+            with contextlib.suppress(OSError):  # on a full disk the workers' own words matter more than the log
+                stream.write(line.encode(errors="replace"))
             text = line.rstrip()
             last.append(text)
             if not said and text.startswith("error: "):

@@ -39,7 +39,8 @@ def main(paths: list[str]) -> int:
         for path in paths:
             _train(Path(path))
     except GuardalignError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"error: {error}\n")  # in one piece: several processes may write at once
+        sys.stderr.flush()
         return PREEMPTED if isinstance(error, Preempted) else 1
     return 0
 

@@ -88,8 +88,6 @@ def save(folder: Path, step: int, scorer: TreeScorer, optimizer: torch.optim.Opt
 
     Raises GuardalignError where the disk is full.
     """
-    from torch.distributed.checkpoint import FileSystemWriter
-    from torch.distributed.checkpoint import save as save_parts
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
     path = folder / f"step-{step:08d}"
@@ -101,7 +99,7 @@ def save(folder: Path, step: int, scorer: TreeScorer, optimizer: torch.optim.Opt
     dist.barrier()
     with naming_full_disk(path):
         weights, states = get_state_dict(scorer, optimizer, options=StateDictOptions(ignore_frozen_params=True))
-        save_parts({"weights": weights, "optimizer": states}, storage_writer=FileSystemWriter(part))
+        _write(part, {"weights": weights, "optimizer": states})
         if first:
             sizes = {each.name: each.stat().st_size for each in part.iterdir()}
             torch.save(facts | {"sizes": sizes}, part / FACTS)
@@ -111,6 +109,19 @@ def save(folder: Path, step: int, scorer: TreeScorer, optimizer: torch.optim.Opt
             for old in set(saved(folder)) - set(before[-checkpoints.KEPT :]):
                 shutil.rmtree(old)
     dist.barrier()
+
+
+def _write(part: Path, states: dict[str, Any]) -> None:
+    """Every process writes its share; where one of them fails all raise, and nothing is left to fill the disk."""
+    from torch.distributed.checkpoint import CheckpointException, FileSystemWriter
+    from torch.distributed.checkpoint import save as save_parts
+
+    try:
+        save_parts(states, storage_writer=FileSystemWriter(part))
+    except CheckpointException as error:  # no Exception: what reports errors would let it pass
+        shutil.rmtree(part, ignore_errors=True)
+        rank, (cause, _) = next(iter(error.failures.items()))
+        raise RuntimeError(f"process {rank} could not write its part of a checkpoint: {cause}") from cause
 
 
 def saved(folder: Path) -> list[Path]:
