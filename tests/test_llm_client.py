@@ -368,9 +368,11 @@ def test_it_works_inside_a_running_event_loop_and_can_be_left_early(tmp_path: Pa
 
     with Server(red) as server:
         assert len(asyncio.run(notebook(server))) == 3
-        calls = server.calls
-        time.sleep(0.2)
-        assert server.calls == calls < 1000
+        calls = -1
+        while calls < server.calls:  # a call that had left before may arrive after
+            calls = server.calls
+            time.sleep(0.3)
+        assert calls < 12
 
 
 def test_the_key_is_in_no_file_though_the_server_repeats_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,7 @@ def _run(loop: asyncio.AbstractEventLoop, pump: asyncio.Task[None], items: queue
         end = _End(error)
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
         items.put(end)
 

@@ -22,6 +22,8 @@ from guardalign.llm.transport import NoReply, Purse, Transport
 
 BYTES_PER_TOKEN = 4
 """Of English text, for estimates only; limits are held against the worst case."""
+AHEAD = 2
+"""Requests in work for every call that may be on its way: the next ones are written while those are waited for."""
 
 
 class Client:
@@ -110,16 +112,17 @@ class Client:
             transport: Transport | None = None
             try:
                 while True:
-                    while stop is None and len(running) < self.endpoint.concurrency:
+                    while stop is None and len(running) < AHEAD * self.endpoint.concurrency:
                         if (request := next(source, None)) is None:
                             break
                         key = request.key(self.endpoint)
-                        if outcome := self.recall(request, key):
+                        stored = self.store.replies(key)
+                        if outcome := _good(request, stored):
                             yield outcome
                             continue
                         if transport is None:
                             transport = await stack.enter_async_context(self._transport())
-                        task = asyncio.create_task(self._answer(transport, request, key))
+                        task = asyncio.create_task(self._answer(transport, request, key, stored))
                         running.add(task)
                         task.add_done_callback(finished.put_nowait)
                     if not running:
@@ -130,8 +133,6 @@ class Client:
                         outcome = task.result()
                     except (BudgetReached, EndpointError) as error:
                         stop = stop or error
-                        if transport:
-                            transport.stopping = True
                         continue
                     yield outcome
             finally:
@@ -151,19 +152,19 @@ class Client:
     def _transport(self) -> Transport:
         return Transport(self.endpoint, Purse(self.budget, self.ledger), self.price, self.statistics.faults)
 
-    async def _answer(self, transport: Transport, request: Request, key: str) -> Outcome:
+    async def _answer(self, transport: Transport, request: Request, key: str, stored: list[Delivered]) -> Outcome:
         while key in self._flying:
             await self._flying[key]
-            if outcome := self.recall(request, key):
+            stored = self.store.replies(key)
+            if outcome := _good(request, stored):
                 return outcome
         self._flying[key] = asyncio.get_running_loop().create_future()
         try:
-            return await self._ask(transport, request, key)
+            return await self._ask(transport, request, key, stored)
         finally:
             self._flying.pop(key).set_result(None)
 
-    async def _ask(self, transport: Transport, request: Request, key: str) -> Outcome:
-        replies = self.store.replies(key)
+    async def _ask(self, transport: Transport, request: Request, key: str, replies: list[Delivered]) -> Outcome:
         usage, cost = Usage(), 0.0
         for calls in range(1, self.endpoint.asks + 1):
             body = written(request.body(self.endpoint, ask=len(replies)))
@@ -171,7 +172,8 @@ class Client:
                 reply = await transport.send(body, f"{key[:40]}-{len(replies)}", request.size)
             except NoReply as none:
                 return Outcome(request, invalid=str(none), calls=calls, usage=usage, cost=cost)
-            replies = self.keep(key, reply, replies, body, request.prompt)
+            # In a thread: the loop goes on while the disk is waited for, and what is cancelled is written all the same.
+            replies = await asyncio.to_thread(self.keep, key, reply, replies, body, request.prompt)
             usage, cost = usage + reply.usage, cost + (reply.cost or 0.0)
             outcome = examine(request, reply, calls=calls, usage=usage, cost=cost)
             if outcome.invalid is None or transport.stopping:
@@ -194,11 +196,7 @@ class Client:
 
     def recall(self, request: Request, key: str) -> Outcome | None:
         """The outcome of a request whose good reply is stored; None where there is none."""
-        for reply in self.store.replies(key):
-            outcome = examine(request, reply, stored=True)
-            if outcome.invalid is None:
-                return outcome
-        return None
+        return _good(request, self.store.replies(key))
 
     def _unrecorded(self, request: Request) -> Outcome:
         replies = self.store.replies(request.key(self.endpoint))
@@ -215,3 +213,8 @@ class Client:
     def _cost_so_far(self) -> str:
         cost = f"${self.statistics.cost:.2f}" if self.price else f"{self.statistics.usage.total} tokens"
         return f"{cost}, {sum(self.statistics.invalid.values())} invalid"
+
+
+def _good(request: Request, stored: list[Delivered]) -> Outcome | None:
+    outcomes = (examine(request, reply, stored=True) for reply in stored)
+    return next((outcome for outcome in outcomes if outcome.invalid is None), None)

@@ -99,6 +99,7 @@ class Transport:
         self.client = connect(endpoint)
         self._key = endpoint.key()
         self._price = price
+        self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._pacer = Pacer(endpoint.requests_per_minute, endpoint.tokens_per_minute)
         self._given_up = 0
 
@@ -115,9 +116,9 @@ class Transport:
         length in bytes, the most tokens they can be. Raises NoReply, EndpointError, BudgetReached.
         """
         for tries in itertools.count():
-            await self._pacer.turn(size // 4)
             try:
-                reply = await self._try(body, name, size)
+                async with self._slots:
+                    reply = await self._in_turn(body, name, size)
             except Fault as fault:
                 self.faults[str(fault)] += 1
                 if tries >= self.endpoint.retries or self.stopping:
@@ -129,6 +130,16 @@ class Transport:
                 return reply
         raise AssertionError("unreachable")
 
+    async def _in_turn(self, body: str, name: str, size: int) -> Delivered:
+        await self._pacer.turn(size // 4)
+        if self.stopping:
+            raise EndpointError("no new calls: an earlier one has ended the run")
+        try:
+            return await self._try(body, name, size)
+        except (BudgetReached, EndpointError):
+            self.stopping = True
+            raise
+
     async def _rest(self, fault: Fault, tries: int) -> None:
         if fault.pause is not None:
             self._pacer.pause(fault.pause)
@@ -138,6 +149,7 @@ class Transport:
     def _count_failure(self, fault: Fault) -> None:
         self._given_up += 1
         if self._given_up >= DEAD_AFTER:
+            self.stopping = True
             raise EndpointError(
                 f"{self.endpoint.base_url} has stopped answering: {self._given_up} requests in a row used up their "
                 f"tries, the last with {fault}. Everything paid for is stored; run again when the server is back."
