@@ -19,7 +19,7 @@ from guardalign.losses import METHODS
 from guardalign.prefix_tree import OverBudget
 from guardalign.training import NotFinite, TrainingConfig, TrainingResult, evaluate_pairs, progress, summarise, train
 from guardalign.training.batches import encode_examples, plan
-from guardalign.training.probe import repeated_share
+from guardalign.training.probe import repeated_share, repetition
 from tiny import make_examples, make_model, save_checkpoint
 
 EXAMPLES = make_examples(5, 3)
@@ -321,6 +321,14 @@ def test_the_share_of_repeated_4_grams_by_hand():
     assert repeated_share([1, 2, 3, 4, 5, 6]) == 0
     assert repeated_share([7, 7, 7, 7, 7, 7, 7]) == pytest.approx(3 / 4)
     assert repeated_share([1, 2, 3]) == 0
+
+
+def test_prompts_of_all_lengths_are_probed_together(base):
+    model, tokenizer = load_frozen(str(base)), load_tokenizer(str(base))
+    prompts = [EXAMPLES[0].prompt, EXAMPLES[2].prompt, EXAMPLES[-1].prompt]
+    assert len({len(prompt) for prompt in prompts}) == len(prompts)
+    alone = [repetition(model, tokenizer, [prompt]) for prompt in prompts]
+    assert max(alone) > 0 and repetition(model, tokenizer, prompts) == pytest.approx(np.mean(alone))
 
 
 def test_rpo_takes_unpaired_replies_too(base, tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from guardalign.encoding import encode_prompt
@@ -23,7 +24,7 @@ def repetition(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence
     model.eval()
     model.set_attn_implementation("sdpa")
     try:
-        shares = [repeated_share(_reply(model, tokenizer, prompt)) for prompt in prompts]
+        shares = [repeated_share(reply) for reply in _replies(model, tokenizer, prompts)]
     finally:
         model.set_attn_implementation(attention)
         model.train(training)
@@ -36,15 +37,21 @@ def repeated_share(tokens: Sequence[int]) -> float:
     return 1 - len(set(grams)) / len(grams) if len(grams) > 1 else 0.0
 
 
-def _reply(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    ids = torch.from_numpy(encode_prompt(tokenizer, prompt))[None].to(model.device)
-    with torch.no_grad():
-        output = model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=NEW_TOKENS,
-            do_sample=False,
-            pad_token_id=tokenizer.eos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
-    return output[0, ids.shape[1] :].tolist()
+@torch.no_grad()
+def _replies(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
+    rows = [torch.from_numpy(encode_prompt(tokenizer, prompt)) for prompt in prompts]
+    ids, mask = (
+        pad_sequence(each, batch_first=True, padding_side="left").to(model.device)
+        for each in (rows, [torch.ones_like(row) for row in rows])
+    )
+    end = tokenizer.eos_token_id
+    output = model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        max_new_tokens=NEW_TOKENS,
+        do_sample=False,
+        pad_token_id=end,
+        eos_token_id=end,
+    )
+    written = output[:, ids.shape[1] :].tolist()
+    return [reply[: reply.index(end) + 1] if end in reply else reply for reply in written]
