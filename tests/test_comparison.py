@@ -11,21 +11,24 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from matplotlib.figure import Figure
 
 from alpaca_annotations import anchors, difficulty
 from guardalign import alpaca
-from guardalign.comparison import drawing, dynamics, findings, protocol, results, showing, tables, tuning
+from guardalign.comparison import answers, drawing, dynamics, findings, protocol, results, showing, tables, tuning
 from guardalign.comparison.jobs import RLHF, SFT, identical_jobs, tuning_jobs, with_beta
 from guardalign.comparison.protocol import Place
 from guardalign.errors import ParameterError
 from guardalign.figures import save
 from guardalign.files import RunFolder, read_rows
+from guardalign.loading import load_frozen
 from guardalign.params import Params
 from guardalign.tasks import load_instructions
 from guardalign.world.twins import TWINS
 from series import ROOT, environment
+from tiny import make_model, save_checkpoint
 
 PARAMS = Path(__file__).resolve().parents[1] / "params"
 TASK = "instructions"
@@ -320,3 +323,19 @@ def test_a_comparison_of_which_only_tables_were_kept_is_shown_without_its_curves
     shown = showing.parts(RunFolder(tmp_path))
     assert any(isinstance(each, Figure) for each in shown["accuracy"])
     assert not any(isinstance(each, Figure) for each in shown["dynamics"] + shown["same_loss"])
+
+
+def test_distance_and_entropy_are_those_of_each_reply_by_itself(tmp_path):
+    """Rows of all lengths in one batch, an empty finished reply among them, against one row and one token at a time."""
+    folder = save_checkpoint(tmp_path / "base")
+    model, start = load_frozen(str(folder)), make_model(seed=3).requires_grad_(False)
+    rows = [([5, 6, 7, 8], [9, 10, 11, 12, 13]), ([7, 9], [4]), ([8] * 9, [5, 6, 5, 6])]
+    for (prompt, reply), found in zip(rows, answers._batch_distances(model, start, rows), strict=True):
+        kl, entropy = [], []
+        for at in range(len(reply)):
+            ids = torch.tensor([prompt + reply[:at]])
+            own, other = (each(input_ids=ids).logits[0, -1].log_softmax(-1) for each in (model, start))
+            kl.append(float(torch.nn.functional.kl_div(other, own, log_target=True, reduction="sum")))
+            entropy.append(float(torch.distributions.Categorical(logits=own).entropy()))
+        assert found.kl == pytest.approx(sum(kl) / len(kl), rel=1e-4)
+        assert found.entropy == pytest.approx(sum(entropy) / len(entropy), rel=1e-4)

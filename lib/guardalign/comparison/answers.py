@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from guardalign.conversations import Row
@@ -131,17 +132,23 @@ def _distances(
 def _batch_distances(
     model: PreTrainedModel, start: PreTrainedModel, rows: Sequence[tuple[list[int], list[int]]]
 ) -> list[_Distance]:
-    """Right-padded rows: causal attention keeps what follows out of what stands before."""
+    """Rows end together, so that the vocabulary's scores are worked out at the replies' positions alone."""
     tokens = [torch.tensor(prompt + reply) for prompt, reply in rows]
-    ids = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True).to(model.device)
-    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(each) for each in tokens], batch_first=True)
+    ids, mask = (
+        pad_sequence(each, batch_first=True, padding_side="left").to(model.device)
+        for each in (tokens, [torch.ones_like(row) for row in tokens])
+    )
+    places, kept = (mask.cumsum(-1) - 1).clamp(min=0), max(len(reply) for _, reply in rows) + 1
     own, other = (
-        torch.log_softmax(each(input_ids=ids, attention_mask=mask.to(model.device)).logits.float(), -1)
+        torch.log_softmax(
+            each(input_ids=ids, attention_mask=mask, position_ids=places, logits_to_keep=kept).logits.float(), -1
+        )
         for each in (model, start)
     )
-    entropy, kl = -(own.exp() * own).sum(-1), (own.exp() * (own - other)).sum(-1)
+    share = own.exp()
+    entropy, kl = -(share * own).sum(-1), (share * (own - other)).sum(-1)
     return [
         _Distance(float(kl[row, at].mean()), float(entropy[row, at].mean()))
-        for row, (prompt, reply) in enumerate(rows)
-        for at in [slice(len(prompt) - 1, len(prompt) + len(reply) - 1)]
+        for row, (_, reply) in enumerate(rows)
+        for at in [slice(kept - len(reply) - 1, kept - 1)]
     ]

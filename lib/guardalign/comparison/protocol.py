@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -241,34 +242,57 @@ def _silent(_: object) -> None:
     """Workers say nothing: their caller reports each outcome."""
 
 
+@contextmanager
+def crew(settings: Params) -> Iterator[Executor | None]:
+    """The processes that settle jobs side by side (None: this one alone), for all rounds of them.
+
+    One takes as long to start as a small arm to train. Left by an error, they end without a further job.
+    """
+    workers = section(settings).workers
+    if workers <= 1:
+        yield None
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
 def run_jobs(
-    settings: Params, run: RunFolder, jobs: Sequence[Job], pairs: dict[str, data.Splits], log: Log = print
+    settings: Params,
+    run: RunFolder,
+    jobs: Sequence[Job],
+    pairs: dict[str, data.Splits],
+    log: Log = print,
+    pool: Executor | None = None,
 ) -> list[Outcome]:
-    """Settle the jobs, several at a time; what was settled before is read back. Outcomes come in the jobs' order."""
+    """Settle the jobs, by ``pool`` (see ``crew``) or one by one here; what was settled before is read back.
+
+    Outcomes come in the jobs' order.
+    """
     known: dict[str, Outcome] = {}
     for job in jobs:
         found = Place(run, job).known(mark_of(settings, job, pairs[job.task]))
         if found is not None and (job.arm != SFT or (sft_model(run, job) / "training.json").exists()):
             known[job.name] = found
     missing = [job for job in jobs if job.name not in known]
-    for count, outcome in enumerate(_settled(settings, run, missing, pairs), 1):
+    for count, outcome in enumerate(_settled(settings, run, missing, pairs, pool), 1):
         known[outcome.job.name] = outcome
         log(f"{count}/{len(missing)} {outcome.job.name}: {outcome.steps} steps in {outcome.seconds:.0f} s")
     return [known[job.name] for job in jobs]
 
 
-def _settled(settings: Params, run: RunFolder, jobs: Sequence[Job], pairs: dict[str, data.Splits]) -> Iterator[Outcome]:
-    workers = min(section(settings).workers, len(jobs))
-    if workers <= 1:
+def _settled(
+    settings: Params, run: RunFolder, jobs: Sequence[Job], pairs: dict[str, data.Splits], pool: Executor | None
+) -> Iterator[Outcome]:
+    if pool is None:
         yield from (settle(settings, run, job, pairs[job.task], _silent) for job in jobs)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: list[Any] = [pool.submit(_in_worker, settings, run, job, pairs[job.task]) for job in jobs]
-        try:
-            yield from (each.result() for each in as_completed(waiting))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    waiting: list[Any] = [pool.submit(_in_worker, settings, run, job, pairs[job.task]) for job in jobs]
+    yield from (each.result() for each in as_completed(waiting))
 
 
 Splits = data.Splits
@@ -291,19 +315,19 @@ def _fits(settings: Params) -> data.Fits:
     return fits
 
 
-def run_identical(settings: Params, run: RunFolder, log: Log = print) -> list[Outcome]:
+def run_identical(settings: Params, run: RunFolder, log: Log = print, pool: Executor | None = None) -> list[Outcome]:
     """The identical protocol: SFT for every task and seed, then all arms and, with the first seed, the controls."""
     tasks, pairs = section(settings), all_pairs(settings)
     started = [sft_job(tasks, settings.sft, task, seed) for seed in tasks.seeds for task in tasks.sources]
     arms = [job for seed in tasks.seeds for task in tasks.sources for job in identical_jobs(tasks, task, seed)]
-    return [*run_jobs(settings, run, started, pairs, log), *run_jobs(settings, run, arms, pairs, log)]
+    return [*run_jobs(settings, run, started, pairs, log, pool), *run_jobs(settings, run, arms, pairs, log, pool)]
 
 
-def run_tuning(settings: Params, run: RunFolder, log: Log = print) -> list[Outcome]:
+def run_tuning(settings: Params, run: RunFolder, log: Log = print, pool: Executor | None = None) -> list[Outcome]:
     """The tuning budget of every task and method; needs the first seed's SFT models."""
     tasks, pairs = section(settings), all_pairs(settings)
     jobs = [job for task in tasks.sources for job in tuning_jobs(tasks, task)]
-    return run_jobs(settings, run, jobs, pairs, log)
+    return run_jobs(settings, run, jobs, pairs, log, pool)
 
 
 def answers_in(run: RunFolder, job: Job, pairs: data.Splits) -> list[Answer]:

@@ -111,15 +111,16 @@ def _paper_b(settings: Params, run: RunFolder, summary: pd.DataFrame) -> None:
 
 def carry_out(settings: Params, run: RunFolder) -> None:
     """Run both protocols as far as they are not done yet, and write every table."""
-    outcomes = protocol.run_identical(settings, run)
-    _paper_b(settings, run, write(settings, run, outcomes, "identical"))
-    if protocol.section(settings).tuning:
-        table, tuned = tuning.run_tuned(settings, run)
-        write_text(run.tables("tuning.csv"), table.to_csv(index=False))
-        started = [each for each in outcomes if each.job.arm == SFT]
-        summary = write(settings, run, [*started, *tuned], "tuned")
-        write_text(run.tables("table3_tuned.csv"), reading.table_3(summary).to_csv(index=False))
-        write_text(run.tables("gains_tuned.csv"), findings.gains(summary).to_csv(index=False))
+    with protocol.crew(settings) as pool:
+        outcomes = protocol.run_identical(settings, run, pool=pool)
+        _paper_b(settings, run, write(settings, run, outcomes, "identical"))
+        if protocol.section(settings).tuning:
+            table, tuned = tuning.run_tuned(settings, run, pool=pool)
+            write_text(run.tables("tuning.csv"), table.to_csv(index=False))
+            started = [each for each in outcomes if each.job.arm == SFT]
+            summary = write(settings, run, [*started, *tuned], "tuned")
+            write_text(run.tables("table3_tuned.csv"), reading.table_3(summary).to_csv(index=False))
+            write_text(run.tables("gains_tuned.csv"), findings.gains(summary).to_csv(index=False))
     judged = instructions(settings, run)
     if not judged.empty:
         write_text(run.tables("alpaca_eval.csv"), judged.to_csv(index=False))

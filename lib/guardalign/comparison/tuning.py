@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 import pandas as pd
 
@@ -54,11 +55,11 @@ def tuned_jobs(settings: Params, chosen: pd.DataFrame) -> list[Job]:
 
 
 def run_tuned(
-    settings: Params, run: RunFolder, log: Callable[[str], object] = print
+    settings: Params, run: RunFolder, log: Callable[[str], object] = print, pool: Executor | None = None
 ) -> tuple[pd.DataFrame, list[Outcome]]:
     """The tuning budget, what it chose (a row a task and method), and the tuned arms' outcomes."""
-    tried = protocol.run_tuning(settings, run, log)
+    tried = protocol.run_tuning(settings, run, log, pool)
     pairs = protocol.all_pairs(settings)
     table = scores(run, tried, pairs)
     picked = choose(table)
-    return table, protocol.run_jobs(settings, run, tuned_jobs(settings, picked), pairs, log)
+    return table, protocol.run_jobs(settings, run, tuned_jobs(settings, picked), pairs, log, pool)
