@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from guardalign.notebooks import import_nbformat
+
 # A shell that starts the tests in the background has SIGINT ignored, children inherit that, and then no test can
 # interrupt one: give it back its usual meaning.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+import_nbformat()  # before a test does: it takes seconds otherwise
 
 LONGEST = (
     "test_series", "test_comparison", "test_llm_series", "test_slurm", "test_launch", "test_own_data", "test_training",

@@ -14,6 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from guardalign.files import write_text
+from guardalign.notebooks import import_nbformat
 from guardalign.report.html import asset, environment
 
 _FORMULA = re.compile(r"\$([^$\s]+)\$")
@@ -49,12 +50,10 @@ def _stale(notebook: Path) -> bool:
 
 def _convert(notebook: Path) -> Path | None:
     """The page of one notebook; None where the file is none, such as one that is being written."""
-    import nbformat
-    from nbformat.reader import NotJSONError
-
+    nbformat = import_nbformat()
     try:
         content = nbformat.read(notebook, as_version=4)
-    except (NotJSONError, nbformat.ValidationError):
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError):
         return None
     for cell in content.cells:
         if cell.cell_type == "markdown":
