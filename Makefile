@@ -34,7 +34,7 @@ sweep: $(READY)  ## Run every point of SWEEP=params/sweeps/x.yaml and put their 
 	@$(PY) -m guardalign.batch $(SWEEP) $(WHERE) $(if $(ATONCE),--at-once $(ATONCE))
 
 test: $(READY)  ## Run every test, with coverage
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 lint: $(READY)  ## Check style, formatting and types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -39,6 +39,7 @@ from guardalign.generation import (
     generate,
     generate_side_by_side,
     load_policy,
+    side_by_side,
 )
 from guardalign.generation.replies import dealt, made_with
 from guardalign.generation.store import Store
@@ -364,7 +365,7 @@ def test_what_another_run_left_is_not_mixed_in(checkpoint, tmp_path):
     assert all(reply.text != "another model's" for reply in replies)
 
 
-def test_arms_side_by_side_write_what_they_write_one_by_one(checkpoint, tmp_path, capsys):
+def test_arms_side_by_side_write_what_they_write_one_by_one(checkpoint, tmp_path, capsys, monkeypatch):
     pairs, settings, threads = make_pairs(4, 3), GenerationSettings(max_new_tokens=12), torch.get_num_threads()
     jobs = [
         GenerationJob(model=str(checkpoint), arm=arm, settings=settings, output=tmp_path / f"{arm}.jsonl")
@@ -372,6 +373,9 @@ def test_arms_side_by_side_write_what_they_write_one_by_one(checkpoint, tmp_path
     ]
     try:
         torch.set_num_threads(2)
+        generate_side_by_side(jobs, pairs)
+        assert not jobs[0].output.exists(), "so few replies are not worth two processes"
+        monkeypatch.setattr(side_by_side, "LEAST", 2 * len(pairs))
         generate_side_by_side(jobs, pairs)
         assert "2 arms at a time" in capsys.readouterr().out
         for job in jobs:

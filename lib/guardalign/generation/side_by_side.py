@@ -22,6 +22,9 @@ from guardalign.generation.replies import generate
 SMALL = 64 * 2**20
 """Bytes of a checkpoint; a larger model's matrices keep all cores busy, and each process would hold a copy of it."""
 
+LEAST = 1_000
+"""Replies; fewer are written before two processes have been started (6 s of work on that machine)."""
+
 
 def generate_side_by_side(
     jobs: Sequence[GenerationJob], pairs: Sequence[PreferencePair], log: Callable[[str], object] = print
@@ -29,7 +32,8 @@ def generate_side_by_side(
     """Write the replies of those ``jobs`` that lack some; does nothing where side by side is no faster."""
     waiting = [job for job in jobs if not job.store(pairs).is_complete()]
     count = min(torch.get_num_threads(), len(waiting))
-    if count < 2 or torch.cuda.is_available() or not all(map(_is_small, waiting)):
+    few = len(waiting) * len(pairs) < LEAST
+    if count < 2 or few or torch.cuda.is_available() or not all(map(_is_small, waiting)):
         return
     log(f"{', '.join(job.arm for job in waiting)}: {len(pairs)} replies each to generate, {count} arms at a time")
     with ProcessPoolExecutor(count, get_context("spawn"), processes.die_with_parent) as pool:
