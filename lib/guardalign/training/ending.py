@@ -104,7 +104,7 @@ def naming_full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        numbers = {getattr(each, "errno", None) for each in (error, error.__context__, error.__cause__)}
+        numbers = {getattr(each, "errno", None) for each in (error, error.__context__)}
         if numbers & {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or f"os error {errno.ENOSPC}" in str(error):
             raise GuardalignError(
                 f"The disk is full: {path} could not be written. Free some space and run again; "

@@ -9,6 +9,7 @@ What it needs of torch is imported where it is used: every training imports this
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -101,27 +102,49 @@ def save(folder: Path, step: int, scorer: TreeScorer, optimizer: torch.optim.Opt
         weights, states = get_state_dict(scorer, optimizer, options=StateDictOptions(ignore_frozen_params=True))
         _write(part, {"weights": weights, "optimizer": states})
         if first:
-            sizes = {each.name: each.stat().st_size for each in part.iterdir()}
-            torch.save(facts | {"sizes": sizes}, part / FACTS)
-            shutil.rmtree(path, ignore_errors=True)
-            os.replace(part, path)
-            before = [each for each in saved(folder) if each.name <= path.name]
-            for old in set(saved(folder)) - set(before[-checkpoints.KEPT :]):
-                shutil.rmtree(old)
+            _finish(part, path, facts)
     dist.barrier()
 
 
 def _write(part: Path, states: dict[str, Any]) -> None:
-    """Every process writes its share; where one of them fails all raise, and nothing is left to fill the disk."""
+    """Every process writes its share; where one of them fails all raise OSError, and nothing is left on the disk."""
     from torch.distributed.checkpoint import CheckpointException, FileSystemWriter
     from torch.distributed.checkpoint import save as save_parts
 
     try:
         save_parts(states, storage_writer=FileSystemWriter(part))
     except CheckpointException as error:  # no Exception: what reports errors would let it pass
-        shutil.rmtree(part, ignore_errors=True)
         rank, (cause, _) = next(iter(error.failures.items()))
-        raise RuntimeError(f"process {rank} could not write its part of a checkpoint: {cause}") from cause
+        # What came from another process has lost the system's own words, so the disk itself is looked at.
+        full = getattr(cause, "errno", None) == errno.ENOSPC or shutil.disk_usage(part).free < _bytes(states)
+        dist.barrier()  # every process has looked
+        shutil.rmtree(part, ignore_errors=True)
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, f"process {rank} could not write its part of {part.name}: {cause}") from cause
+
+
+def _finish(part: Path, path: Path, facts: dict[str, Any]) -> None:
+    """Write ``facts`` beside the parts, give the folder its name, and remove the checkpoints that are not kept."""
+    try:
+        sizes = {each.name: each.stat().st_size for each in part.iterdir()}
+        with (part / FACTS).open("wb") as stream:  # given a path, torch would not say why it could not write
+            torch.save(facts | {"sizes": sizes}, stream)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(part, path)
+    before = [each for each in saved(path.parent) if each.name <= path.name]
+    for old in set(saved(path.parent)) - set(before[-checkpoints.KEPT :]):
+        shutil.rmtree(old)
+
+
+def _bytes(states: Any) -> int:
+    """Bytes of this process's share of all tensors in nested dictionaries and lists."""
+    if isinstance(states, dict | list):
+        return sum(map(_bytes, states.values() if isinstance(states, dict) else states))
+    local = states.to_local() if hasattr(states, "to_local") else states
+    return local.nbytes if isinstance(local, torch.Tensor) else 0
 
 
 def saved(folder: Path) -> list[Path]:
