@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 
 from guardalign import rlhf
 from guardalign.encoding import Example, encode
+from guardalign.loading import LoraSettings, load_frozen
 from guardalign.task_sections import Rlhf
+from guardalign.training import TrainingConfig, train
 from tiny import WORDS, save_checkpoint
 
 GOOD, BAD = "thanks", "late"
@@ -109,3 +111,25 @@ def test_grpo_takes_the_same_settings(start, reward, tmp_path):
     result = rlhf.train_policy(settings, str(start), reward.folder, prompts, tmp_path / "grpo", max_new_tokens=4)
     assert result.steps == 2 and len(result.history) == 2
     assert torch.isfinite(torch.tensor([row["reward"] for row in result.history])).all()
+
+
+def test_an_adapter_is_merged_first_and_its_model_is_the_reference(start, reward, tmp_path):
+    examples = pairs(16, 5)
+    train(
+        TrainingConfig(
+            arm="sft", model=str(start), output=tmp_path / "sft", method="sft", learning_rate=1e-2, batch_size=8,
+            epochs=2, lora=LoraSettings(rank=2, alpha=8),
+        ),
+        examples,
+        lambda line: None,
+    )  # fmt: skip
+    adapter = str(tmp_path / "sft")
+    learnt = rlhf.train_reward(SETTINGS, adapter, examples, examples, tmp_path / "reward", batch_size=8)
+    assert learnt.accuracy > 0.5
+    settings, prompts = SETTINGS.model_copy(update={"steps": 2}), [each.prompt for each in pairs(8, 3)]
+    policy = rlhf.train_policy(settings, adapter, learnt.folder, prompts, tmp_path / "policy", max_new_tokens=8)
+    assert policy.history[0]["kl"] == pytest.approx(0, abs=1e-3)
+    row = torch.tensor([[5, 6, 7, 8]])
+    before = load_frozen(adapter)(input_ids=row).logits
+    assert torch.allclose(load_frozen(str(tmp_path / "policy" / "start"))(input_ids=row).logits, before, atol=1e-5)
+    assert not torch.allclose(load_frozen(str(start))(input_ids=row).logits, before, atol=1e-2)

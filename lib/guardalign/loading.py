@@ -93,6 +93,21 @@ def _load_base(path: str, precision: Precision) -> Any:
     return model
 
 
+def merged(path: str, output: Path) -> str:
+    """A folder of the whole model of ``path``: an adapter is merged into its base and saved in ``output``."""
+    if not is_adapter(path):
+        return path
+    with without_bars():
+        load_model(path).save_pretrained(output)
+        load_tokenizer(path).save_pretrained(output)
+    return str(output)
+
+
+def whole_model_arguments(path: str) -> dict[str, Any]:
+    """What ``from_pretrained`` of any kind of model is told: float32, safetensors alone, code only where allowed."""
+    return {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": may_run_code(path)}
+
+
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Keep the progress bars of transformers and datasets out of logs and notebooks."""

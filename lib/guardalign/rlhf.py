@@ -18,7 +18,7 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase, PrinterCallback
 
 from guardalign.encoding import Example, encode, encode_prompt
-from guardalign.loading import load_tokenizer, without_bars
+from guardalign.loading import load_tokenizer, merged, whole_model_arguments, without_bars
 from guardalign.task_sections import Rlhf
 
 REWARD = "reward_model"
@@ -49,7 +49,9 @@ class RewardModel:
     def __init__(self, folder: Path | str, batch_size: int = 64) -> None:
         self.tokenizer = load_tokenizer(str(folder))
         with without_bars():
-            self.model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+            self.model = AutoModelForSequenceClassification.from_pretrained(
+                folder, **whole_model_arguments(str(folder))
+            ).eval()
         if torch.cuda.is_available():
             self.model.cuda()
         self.batch_size = batch_size
@@ -96,10 +98,11 @@ def train_reward(
     from trl import RewardConfig, RewardTrainer
 
     began = time.monotonic()
+    start = merged(start, output / "start")
     tokenizer = load_tokenizer(start)
     torch.manual_seed(seed)
     with without_bars():
-        model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, dtype=torch.float32)
+        model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, **whole_model_arguments(start))
         model.config.pad_token_id = tokenizer.pad_token_id
         chosen, rejected = _both(tokenizer, examples)
         trainer = RewardTrainer(
@@ -134,6 +137,7 @@ def train_policy(
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
     began = time.monotonic()
+    start = merged(start, output / "start")
     judge, tokenizer = RewardModel(reward), load_tokenizer(start)
 
     def rewards(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
@@ -154,7 +158,7 @@ def train_policy(
                 max_completion_length=max_new_tokens,
                 beta=settings.beta,
                 temperature=settings.temperature,
-                model_init_kwargs={"dtype": "float32"},
+                model_init_kwargs=whole_model_arguments(start) | {"dtype": "float32"},
             ),
             train_dataset=Dataset.from_dict({"prompt": list(prompts)}),
             processing_class=tokenizer,
