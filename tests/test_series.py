@@ -127,17 +127,18 @@ def stage_of(tmp_path: Path, source: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "source, message",
+    "source, message, exit_code",
     [
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "its kernel was killed"),
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("pass", "ended without making"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "its kernel was killed", 1),
+        ("1 / 0", "ZeroDivisionError: division by zero", 1),
+        ("pass", "ended without making", 1),
+        ("from guardalign.training import Preempted\nraise Preempted('told to end')", "told to end", os.EX_TEMPFAIL),
     ],
 )
-def test_a_stage_fails_without_its_product(tmp_path, base, source, message):
+def test_a_stage_fails_without_its_product(tmp_path, base, source, message, exit_code):
     params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
     code, output = run_stage(stage_of(tmp_path, source), params, tmp_path / "product.csv")
-    assert code == 1 and message in output and "Traceback" not in output
+    assert code == exit_code and message in output and "Traceback" not in output
 
 
 def test_wrong_parameters_stop_the_series_before_it_starts(tmp_path, base):

@@ -4,6 +4,9 @@ papermill alone is not enough for a stage. A kernel that was killed leaves a not
 well, so a stage has succeeded when papermill's exit code is 0 *and* its products are there, newer than its start. A
 kernel outlives a papermill that was told to end, so the whole tree below it is ended here. Only the sections that the
 notebook shows are handed to it. Where GPUs are named as slots, the stage waits for its own.
+
+Exit codes: 0 done, 75 (EX_TEMPFAIL) its training was told to end and has saved a checkpoint, 128 + n told to end itself
+by signal n, 1 anything else that is said.
 """
 
 from __future__ import annotations
@@ -24,6 +27,11 @@ from guardalign.notebooks import failure, shown_parameters
 from guardalign.params import Params
 
 BUSY = ".busy"
+PREEMPTED = "Preempted: "
+
+
+class StagePreempted(StageFailed):
+    """The stage's training was told to end, by SIGTERM; started again, it goes on from where it was."""
 
 
 def run_stage(notebook: Path, params: Path, products: list[Path]) -> float:
@@ -62,7 +70,9 @@ def run_stage(notebook: Path, params: Path, products: list[Path]) -> float:
         output.seek(0)
         log = output.read()
     if code:
-        raise StageFailed(f"{notebook.stem} failed: {failure(executed) or _last_lines(log)}\n  See {_shown(executed)}.")
+        said = failure(executed) or _last_lines(log)
+        kind = StagePreempted if said.startswith(PREEMPTED) else StageFailed
+        raise kind(f"{notebook.stem} failed: {said}\n  See {_shown(executed)}.")
     for product in products:
         if not product.exists() or product.stat().st_mtime < started - 1:
             raise StageFailed(f"{notebook.stem} ended without making {_shown(product)}. See {_shown(executed)}.")
@@ -93,7 +103,7 @@ def main() -> int:
         return 128 + ended.signal_number
     except GuardalignError as error:
         print(error, flush=True)
-        return 1
+        return os.EX_TEMPFAIL if isinstance(error, StagePreempted) else 1
     print(f"{time.strftime('%H:%M:%S')}  {name} done in {seconds:.0f} s", flush=True)
     return 0
 

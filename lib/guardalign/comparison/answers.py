@@ -118,14 +118,16 @@ def _distances(
     end: int,
     size: int,
 ) -> list[_Distance]:
-    found: list[_Distance] = []
     rows = [
         (prompt, [*reply.tokens, *([end] if reply.finished else [])])
         for prompt, reply in zip(prompts, replies, strict=True)
     ]
-    for at in range(0, len(rows), size):
-        found += _batch_distances(model, start, rows[at : at + size])
-    return found
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]) + len(rows[i][1]))
+    found: dict[int, _Distance] = {}
+    for at in range(0, len(order), size):
+        batch = order[at : at + size]
+        found |= zip(batch, _batch_distances(model, start, [rows[i] for i in batch]), strict=True)
+    return [found[i] for i in range(len(rows))]
 
 
 @torch.no_grad()
