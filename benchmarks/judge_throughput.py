@@ -5,24 +5,27 @@
     python benchmarks/judge_throughput.py --machine laptop     # names the file under benchmarks/results
 
 The server is the one of the tests, in a process of its own on 127.0.0.1, which answers 200 ms after a call has come.
-The ideal rate is concurrency / latency: no judge that waits for replies can be faster. Tokens are counted as 4 bytes
-each.
+The ideal rate is concurrency / latency: no judge that waits for replies can be faster. Beside it stands the rate of a
+bare client (aiohttp, the same bodies written beforehand, replies thrown away unread): what server and machine give to
+anybody. Tokens are counted as 4 bytes each.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import aiohttp
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
@@ -31,6 +34,8 @@ from guardalign.conversations import PreferencePair, Turn  # noqa: E402
 from guardalign.judging.llm_judge import BOTH, Item, LLMJudge, Order  # noqa: E402
 from guardalign.judging.verdicts import DIMENSIONS  # noqa: E402
 from guardalign.llm import Client, Endpoint  # noqa: E402
+from guardalign.llm.request import written  # noqa: E402
+from guardalign.processes import peak_resident  # noqa: E402
 from misbehaving_server import judge as honest  # noqa: E402
 
 LATENCY, CONCURRENCY, COMPARISONS = 0.2, 64, 1_000
@@ -93,9 +98,33 @@ def client(url: str, store: Path) -> Client:
     return Client(Endpoint(model="gpt-4o", base_url=url, concurrency=CONCURRENCY), store, progress=False)
 
 
+async def post_all(url: str, bodies: list[bytes]) -> None:
+    """Send every body, so many at a time, and read the replies."""
+    waiting = iter(bodies)
+
+    async def post(session: aiohttp.ClientSession) -> None:
+        for body in waiting:
+            headers = {"content-type": "application/json", "idempotency-key": os.urandom(8).hex()}
+            async with session.post(f"{url}/chat/completions", data=body, headers=headers) as reply:
+                await reply.read()
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONCURRENCY)) as session:
+        await asyncio.gather(*(post(session) for _ in range(CONCURRENCY)))
+
+
+def bare_seconds(items: list[Item]) -> float:
+    with server(LATENCY) as url, tempfile.TemporaryDirectory() as store:
+        judge = LLMJudge(client(url, Path(store)))
+        bodies = [written(judge.request(item, order).body(judge.client.endpoint)) for item in items for order in BOTH]
+        start = time.perf_counter()
+        asyncio.run(post_all(url, [body.encode() for body in bodies]))
+        return time.perf_counter() - start
+
+
 def throughput() -> dict[str, float]:
-    """1,000 comparisons in both orders, then the same again from the store."""
+    """1,000 comparisons in both orders, then the same again from the store, beside a bare client's rate."""
     items = list(comparisons(COMPARISONS))
+    bare = bare_seconds(items[1:])
     with server(LATENCY) as url, tempfile.TemporaryDirectory() as store:
         judge = LLMJudge(client(url, Path(store)))
         judge.compare(items[:1], "warm", "up")
@@ -113,6 +142,9 @@ def throughput() -> dict[str, float]:
         "seconds": seconds,
         "ideal_seconds": ideal,
         "share_of_ideal_rate": ideal / seconds,
+        "bare_seconds": bare,
+        "bare_share_of_ideal_rate": ideal / bare,
+        "share_of_bare_rate": bare / seconds,
         "cpu_ms_per_call": 1000 * cpu / calls,
         "second_run_seconds": replay,
         "second_run_calls": again.client.statistics.calls,
@@ -126,7 +158,7 @@ def stream(number: int, orders: tuple[Order, ...]) -> None:
         start = time.perf_counter()
         invalid = sum(verdict.invalid is not None for _, verdict in judge.stream(comparisons(number), "one", "two"))
         seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_resident() / 2**20
     print(
         json.dumps(
             {"comparisons": number, "orders": len(orders), "peak_mb": peak, "seconds": seconds, "invalid": invalid}

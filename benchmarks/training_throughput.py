@@ -7,7 +7,8 @@ Each task is measured in rounds that alternate between the engines; a round's ra
 time is the process's own CPU time, so that other work on the machine does not count. TRL computes the reference's
 log-probs beforehand, uses its fused head and the faster of two micro-batch sizes. Peak memory is a fresh process's
 largest resident size (on CUDA the allocator's) beyond what it held with the model and the data loaded. Writes
-``benchmarks/results/training_throughput-<machine>.json`` and the plot beside it.
+``benchmarks/results/training_throughput-<machine>.json`` and the plot beside it; ``readme_table.py`` puts it into the
+README.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import json
 import os
 import platform
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -40,6 +40,7 @@ from guardalign.encoding import Example, encode
 from guardalign.files import write_text
 from guardalign.loading import load_frozen, load_model, load_tokenizer, without_bars
 from guardalign.prefix_tree import tree_row
+from guardalign.processes import peak_resident
 from guardalign.reference import LogprobStore, token_logprobs
 from guardalign.scoring import TreeScorer
 from guardalign.training import TrainingConfig
@@ -305,7 +306,7 @@ def print_peak_memory(engine: str, base: Path, folder: Path, precision: str, mic
 def _held() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_resident() / 2**30
 
 
 def matmul_peak() -> float:
@@ -384,25 +385,24 @@ def measure(results: dict[str, Any], path: Path, folder: Path, rounds: int, step
         write_text(path, json.dumps(results, indent=1) + "\n")
         print(json.dumps(row), flush=True)
 
-    for precision in ("fp32", "bf16") if shape == "embedded" else ("bf16",):
-        row = compare(base, folder, "ipo_mean", care, 10, precision, rounds, steps)
-        row["padded_rows_seconds"] = padded_rows_seconds(base, care[:10], 1, precision)
-        told({"name": f"guardrail conversations, IPO, {precision}", "target": TARGETS["ipo"], **row})
-        memory = {e: peak_memory(e, base, folder, precision, row["trl_micro_batch"]) for e in ("tree", "trl")}
-        told({"name": f"peak memory, {precision}", "target": TARGETS["memory"],
-              "memory_ratio": memory["tree"] / memory["trl"], "tree_gib": memory["tree"], "trl_gib": memory["trl"],
-              "trl_micro_batch": row["trl_micro_batch"]})  # fmt: skip
-        row = compare(base, folder, "sft", care, 10, precision, rounds, steps)
-        told({"name": f"guardrail conversations, SFT, {precision}", "target": TARGETS["sft"], **row})
-        if hh:
-            row = compare(base, folder, "dpo", hh, 8, precision, rounds, steps)
-            told({"name": f"single-turn pairs (HH), DPO, {precision}", "target": TARGETS["hh dpo"], **row})
-        causal = against_causal(base, care[:10], rounds, precision)
-        told({"name": f"tree against plain causal row, {precision}", "target": TARGETS["tree / causal"],
-              "causal_ratio": causal.pop("ratio"), **causal})  # fmt: skip
+    precision = "fp32" if shape == "embedded" else "bf16"  # bf16 is no faster on a CPU without matrix units for it
+    row = compare(base, folder, "ipo_mean", care, 10, precision, rounds, steps)
+    row["padded_rows_seconds"] = padded_rows_seconds(base, care[:10], 1, precision)
+    told({"name": f"guardrail conversations, IPO, {precision}", "target": TARGETS["ipo"], **row})
+    memory = {e: peak_memory(e, base, folder, precision, row["trl_micro_batch"]) for e in ("tree", "trl")}
+    told({"name": f"peak memory, {precision}", "target": TARGETS["memory"],
+          "memory_ratio": memory["tree"] / memory["trl"], "tree_gib": memory["tree"], "trl_gib": memory["trl"],
+          "trl_micro_batch": row["trl_micro_batch"]})  # fmt: skip
+    row = compare(base, folder, "sft", care, 10, precision, rounds, steps)
+    told({"name": f"guardrail conversations, SFT, {precision}", "target": TARGETS["sft"], **row})
+    if hh:
+        row = compare(base, folder, "dpo", hh, 8, precision, rounds, steps)
+        told({"name": f"single-turn pairs (HH), DPO, {precision}", "target": TARGETS["hh dpo"], **row})
+    causal = against_causal(base, care[:10], rounds, precision)
+    told({"name": f"tree against plain causal row, {precision}", "target": TARGETS["tree / causal"],
+          "causal_ratio": causal.pop("ratio"), **causal})  # fmt: skip
     for turns in (1, 2, 5, 10, 20):
         examples = conversations(1, turns)
-        precision = "fp32" if shape == "embedded" else "bf16"
         tree = statistics.median(
             tree_seconds(config_of(base, folder, "ipo_mean", turns, precision, epochs=2), examples)
         )

@@ -135,3 +135,13 @@ def test_locks_are_exclusive_or_shared(tmp_path):
         assert first is not None and second is not None
         with processes.locked(path) as third:
             assert third is None
+
+
+def test_peak_memory_is_the_processes_own_and_not_its_starters():
+    ballast = bytearray(300 * 2**20)
+    ask = "from guardalign.processes import peak_resident; {}; print(peak_resident() // 2**20)"
+    small, large = (
+        int(subprocess.run([sys.executable, "-c", ask.format(own)], capture_output=True, check=True).stdout)
+        for own in ("pass", "b = bytearray(200 * 2**20)")
+    )
+    assert 0 < small < 150 and 200 <= large - small <= 220 and processes.peak_resident() > len(ballast)

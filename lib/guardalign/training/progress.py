@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from guardalign.losses import LossOptions, ScoredBatch, critic_loss, rpo_weights
+from guardalign.processes import peak_resident
 from guardalign.training.step import StepOutput
 
 WINDOW = 20
@@ -71,7 +71,7 @@ def peak_memory() -> float:
     """GiB: the most the GPU's allocator held, or this process's largest resident size on a CPU."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_resident() / 2**30
 
 
 class Progress:
