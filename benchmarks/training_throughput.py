@@ -340,6 +340,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
     left.set(xlabel="pairs a second, times TRL's", title="Speed beside TRL (higher is better)")
     left.bar_label(left.containers[0], fmt="%.1f×", padding=3)
     left.invert_yaxis()
+    left.margins(x=0.15)  # room for the labels
     turns = [row["turns"] for row in results["turns"]]
     for name, label in (("trl", "TRL"), ("tree", "prefix tree")):
         right.plot(turns, [row[f"{name}_seconds"] for row in results["turns"]], marker="o", label=label)
