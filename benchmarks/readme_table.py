@@ -15,8 +15,8 @@ BEGIN, END = "<!-- training speed -->\n", "<!-- /training speed -->"
 
 def table(results: dict[str, Any]) -> str:
     """A Markdown table of one machine's results, a row a task and one for conversations of one turn and of the most."""
-    machine, lines = results["machine"], []
-    lines += [
+    machine = results["machine"]
+    lines = [
         f"| {machine['name']}, {_count(machine['threads'], 'thread')} | prefix tree | TRL "
         f"{machine['versions']['trl']} | beside it | aim |",
         "|---|---|---|---|---|",

@@ -24,6 +24,8 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer
 
+from guardalign.encoding import left_padded
+
 GROWTH = 128  # cache slots added at once
 PREFILL_TOKENS = {True: 1536, False: 16384}  # prompt tokens of one forward pass, on a CPU and elsewhere
 
@@ -293,14 +295,13 @@ def decode_plain(
     model: PreTrainedModel, prompts: Mapping[int, Sequence[int]], limit: int, stop: Sequence[int], sampler: Sampler
 ) -> dict[int, Completion]:
     """The same as ``decode_shared`` by ``model.generate`` on left-padded rows; prompts and completions by index."""
-    width = max(map(len, prompts.values()))
-    ids = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts.values()]
-    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts.values()]
+    ids, mask = left_padded(prompts.values(), model.device)
+    width = ids.shape[1]
     # A hub model's own defaults (temperature, penalties) would fill what is left open here: they are not ours.
     model.generation_config = GenerationConfig(eos_token_id=list(stop), pad_token_id=stop[0] if stop else 0)
     out = model.generate(  # type: ignore[operator]
-        input_ids=torch.tensor(ids, device=model.device),
-        attention_mask=torch.tensor(mask, device=model.device),
+        input_ids=ids,
+        attention_mask=mask,
         max_new_tokens=limit,
         do_sample=False,
         logits_processor=LogitsProcessorList([_Picked(sampler, torch.tensor(list(prompts)), width)]),

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jinja2 import TemplateError
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from guardalign.construction import ChatMessage, format_messages, format_prompt
@@ -91,6 +94,16 @@ def _opens(text: str, messages: Sequence[ChatMessage]) -> bool:
     first, second = [each["content"].strip() for each in messages[:2]] + [""] * (2 - len(messages[:2]))
     at = text.find(first)
     return at >= 0 and text.find(second, at + len(first)) >= 0
+
+
+def left_padded(rows: Iterable[Sequence[int] | np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, both (rows, longest), of rows that end together."""
+    tokens = [torch.as_tensor(row) for row in rows]
+    ids, mask = (
+        pad_sequence(each, batch_first=True, padding_side="left").to(device)
+        for each in (tokens, [torch.ones_like(row) for row in tokens])
+    )
+    return ids, mask
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> np.ndarray:

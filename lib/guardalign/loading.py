@@ -103,9 +103,9 @@ def merged(path: str, output: Path) -> str:
     return str(output)
 
 
-def whole_model_arguments(path: str) -> dict[str, Any]:
-    """What ``from_pretrained`` of any kind of model is told: float32, safetensors alone, code only where allowed."""
-    return {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": may_run_code(path)}
+def hub_rules(path: str) -> dict[str, Any]:
+    """What ``from_pretrained`` is told for every kind of model: safetensors alone, its own code only where allowed."""
+    return {"use_safetensors": True, "trust_remote_code": may_run_code(path)}
 
 
 @contextmanager
@@ -152,8 +152,7 @@ def _arguments(path: str, precision: Precision) -> dict[str, Any]:
     for name in ("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
         if getattr(config, name, None):
             setattr(config, name, 0.0)
-    arguments: dict[str, Any] = {"config": config, "dtype": torch.float32, "use_safetensors": True}
-    arguments["trust_remote_code"] = may_run_code(path)
+    arguments: dict[str, Any] = {"config": config, "dtype": torch.float32} | hub_rules(path)
     if precision in ("int8", "nf4"):
         from transformers import BitsAndBytesConfig
 

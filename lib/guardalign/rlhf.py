@@ -18,7 +18,7 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase, PrinterCallback
 
 from guardalign.encoding import Example, encode, encode_prompt
-from guardalign.loading import load_tokenizer, merged, whole_model_arguments, without_bars
+from guardalign.loading import hub_rules, load_tokenizer, merged, without_bars
 from guardalign.task_sections import Rlhf
 
 REWARD = "reward_model"
@@ -50,7 +50,7 @@ class RewardModel:
         self.tokenizer = load_tokenizer(str(folder))
         with without_bars():
             self.model = AutoModelForSequenceClassification.from_pretrained(
-                folder, **whole_model_arguments(str(folder))
+                folder, dtype=torch.float32, **hub_rules(str(folder))
             ).eval()
         if torch.cuda.is_available():
             self.model.cuda()
@@ -102,7 +102,9 @@ def train_reward(
     tokenizer = load_tokenizer(start)
     torch.manual_seed(seed)
     with without_bars():
-        model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1, **whole_model_arguments(start))
+        model = AutoModelForSequenceClassification.from_pretrained(
+            start, num_labels=1, dtype=torch.float32, **hub_rules(start)
+        )
         model.config.pad_token_id = tokenizer.pad_token_id
         chosen, rejected = _both(tokenizer, examples)
         trainer = RewardTrainer(
@@ -158,7 +160,7 @@ def train_policy(
                 max_completion_length=max_new_tokens,
                 beta=settings.beta,
                 temperature=settings.temperature,
-                model_init_kwargs=whole_model_arguments(start) | {"dtype": "float32"},
+                model_init_kwargs={"dtype": "float32"} | hub_rules(start),
             ),
             train_dataset=Dataset.from_dict({"prompt": list(prompts)}),
             processing_class=tokenizer,

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from guardalign.conversations import Row
 from guardalign.decoding import Completion, Sampler, decode_plain
-from guardalign.encoding import Example, encode_prompt
+from guardalign.encoding import Example, encode_prompt, left_padded
 from guardalign.generation import Policy
 from guardalign.training import evaluate_pairs
 from guardalign.world.twins import Opinion
@@ -135,11 +134,7 @@ def _batch_distances(
     model: PreTrainedModel, start: PreTrainedModel, rows: Sequence[tuple[list[int], list[int]]]
 ) -> list[_Distance]:
     """Rows end together, so that the vocabulary's scores are worked out at the replies' positions alone."""
-    tokens = [torch.tensor(prompt + reply) for prompt, reply in rows]
-    ids, mask = (
-        pad_sequence(each, batch_first=True, padding_side="left").to(model.device)
-        for each in (tokens, [torch.ones_like(row) for row in tokens])
-    )
+    ids, mask = left_padded((prompt + reply for prompt, reply in rows), model.device)
     places, kept = (mask.cumsum(-1) - 1).clamp(min=0), max(len(reply) for _, reply in rows) + 1
     own, other = (
         torch.log_softmax(

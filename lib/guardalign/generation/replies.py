@@ -26,8 +26,16 @@ from guardalign.encoding import encode_prompt, prompt_of
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint, read_rows
 from guardalign.generation.store import Store
-from guardalign.hub import may_run_code, reaching
-from guardalign.loading import adapter_base, is_adapter, load_tokenizer, model_fingerprint, on_base, without_bars
+from guardalign.hub import reaching
+from guardalign.loading import (
+    adapter_base,
+    hub_rules,
+    is_adapter,
+    load_tokenizer,
+    model_fingerprint,
+    on_base,
+    without_bars,
+)
 
 TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
@@ -196,9 +204,8 @@ def load_policy(model_dir: str | Path, precision: str = "auto") -> Policy:
     dtype = precision if precision != "auto" else "auto" if device == "cuda" else "float32"
     folder = str(model_dir)
     base = adapter_base(folder) if is_adapter(folder) else folder
-    own: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": may_run_code(base)}
     with without_bars(), reaching(base):
-        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **own)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **hub_rules(base))
     if is_adapter(folder):
         model = on_base(model, folder).merge_and_unload()
     tokenizer = load_tokenizer(folder)

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from guardalign.encoding import encode_prompt
+from guardalign.encoding import encode_prompt, left_padded
 
 PROBED_PROMPTS = 4
 REPETITIVE = 0.5
@@ -39,11 +38,7 @@ def repeated_share(tokens: Sequence[int]) -> float:
 
 @torch.no_grad()
 def _replies(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
-    rows = [torch.from_numpy(encode_prompt(tokenizer, prompt)) for prompt in prompts]
-    ids, mask = (
-        pad_sequence(each, batch_first=True, padding_side="left").to(model.device)
-        for each in (rows, [torch.ones_like(row) for row in rows])
-    )
+    ids, mask = left_padded((encode_prompt(tokenizer, prompt) for prompt in prompts), model.device)
     end = tokenizer.eos_token_id
     output = model.generate(
         input_ids=ids,

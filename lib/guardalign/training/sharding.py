@@ -107,7 +107,10 @@ def save(folder: Path, step: int, scorer: TreeScorer, optimizer: torch.optim.Opt
 
 
 def _write(part: Path, states: dict[str, Any]) -> None:
-    """Every process writes its share; where one of them fails all raise OSError, and nothing is left on the disk."""
+    """Every process writes its share; where one of them fails all raise, and nothing is left on the disk.
+
+    Raises OSError where the disk is full.
+    """
     from torch.distributed.checkpoint import CheckpointException, FileSystemWriter
     from torch.distributed.checkpoint import save as save_parts
 
@@ -119,8 +122,8 @@ def _write(part: Path, states: dict[str, Any]) -> None:
         full = getattr(cause, "errno", None) == errno.ENOSPC or shutil.disk_usage(part).free < _bytes(states)
         dist.barrier()  # every process has looked
         shutil.rmtree(part, ignore_errors=True)
-        number = errno.ENOSPC if full else errno.EIO
-        raise OSError(number, f"process {rank} could not write its part of {part.name}: {cause}") from cause
+        said = f"process {rank} could not write its part of {part.name}: {cause}"
+        raise (OSError(errno.ENOSPC, said) if full else RuntimeError(said)) from cause
 
 
 def _finish(part: Path, path: Path, facts: dict[str, Any]) -> None:
