@@ -5,8 +5,8 @@
 The real model, scorer, autocast, adapters and optimiser take two steps with fake tensors, which have sizes and no
 content: nothing is computed and no memory is needed, so billions of weights fit a laptop. MemTracker adds up what lives
 at each moment; its peak is what ``torch.cuda.max_memory_allocated`` would say, fragmentation aside. Attention is a
-stand-in that keeps what FlexAttention keeps. 4-bit weights and sharding cannot be run this way and are not checked.
-Writes ``benchmarks/results/memory.json``.
+stand-in that keeps what FlexAttention keeps. Sharding cannot be run this way and is not checked. Writes
+``benchmarks/results/memory.json``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import bitsandbytes
 import numpy as np
 import torch
+from bitsandbytes.functional import QuantState
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
@@ -49,6 +51,8 @@ CASES: dict[str, dict[str, Any]] = {
     "LoRA, fp32": {"precision": "fp32", "lora": LORA},
     "LoRA, bf16": {"precision": "bf16", "lora": LORA},
     "LoRA, bf16, checkpointing": {"precision": "bf16", "lora": LORA, "checkpointing": True},
+    "LoRA, nf4": {"precision": "nf4", "lora": LORA},
+    "LoRA, nf4, checkpointing": {"precision": "nf4", "lora": LORA, "checkpointing": True},
 }
 
 
@@ -70,6 +74,40 @@ def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, *
     return _Kept.apply(query.to(value.dtype), key.to(value.dtype), value).transpose(1, 2), None
 
 
+class _In4Bits(bitsandbytes.nn.Linear4bit):
+    """bitsandbytes' layer around fake weights of its sizes: four bits each, doubly quantised scales.
+
+    Its own weights are a kind of tensor that cannot be fake.
+    """
+
+    def __init__(self, layer: torch.nn.Linear) -> None:
+        torch.nn.Module.__init__(self)
+        self.in_features, self.out_features, self.bias = layer.in_features, layer.out_features, None
+        self.compute_dtype, self.compute_type_is_set = torch.bfloat16, True
+        self.support_avx512bf16_for_cpu = False
+        size = layer.weight.numel()
+        scales = QuantState(
+            absmax=torch.empty(size // 64 // 256), code=torch.empty(256), blocksize=256, dtype=torch.float32
+        )
+        self.quant_state = QuantState(
+            absmax=torch.empty(size // 64, dtype=torch.uint8), shape=layer.weight.shape, code=torch.empty(16),
+            blocksize=64, quant_type="nf4", dtype=torch.bfloat16, offset=torch.zeros(()), state2=scales,
+        )  # fmt: skip
+        self.weight = torch.nn.Parameter(torch.empty(size // 2, 1, dtype=torch.uint8), requires_grad=False)
+        self.weight.quant_state, self.weight.quant_type = self.quant_state, "nf4"
+        self.weight.compress_statistics = True
+
+
+def in_4_bits(model: Any) -> Any:
+    """The model with the decoder's linear layers in four bits, all frozen, as ``guardalign.loading`` has them."""
+    for parent in list(model.model.layers.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, torch.nn.Linear):
+                setattr(parent, name, _In4Bits(layer))
+    model.is_loaded_in_4bit = True
+    return model.requires_grad_(False)
+
+
 def peak(layers: int, case: dict[str, Any]) -> tuple[float, float]:
     """Bytes at the peak of two steps: counted, and by the calculator."""
     prompts = np.arange(PROMPT)
@@ -81,6 +119,8 @@ def peak(layers: int, case: dict[str, Any]) -> tuple[float, float]:
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = MistralForCausalLM(config)
         shape = measured(model, config, lora)
+        if case["precision"] == "nf4":
+            model = in_4_bits(model)
         if lora:
             from guardalign.loading import LoraSettings, _with_adapter
 

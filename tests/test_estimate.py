@@ -9,14 +9,25 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import AttentionInterface
 
 import series
 from guardalign import estimate
 from guardalign.estimate import data, work
 from guardalign.estimate.machine import GIB, Device, Gpu, Machine
-from guardalign.estimate.memory import STATE_BYTES, Row, Setting, token_bytes, training_memory, weight_bytes
-from guardalign.estimate.shape import measured, shape_of
+from guardalign.estimate.memory import (
+    KEPT_BY_ADAPTERS,
+    STATE_BYTES,
+    Row,
+    Setting,
+    token_bytes,
+    training_memory,
+    weight_bytes,
+)
+from guardalign.estimate.shape import shape_of
 from guardalign.estimate.table import table
 from guardalign.loading import LoraSettings, load_model
 from guardalign.params import Params
@@ -24,7 +35,7 @@ from guardalign.sections import Lora
 from guardalign.training.config import TrainingConfig
 from guardalign.training.trainer import _optimizer
 from guardalign.world import BASE_MODEL
-from tiny import FAMILIES, make_model, save_checkpoint
+from tiny import FAMILIES, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGE = Machine(1024 * GIB, 4096 * GIB, 8)
@@ -59,43 +70,53 @@ class _Kept(torch.autograd.Function):
         return output
 
 
-def kept(family: str, lora: bool, bf16: bool, layers: int, tokens: int) -> int:
-    """Bytes autograd keeps of a forward pass, weights aside."""
+class _Living(TorchDispatchMode):
+    """Knows the storage of every tensor that is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for each in tree_leaves(made):
+            if isinstance(each, torch.Tensor):
+                storage = each.untyped_storage()
+                self.made[storage.data_ptr()] = StorageWeakRef(storage), storage.nbytes()
+        return made
+
+    def bytes(self, weights):
+        return sum(size for key, (ref, size) in self.made.items() if not ref.expired() and key not in weights)
+
+
+def kept(folder: Path, precision: str, lora: LoraSettings | None, tokens: int) -> int:
+    """Bytes that live after a forward pass, weights aside: what autograd keeps."""
     AttentionInterface.register(
         "kept", lambda module, q, k, v, mask, **_: (_Kept.apply(q.to(v.dtype), k.to(v.dtype), v).transpose(1, 2), None)
     )
-    model = make_model(family, num_hidden_layers=layers, head_dim=16)
-    if lora:
-        from guardalign.loading import _with_adapter
-
-        model = _with_adapter(model, LoraSettings(rank=4))
-    model.set_attn_implementation("kept")
-    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    sizes, alive = {}, []
-
-    def note(tensor):
-        alive.append(tensor)
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor)
-    with hooks, torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        model(input_ids=torch.ones(1, tokens, dtype=torch.long), logits_to_keep=torch.arange(1), use_cache=False)
-    return sum(sizes.values())
+    model = load_model(str(folder), precision, lora).train()
+    (model.get_base_model() if lora else model).set_attn_implementation("kept")
+    weights = {weight.untyped_storage().data_ptr() for weight in [*model.parameters(), *model.buffers()]}
+    living = _Living()
+    with living, torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
+        said = model(input_ids=torch.ones(1, tokens, dtype=torch.long), logits_to_keep=torch.arange(1), use_cache=False)
+        total = living.bytes(weights)
+    assert said.logits.requires_grad
+    return total
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize(
+    "precision, lora",
+    [("fp32", None), ("bf16", None), *((precision, LoraSettings(rank=4)) for precision in KEPT_BY_ADAPTERS)],
+)
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "qwen3"])
-def test_a_layers_activations_are_what_autograd_keeps(family, lora, bf16):
-    [one, two], [three, four] = [[kept(family, lora, bf16, layers, n) for n in (16, 48)] for layers in (1, 2)]
+def test_a_layers_activations_are_what_autograd_keeps(tmp_path, family, precision, lora):
+    widths = {"hidden_size": 64, "intermediate_size": 192, "head_dim": 32}
+    folders = [save_checkpoint(tmp_path / str(n), family=family, num_hidden_layers=n, **widths) for n in (1, 2)]
+    [one, two], [three, four] = [[kept(folder, precision, lora, n) for n in (16, 48)] for folder in folders]
     counted = ((four - three) - (two - one)) / 32
-    shape = measured(
-        make_model(family, head_dim=16), make_model(family, head_dim=16).config, Lora(rank=4) if lora else None
-    )
-    assert token_bytes(shape, Setting("bf16" if bf16 else "fp32")) == pytest.approx(counted, rel=0.01)
+    shape = shape_of(str(folders[1]), Lora(rank=4) if lora else None)
+    assert token_bytes(shape, Setting(precision)) == pytest.approx(counted, rel=0.01)
 
 
 @pytest.mark.parametrize("optimizer", STATE_BYTES)

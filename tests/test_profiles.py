@@ -37,7 +37,7 @@ def estimated(profile: str, folder: Path, machine: Machine, kind: str | None = N
 @pytest.mark.parametrize(
     "profile, machine, gib",
     [
-        ("laptop", Machine(8 * GIB, 64 * GIB, 4), 2.0),
+        ("laptop", Machine(8 * GIB, 64 * GIB, 4), 1.9),
         ("single_gpu", Machine.of("RTX 4090", 1), 17.7),
         ("paper", Machine.of("A100", 4), 31),
     ],

@@ -3,7 +3,7 @@
 Weights, gradients and optimiser states are counted (bytes a weight as in Rajbhandari et al. 2020, "ZeRO", section 3.1,
 but with float32 weights and autocast, as ``guardalign.loading`` has them). Activations are what autograd keeps of a
 decoder layer of the Llama family (RMSNorm, gated MLP, rotary positions) in transformers 5: the coefficients were
-counted by ``torch.autograd.graph.saved_tensors_hooks``, which a test repeats. Checkpointing keeps a layer's input and
+counted, tensor by tensor, which a test repeats. Checkpointing keeps a layer's input and
 computes one layer again (Chen et al. 2016, "Training deep nets with sublinear memory cost").
 """
 
@@ -22,6 +22,15 @@ STATE_BYTES: dict[Optimizer, float] = {"adamw": 8.0, "rmsprop": 4.0, "paged_adam
 """Bytes of optimiser state a trained weight: two float32 moments, one, or two of 8 bits with a scale for each 256."""
 INNER_BYTES: dict[Precision, float] = {"fp32": 4.0, "bf16": 4.0, "int8": 1.0, "nf4": 0.5 + 1 / 64 + 4 / (64 * 256)}
 """Bytes an inner weight: nf4 has a scale of 8 bits for 64 weights, itself scaled for 256 (Dettmers et al. 2023)."""
+KEPT: dict[Precision, tuple[int, int, int, int]] = {"fp32": (24, 16, 8, 8), "bf16": (26, 8, 4, 4)}
+KEPT_BY_ADAPTERS: dict[Precision, tuple[int, int, int, int]] = {
+    "fp32": (16, 16, 8, 8),
+    "bf16": (18, 8, 6, 4),
+    "int8": (26, 10, 6, 4),
+    "nf4": (18, 14, 10, 8),
+}
+"""Bytes a token that autograd keeps of a decoder layer for each of its width, inner width, queries and keys: where all
+weights are trained, and where adapters are. A 4-bit layer gives its output back in float32, autocast or not."""
 LOGIT_BYTES = 12
 """A predicted token's log-probs over the vocabulary in float32, their gradient, and the gradient of the logits."""
 
@@ -67,7 +76,7 @@ class Memory:
 
 
 def training_memory(shape: Shape, setting: Setting, row: Row) -> Memory:
-    """The peak of a training step: at the end of its forward pass, or of its backward pass, whichever is larger.
+    """The peak of a training step: at the end of its forward pass, or in its backward pass, whichever is larger.
 
     The reference costs nothing extra: its log-probs are computed before the policy is loaded.
     """
@@ -76,16 +85,22 @@ def training_memory(shape: Shape, setting: Setting, row: Row) -> Memory:
     states = STATE_BYTES[setting.optimizer] * shape.trained / setting.shards
     gradients = 4.0 * shape.trained / setting.shards
     buckets = gradients if setting.replicated else 0.0
-    forward = Memory(
-        weights,
-        copies=_copies(shape, setting),
-        gradients=buckets + (gradients if row.accumulates else 0.0),
-        optimizer=states,
-        activations=activation_bytes(shape, setting, row),
-        logits=LOGIT_BYTES * row.predicted * shape.vocabulary,
-    )
-    backward = Memory(weights, 0.0, buckets + gradients, states, _transient(shape, setting, row))
-    return max(forward, backward, key=lambda each: each.total)
+    before, after = buckets + (gradients if row.accumulates else 0.0), buckets + gradients
+    layer, passing = _layer_bytes(shape, setting, row), _transient(shape, setting, row)
+    copies, logits = _copies(shape, setting), LOGIT_BYTES * row.predicted * shape.vocabulary
+    if setting.checkpointing:
+        inputs = 4.0 * shape.layers * shape.hidden * row.tokens
+        moments = [
+            Memory(weights, copies, before, states, inputs, logits),
+            Memory(weights, _copies_again(shape, setting), before, states, inputs + layer + passing),  # the last layer
+            Memory(weights, 0.0, after, states, layer + passing),  # the first layer
+        ]
+    else:
+        moments = [
+            Memory(weights, copies, before, states, shape.layers * layer + passing, logits),
+            Memory(weights, 0.0, after, states, passing),
+        ]
+    return max(moments, key=lambda each: each.total)
 
 
 def weight_bytes(shape: Shape, precision: Precision) -> float:
@@ -109,21 +124,24 @@ def _copies(shape: Shape, setting: Setting) -> float:
     return 2.0 * (shape.inner + head)
 
 
-def activation_bytes(shape: Shape, setting: Setting, row: Row) -> float:
-    """What autograd keeps of the whole forward pass, and what one layer's backward pass needs beside it."""
-    layer = row.tokens * token_bytes(shape, setting) + _attention(shape, setting, row)
-    kept = layer + 4.0 * shape.layers * shape.hidden * row.tokens if setting.checkpointing else shape.layers * layer
-    return kept + _transient(shape, setting, row)
+def _copies_again(shape: Shape, setting: Setting) -> float:
+    """The same while a checkpointed layer is computed again."""
+    if setting.precision == "fp32":
+        return 0.0
+    return 2.0 * (shape.layer if setting.precision == "bf16" and setting.shards == 1 else shape.largest)
+
+
+def _layer_bytes(shape: Shape, setting: Setting, row: Row) -> float:
+    """What autograd keeps of one decoder layer."""
+    return row.tokens * token_bytes(shape, setting) + _attention(shape, setting, row)
 
 
 def token_bytes(shape: Shape, setting: Setting) -> float:
     """Bytes that autograd keeps of one token in one decoder layer, attention's inner workings aside."""
     widths = (shape.hidden, shape.intermediate, shape.queries, shape.keys)
-    if setting.precision == "fp32":
-        factors, constant = ((16, 16, 8, 8), 8 + 28 * shape.rank) if shape.adapter else ((24, 16, 8, 8), 8)
-    else:
-        factors, constant = ((18, 8, 6, 4), 8 + 14 * shape.rank) if shape.adapter else ((26, 8, 4, 4), 8)
-    return constant + sum(factor * width for factor, width in zip(factors, widths, strict=True))
+    factors = (KEPT_BY_ADAPTERS if shape.adapter else KEPT)[setting.precision]
+    low_rank = (28 if setting.precision == "fp32" else 14) * shape.rank
+    return 8 + low_rank + sum(factor * width for factor, width in zip(factors, widths, strict=True))
 
 
 def _attention(shape: Shape, setting: Setting, row: Row) -> float:
