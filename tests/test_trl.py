@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from guardalign.errors import GuardalignError
+from guardalign.files import write_text
+from guardalign.launch import accelerate_config, launch_all, run_training
 from guardalign.training import TrainingConfig, train
 from test_training import distance, metrics, quiet
 from tiny import make_examples, save_checkpoint
@@ -25,6 +30,7 @@ def base(tmp_path_factory) -> Path:
 
 def config(base: Path, output: Path, method: str, **settings) -> TrainingConfig:
     given = {
+        "arm": "arm",
         "learning_rate": 2e-3,
         "batch_size": 4,
         "epochs": 2,
@@ -34,7 +40,7 @@ def config(base: Path, output: Path, method: str, **settings) -> TrainingConfig:
         "options": {"average": "token"} if method == "sft" else {},
         **settings,
     }
-    return TrainingConfig(arm="arm", model=str(base), output=output, method=method, **given)
+    return TrainingConfig(model=str(base), output=output, method=method, **given)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -51,6 +57,43 @@ def test_twenty_steps_end_where_trls_end(base, tmp_path, method):
     moved = max(float((first[name] - last[name]).abs().max()) for name in first)
     assert moved > 0.01
     assert distance(tmp_path / "tree", tmp_path / "trl") < 0.02 * moved
+
+
+def test_two_processes_that_share_the_weights_end_where_one_ends(base, tmp_path):
+    """TRL's processes read the reference's log-probs from one place, and what is saved is whole."""
+    arms = [config(base, tmp_path / "two" / m, m, engine="trl", arm=m, epochs=1) for m in ("ipo_mean", "sft")]
+    results = launch_all([(arm, EXAMPLES) for arm in arms], "fsdp2_cpu2", quiet)
+    assert [result.world_size for result in results] == [2, 2]
+    for arm in arms:
+        train(arm.model_copy(update={"output": tmp_path / arm.arm}), EXAMPLES, quiet)
+        assert distance(arm.output, tmp_path / arm.arm) < 2e-6
+
+
+# accelerate knows DeepSpeed on GPUs alone; DeepSpeed itself trains on a CPU, over gloo.
+ZERO_ON_CPU = """
+import os
+if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and "LOCAL_RANK" in os.environ:
+    import accelerate.state as state
+    state.PartialState._prepare_backend = lambda self, cpu, *rest: ("gloo", state.DistributedType.MULTI_CPU)
+"""
+
+
+@pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
+def test_zero_3_shares_the_weights_out_and_saves_them_whole(tmp_path, monkeypatch):
+    write_text(tmp_path / "site" / "sitecustomize.py", ZERO_ON_CPU)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    settings = yaml.safe_load(accelerate_config("zero3").read_text()) | {"num_processes": 2, "mixed_precision": "no"}
+    write_text(tmp_path / "zero.yaml", yaml.safe_dump(settings))
+    # ZeRO leaves small weights in all processes.
+    wide = save_checkpoint(tmp_path / "base", hidden_size=512, intermediate_size=1024)
+    one = config(wide, tmp_path / "one", "ipo_mean", engine="trl", epochs=1, learning_rate=1e-4)
+    two = one.model_copy(update={"output": tmp_path / "two"})
+    train(one, EXAMPLES, quiet)
+    assert run_training(two, EXAMPLES, str(tmp_path / "zero.yaml"), quiet).world_size == 2
+    assert distance(tmp_path / "one", tmp_path / "two") < 2e-6
+    with pytest.raises(GuardalignError, match="DeepSpeed needs engine: trl"):
+        run_training(one.model_copy(update={"engine": "tree"}), EXAMPLES, str(tmp_path / "zero.yaml"), quiet)
 
 
 def test_an_interrupted_trl_run_goes_on(base, tmp_path):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 from pydantic import ValidationError
 
@@ -18,7 +17,7 @@ from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import first_error, read_rows, write_text
 from guardalign.training import TrainingConfig, train
 from guardalign.training.ending import PREEMPTED, PREEMPTED_MARK, Preempted, obey_sigterm
-from guardalign.training.watch import check_processes, watch_caller
+from guardalign.training.watch import check_processes, on_cpu, watch_caller
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -35,7 +34,7 @@ def main(paths: list[str]) -> int:
     watch_caller()
     obey_sigterm()
     try:
-        check_processes(PartialState(cpu=not torch.cuda.is_available()).num_processes)
+        check_processes(PartialState(cpu=on_cpu()).num_processes)
         for path in paths:
             _train(Path(path))
     except GuardalignError as error:

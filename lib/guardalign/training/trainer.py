@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from accelerate import DistributedType
 from torch import Tensor, nn
 
 from guardalign.encoding import Example
@@ -27,7 +26,7 @@ from guardalign.training.finish import CHECKPOINTS, RESULT, Log, finished, save_
 from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
 from guardalign.training.progress import Progress, peak_memory, step_metrics
 from guardalign.training.step import StepInput, StepOutput, forward_backward
-from guardalign.training.watch import accelerator
+from guardalign.training.watch import accelerator, by_deepspeed
 
 References = Callable[[Batch], list[np.ndarray] | None]
 Embeddings = Callable[[Batch], Tensor | None]
@@ -64,9 +63,9 @@ class _Run:
     def __init__(self, config: TrainingConfig, examples: Sequence[Example], mark: str, log: Log) -> None:
         self.config, self.mark = config, mark
         self.sharded = sharding.claim()
-        self.accelerator = accelerator()
-        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+        if by_deepspeed():
             raise GuardalignError(f"{config.arm}: DeepSpeed needs engine: trl; kind fsdp2 shards for the tree engine")
+        self.accelerator = accelerator()
         if self.sharded:
             sharding.check(config)
         self.main = self.accelerator.is_main_process

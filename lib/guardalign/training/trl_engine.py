@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from datasets import Dataset
+from accelerate import DistributedType, PartialState
+from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -29,6 +30,7 @@ from guardalign.training.config import TrainingConfig, TrainingResult
 from guardalign.training.ending import Preempted, Sigterm
 from guardalign.training.finish import CHECKPOINTS, Log, save_arm
 from guardalign.training.progress import Progress, peak_memory
+from guardalign.training.watch import on_cpu
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -82,8 +84,9 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     )
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.config.use_cache = True  # switched off for training; the checkpoint is to generate from
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if _is_sharded(trainer) else None
     if trainer.accelerator.is_main_process:
-        save_arm(model, tokenizer, config, result)
+        save_arm(model, tokenizer, config, result, weights)
     trainer.accelerator.wait_for_everyone()
     if sigterm.told:
         raise Preempted(f"{config.arm}: finished when it was told to end (SIGTERM)")
@@ -112,7 +115,7 @@ def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer
 
         rows = [{"prompt": examples[i].prompt, "completion": examples[i].chosen} for i in order]
         return SFTTrainer(
-            model, SFTConfig(**_arguments(config)), train_dataset=Dataset.from_list(rows), processing_class=tokenizer
+            model, SFTConfig(**_arguments(config)), train_dataset=_on_disk(rows, config), processing_class=tokenizer
         )
     reference = None if _is_own_reference(config) else load_frozen(config.reference_model, config.precision)
     if config.method == "kto":
@@ -129,7 +132,7 @@ def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer
             precompute_ref_log_probs=True, **weights,
         )  # fmt: skip
         return KTOTrainer(
-            model, reference, settings, train_dataset=Dataset.from_list(singles), processing_class=tokenizer
+            model, reference, settings, train_dataset=_on_disk(singles, config), processing_class=tokenizer
         )
     from trl import DPOConfig, DPOTrainer
 
@@ -137,7 +140,27 @@ def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer
     settings = DPOConfig(
         **_arguments(config), beta=config.beta, loss_type=[LOSS_TYPES[config.method]], precompute_ref_log_probs=True
     )
-    return DPOTrainer(model, reference, settings, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer)
+    return DPOTrainer(model, reference, settings, train_dataset=_on_disk(pairs, config), processing_class=tokenizer)
+
+
+def _is_sharded(trainer: Trainer) -> bool:
+    """Whether a process holds a part of the weights alone: then they are put together by all processes."""
+    return trainer.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
+
+
+def _on_disk(rows: list[dict[str, Any]], config: TrainingConfig) -> Dataset:
+    """The rows as a data set in one folder that all processes read.
+
+    TRL's main process leaves the reference's log-probs beside the data for the others. Data in memory have their place
+    in a temporary folder, another one in each process.
+    """
+    folder = config.output / CHECKPOINTS / "data"
+    state = PartialState()
+    with state.main_process_first(), without_bars():
+        if state.is_main_process:
+            checkpoints.remove(folder)
+            Dataset.from_list(rows).save_to_disk(folder)
+        return load_from_disk(folder)
 
 
 def _single(example: Example, desirable: bool) -> dict[str, Any]:
@@ -177,7 +200,7 @@ def _arguments(config: TrainingConfig) -> dict[str, Any]:
         "logging_steps": 1,
         "report_to": [],
         "disable_tqdm": True,
-        "use_cpu": not torch.cuda.is_available(),
+        "use_cpu": on_cpu(),
         **({"train_sampling_strategy": "sequential"} if sequential else {}),
     }
 

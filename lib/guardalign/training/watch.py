@@ -20,7 +20,17 @@ SECONDS = 0.5
 
 def accelerator() -> Accelerator:
     """The process's accelerator. Without a GPU, accelerate starts gloo only if it is told that a CPU is meant."""
-    return Accelerator(cpu=not torch.cuda.is_available())
+    return Accelerator(cpu=on_cpu())
+
+
+def on_cpu() -> bool:
+    """Whether accelerate is to work on the CPU; DeepSpeed, where the launch asks for it, finds its device by itself."""
+    return not torch.cuda.is_available() and not by_deepspeed()
+
+
+def by_deepspeed() -> bool:
+    """Whether this process was launched with a DeepSpeed configuration."""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
 
 
 def caller_mark() -> str:
