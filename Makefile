@@ -33,8 +33,9 @@ sweep: $(READY)  ## Run every point of SWEEP=params/sweeps/x.yaml and put their 
 	@test -n '$(SWEEP)' || { echo 'make sweep SWEEP=params/sweeps/x.yaml; there are: $(wildcard params/sweeps/*.yaml)' >&2; exit 1; }
 	@$(PY) -m guardalign.batch $(SWEEP) $(WHERE) $(if $(ATONCE),--at-once $(ATONCE))
 
+# Bytecode is kept, whatever the shell says: else each of the hundreds of processes compiles the package anew.
 test: $(READY)  ## Run every test, with coverage
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	@OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 lint: $(READY)  ## Check style, formatting and types
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

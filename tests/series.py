@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,16 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "lib")}
 
 
-def start(params: Path, *options: str, checked: bool = False) -> subprocess.Popen[str]:
+def start(
+    params: Path, *options: str, checked: bool = False, cluster: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """The command that `make run` gives, in the background; its output is piped as text.
 
     Whether the machine is large enough is asked only where ``checked``: it takes as long as a stage here does.
+    ``cluster`` holds the variables that lead to a scheduler.
     """
     command = [sys.executable, "-m", "guardalign.workflow", str(params), *options]
-    own = environment() | ({} if checked else {"GUARDALIGN_UNCHECKED": "1"})
+    own = environment() | ({} if checked else {"GUARDALIGN_UNCHECKED": "1"}) | dict(cluster or {})
     return subprocess.Popen(command, env=own, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

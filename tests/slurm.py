@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import secrets
@@ -9,13 +10,27 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import DEVNULL
 
-from guardalign.processes import end_tree, start
+import psutil
+import yaml
 
+from guardalign.processes import end_tree, start
+from series import ROOT
+
+PROFILE = ROOT / "params" / "profiles" / "slurm" / "config.yaml"
+# What a cluster of one small machine without accounting has otherwise than the profile says.
+HERE = {
+    "slurm-status-command": "squeue",
+    "slurm-init-seconds-before-status-checks": 7,  # the next comes 17 s later
+    "latency-wait": 5,
+    "default-resources": {"slurm_partition": "main", "mem_mb": 1000, "runtime": 20},
+    "set-threads": {"sft": 1, "judging": 1},
+    "set-resources": {"sft": {"mem_mb": 2000}},
+}
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 CONFIGURATION = """\
@@ -56,12 +71,14 @@ def missing() -> str | None:
     absent = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
     if absent:
         return f"no Slurm here: {', '.join(absent)} not found (Debian: apt-get install slurm-wlm munge)"
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        return "Snakemake's executor for Slurm is not installed"
     return None if os.geteuid() == 0 else "the node daemon of Slurm starts as root only"
 
 
 @contextmanager
 def cluster(folder: Path, nodes: int = 1, cpus: int = 2) -> Iterator[dict[str, str]]:
-    """Start a cluster and yield the environment in which ``sbatch`` and its like find it.
+    """Start a cluster and yield the variables with which ``sbatch`` and its like find it.
 
     Raises RuntimeError with the end of the logs where the nodes do not come up.
     """
@@ -70,11 +87,11 @@ def cluster(folder: Path, nodes: int = 1, cpus: int = 2) -> Iterator[dict[str, s
     names = [f"node{number}" for number in range(nodes)]
     settings = _configure(folder, names, cpus)
     path = os.pathsep.join([str(_srun(folder, settings)), PATH])
-    environment = os.environ | {"SLURM_CONF": str(settings), "PATH": path}
+    environment = {"SLURM_CONF": str(settings), "PATH": path}
     with ExitStack() as stack:
         for command in _daemons(folder, settings, names):
             log = stack.enter_context((folder / f"{command[0]}.out").open("a"))
-            child = start(command, env=environment, stdin=DEVNULL, stdout=log, stderr=log)
+            child = start(command, env=os.environ | environment, stdin=DEVNULL, stdout=log, stderr=log)
             stack.callback(end_tree, child.pid, 5.0)
             _wait_for_socket(folder)
         _wait_for_nodes(environment, names, folder)
@@ -87,6 +104,33 @@ def jobs(environment: dict[str, str]) -> dict[str, dict[str, str]]:
     told = _ask(environment, "squeue", "--states=all", "--noheader", "--format=%i|%T|%k")
     rows = [line.split("|", 2) for line in told.splitlines() if line.strip()]
     return {number: {"state": state, "comment": comment} for number, state, comment in rows}
+
+
+def profile(folder: Path) -> Path:
+    """The project's own profile in ``folder``, as it has to be for the cluster here."""
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load(PROFILE.read_text()) | HERE))
+    return folder
+
+
+def stages_at_work(folder: Path) -> list[int]:
+    """Living processes that execute a notebook of the run in ``folder``."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline", "status"])
+        if process.info["status"] != psutil.STATUS_ZOMBIE
+        and {"guardalign.papermill_command", "guardalign.run_notebook"} & set(process.info["cmdline"] or [])
+        and str(folder) in " ".join(process.info["cmdline"] or [])
+    ]
+
+
+def wait_for(found: Callable[[], object], workflow: subprocess.Popen[str], seconds: float = 600.0) -> None:
+    """Return when ``found`` says so; fails where the workflow ends before, or the time has passed."""
+    end = time.monotonic() + seconds
+    while not found():
+        assert workflow.poll() is None, workflow.stdout and workflow.stdout.read()
+        assert time.monotonic() < end
+        time.sleep(0.3)
 
 
 def _configure(folder: Path, names: list[str], cpus: int) -> Path:
@@ -160,7 +204,8 @@ def _logs(folder: Path) -> str:
 
 
 def _ask(environment: dict[str, str], *command: str) -> str:
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30).stdout
+    own = os.environ | environment
+    return subprocess.run(command, env=own, capture_output=True, text=True, timeout=30).stdout
 
 
 def _cancel_all(environment: dict[str, str]) -> None:

@@ -1,23 +1,27 @@
 """The series with a language model wherever one can stand: annotating, filtering for Flow 2, judging, as an arm.
 
-Afterwards no file of the run holds the key that the server was reached with.
+Where there is a Slurm, every stage is a job of it, and the first one is killed. Afterwards no file of the run holds the
+key that the server was reached with.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import slurm
 from comparisons import endpoint
 from guardalign.conversations import PreferencePair
 from guardalign.files import read_rows
 from guardalign.judging.verdicts import Verdict
 from misbehaving_server import Server, judge, slots, sometimes
-from series import NAMES, parameters, run, save_base, write_parameters
+from series import NAMES, environment, parameters, run, save_base, start, write_parameters
 from test_annotation import annotator, conversation
 
 SECRET = "sk-series-0b9d27c64f1e"
@@ -54,10 +58,30 @@ def settings(server: Server, folder: Path) -> dict[str, Any]:
     )
 
 
-def test_the_series_runs_on_a_language_model_and_leaves_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_as_jobs(params: Path, folder: Path) -> tuple[int, str]:
+    """Exit code and output of the series on a Slurm that lives in ``folder`` and kills the first of its jobs."""
+    with slurm.cluster(folder / "cluster", nodes=2, cpus=1) as found:
+        workflow = start(params, "--profile", str(slurm.profile(folder / "profile")), cluster=found)
+        try:
+            slurm.wait_for(lambda: slurm.stages_at_work(params), workflow)
+            (first,) = slurm.jobs(found)
+            subprocess.run(["scancel", first], env=environment() | found, check=True)
+            output, _ = workflow.communicate(timeout=1500)
+        finally:
+            workflow.kill()
+        ended = Counter((job["comment"], job["state"]) for job in slurm.jobs(found).values())
+    rules = [f"rule_{name[3:]}" for name in NAMES]
+    assert ended == {(rule, "COMPLETED"): 1 for rule in rules} | {(rules[0], "CANCELLED"): 1}, output
+    return workflow.returncode, output
+
+
+def test_the_series_runs_on_a_language_model_and_leaves_no_key(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     with Server(model, schedule=sometimes(0.05, faults=("429", "500", "reset", "prose"))) as server:
-        code, output = run(write_parameters(tmp_path / "own.yaml", settings(server, tmp_path)))
+        params = write_parameters(tmp_path / "own.yaml", settings(server, tmp_path))
+        code, output = run(params) if slurm.missing() else run_as_jobs(params, tmp_path_factory.mktemp("slurm"))
         assert code == 0, output
         assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
     folder = tmp_path / "run"

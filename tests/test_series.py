@@ -101,9 +101,9 @@ def test_a_changed_parameter_runs_again_what_depends_on_it_and_nothing_else(seri
 
 def test_a_missing_stage_names_the_notebook_that_makes_it(tmp_path, base):
     params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
-    code, output = run_stage(ROOT / "notebooks" / "03_flow1_alignment.ipynb", params)
+    code, output = run_stage(ROOT / "notebooks" / "07_plots.ipynb", params)
     assert code == 1 and "MissingStage" in output
-    assert "notebooks/01_dataset_construction.ipynb makes it" in output
+    assert "notebooks/06_judging.ipynb makes it" in output
 
 
 def test_a_folder_of_other_parameters_is_refused_by_a_single_notebook(series, tmp_path, base):
