@@ -1,5 +1,6 @@
 """What holds for every test, in every worker."""
 
+import gc
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import_nbformat()  # before a test does: it takes seconds otherwise
+gc.disable()  # what test modules import is there to stay: looking through it meanwhile is a sixth of the collection
 
 LONGEST = (
     "test_series", "test_comparison", "test_llm_series", "test_slurm", "test_launch", "test_own_data", "test_training",
@@ -26,6 +28,11 @@ def pytest_collection_modifyitems(items):
     """A worker takes a file at a time: the longest come first, or one of them would be what all wait for at the end."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
