@@ -18,7 +18,7 @@ import pytest
 from guardalign.encoding import Example
 from guardalign.errors import ParameterError, StageFailed
 from guardalign.files import write_rows, write_text
-from guardalign.launch import accelerate_config, launch_all, run_training
+from guardalign.launch import _lost, accelerate_config, launch_all, run_training
 from guardalign.losses import METHODS
 from guardalign.training import Preempted, TrainingConfig, TrainingResult, train
 from guardalign.training.checkpoints import saved
@@ -223,6 +223,29 @@ def test_a_lost_process_ends_the_launch_and_pre_emption_saves_and_one_process_co
     assert before < done == result.resumed_step < result.steps
     train(config(base, tmp_path / "whole", "kto", **settings), EXAMPLES, quiet)
     assert distance(tmp_path / "cut", tmp_path / "whole") < 2e-5
+
+
+REPORT = """
+Failures:
+[1]:
+  rank      : 0 (local_rank: 0)
+  exitcode  : {others} (pid: 22626)
+------------------------------------------------------------
+Root Cause (first observed failure):
+[0]:
+  rank      : 1 (local_rank: 1)
+  exitcode  : {first} (pid: 22627)  (SIGKILL)
+============================================================
+"""
+
+
+@pytest.mark.parametrize(
+    "first, others, lost", [(-9, 75, True), (1, -15, True), (-11, 75, True), (75, 75, False), (-15, 75, False)]
+)
+def test_a_lost_process_is_told_from_pre_emption_by_who_ended_first(first, others, lost):
+    """The launcher tells the others to end, and one that is between two steps then leaves the mark of pre-emption."""
+    assert _lost(REPORT.format(first=first, others=others).splitlines()) is lost
+    assert not _lost(["M_1SFT: step 3/8", "told to end"])
 
 
 CAP = """

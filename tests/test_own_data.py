@@ -22,7 +22,7 @@ STAR = ROOT.parent / "shared" / "data" / "care" / "star_pairs_600.jsonl"
 
 @pytest.mark.skipif(not STAR.exists(), reason="no real pairs beside the checkout")
 def test_real_pairs_go_through_training_and_held_out_evaluation(tmp_path, base):
-    rows = STAR.read_text().splitlines()[::40]
+    rows = STAR.read_text().splitlines()[::60]
     (tmp_path / "star.jsonl").write_text("\n".join(rows))
     own = yaml.safe_load((ROOT / "params" / "star_pairs.yaml").read_text())
     content = parameters(tmp_path / "run", base, source=own["source"] | {"path": str(tmp_path / "star.jsonl")})

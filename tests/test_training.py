@@ -54,6 +54,7 @@ def metrics(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.no_cover  # traced it takes half as long again, and other tests run the same lines
 @pytest.mark.parametrize("method", METHODS)
 def test_accumulated_rows_train_to_the_weights_of_the_whole_batch(base, tmp_path, method):
     whole = train(config(base, tmp_path / "whole", method), EXAMPLES, quiet)
@@ -156,6 +157,7 @@ def killed_at(line: int, settings: TrainingConfig) -> None:
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
+@pytest.mark.no_cover  # traced it takes half as long again, and other tests run the same lines
 @pytest.mark.parametrize("method", ["kto", "ppo_offline"])
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "paged_adamw_8bit"])
 def test_a_killed_run_goes_on_to_the_same_weights(base, tmp_path, method, optimizer):

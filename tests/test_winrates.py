@@ -316,6 +316,7 @@ def benchmark():
     return module
 
 
+@pytest.mark.no_cover  # traced it takes half as long again, and other tests run the same lines
 def test_clustered_intervals_cover_the_truth_and_naive_ones_do_not(benchmark):
     result = benchmark.coverage(200, conversations=80, seeds=1, correlation=0.6, seed_spread=0.0)
     assert 0.91 <= result["clustered"] <= 0.98

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from guardalign.files import project_root, read_rows, write_rows, write_text
 from guardalign.generation import GenerationJob, GenerationSettings, generate
 from guardalign.processes import end_tree
 from guardalign.training import Preempted, TrainingConfig, TrainingResult, train
-from guardalign.training.ending import PREEMPTED_MARK, Sigterm
+from guardalign.training.ending import PREEMPTED, PREEMPTED_MARK, STUCK, Sigterm
 from guardalign.training.finish import finished, training_fingerprint
 from guardalign.training.watch import CALLER, PROCESSES, caller_mark
 
@@ -35,6 +37,7 @@ Log = Callable[[str], object]
 LAST_LINES = 25
 SECONDS_BETWEEN_LINES = 1.0
 SECONDS_TO_END = 10.0
+_EXIT_CODE = re.compile(r"exitcode\s*:\s*(-?\d+)")
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,10 @@ def accelerate_config(kind: str) -> Path:
 
 
 def _run(launch: _Launch, log: Log, preempted: Sequence[Path] = ()) -> None:
-    """Run to the end. Raises StageFailed, or Preempted where SIGTERM came to this process or left one of its marks."""
+    """Run to the end. Raises StageFailed, or Preempted where SIGTERM came to this process or left one of its marks.
+
+    A launcher that lost a process tells the others to end, which leaves their marks too: that is no pre-emption.
+    """
     launch.log_file.parent.mkdir(parents=True, exist_ok=True)
     for mark in preempted:
         mark.unlink(missing_ok=True)
@@ -191,7 +197,7 @@ def _run(launch: _Launch, log: Log, preempted: Sequence[Path] = ()) -> None:
         finally:
             end_tree(child.pid, SECONDS_TO_END)
     told = [mark.read_text(encoding="utf-8").strip() for mark in preempted if mark.exists()]
-    if told or sigterm.told:
+    if sigterm.told or (told and not _lost(last)):
         raise Preempted(told[0] if told else f"{names}: told to end (SIGTERM); start it again")
     if code != 0:
         tail = "\n".join(last)
@@ -200,6 +206,12 @@ def _run(launch: _Launch, log: Log, preempted: Sequence[Path] = ()) -> None:
             f"{names}: {launch.module} ended with exit code {code}; {said or memory}"
             f"the log is in {launch.log_file} and ends:\n{tail}"
         )
+
+
+def _lost(lines: Iterable[str]) -> bool:
+    """Whether, by the launcher's report, the process that ended first was not told to: it then tells all others."""
+    codes = _EXIT_CODE.findall("\n".join(lines))  # that of the first to end stands last
+    return bool(codes) and int(codes[-1]) not in (PREEMPTED, STUCK, -signal.SIGTERM)
 
 
 def _pass_on(launcher: int) -> None:
