@@ -66,6 +66,7 @@ def test_a_rate_written_as_yaml_reads_it_is_a_number(tmp_path):
         ("judge.base_url", "https://me:secret@host/v1", "base_url must not hold a key"),
         ("source.kind", "jsonl", "kind: jsonl needs a path"),
         ("source", {"kind": "jsonl", "path": "a.jsonl"}, "the embedded judge reads only"),
+        ("model.precision", "nf4", "precision nf4 trains adapters only"),
         ("source.shares", {"train": 0.9, "feedback": 0.2}, "must stay below 1"),
     ],
 )

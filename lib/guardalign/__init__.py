@@ -17,8 +17,9 @@ __version__ = "0.1.0"
 # (open files, temporary folders, other libraries' own) happens all the same.
 atexit.register(gc.freeze)
 # Cycles are looked for after 10,000 new containers, not 700 (a training step makes some thousands): the imports of a
-# stage take 3.4 instead of 4.0 s.
-gc.set_threshold(10_000, 10, 10)
+# stage take 3.4 instead of 4.0 s. Whoever looks less often still, or never (0), goes on doing so.
+if 0 < gc.get_threshold()[0] < 10_000:
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])
 
 # On a CPU in bf16, oneDNN keeps compiled kernels for the last 1,024 shapes, and every prefix tree has a shape of its
 # own: gigabytes after some hundred steps. 256 is as fast and bounds it.

@@ -159,6 +159,12 @@ class Model(Section):
             raise ValueError("overlong: truncate shortens plain prompts only; with prompt: chat raise max_length")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_trained(self) -> Model:
+        if self.precision in ("int8", "nf4") and self.lora is None:
+            raise ValueError(f"precision {self.precision} trains adapters only: give lora settings")
+        return self
+
 
 class Training(Section):
     """What all arms share."""

@@ -53,6 +53,8 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     start = time.monotonic()
     tokenizer = load_tokenizer(config.model)
     data = encode_examples(tokenizer, examples, config)
+    with PartialState(cpu=on_cpu()).main_process_first():  # what is left of another configuration is removed once
+        resumed = _resume(config, mark, log)
     transformers.set_seed(config.seed)
     with without_bars():
         trainer = build_trainer(config, examples, tokenizer)
@@ -60,7 +62,6 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     progress = Progress(config.output / "metrics.jsonl", 0, log, config.arm, config.tensorboard)
     sigterm = Sigterm()
     trainer.add_callback(_Watcher(progress, lambda: _told(trainer, sigterm)))
-    resumed = _resume(config, mark, log)
     progress.rewind(0 if resumed is None else int(resumed.rpartition("-")[2]))
     with without_bars(), sigterm:
         trainer.train(resume_from_checkpoint=resumed)
@@ -155,7 +156,7 @@ def _on_disk(rows: list[dict[str, Any]], config: TrainingConfig) -> Dataset:
     in a temporary folder, another one in each process.
     """
     folder = config.output / CHECKPOINTS / "data"
-    state = PartialState()
+    state = PartialState(cpu=on_cpu())
     with state.main_process_first(), without_bars():
         if state.is_main_process:
             checkpoints.remove(folder)
