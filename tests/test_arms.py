@@ -11,7 +11,6 @@ from guardalign.errors import MissingStage
 from guardalign.files import RunFolder, write_text
 from guardalign.losses import METHODS
 from guardalign.sections import Method
-from guardalign.world import BASE_MODEL
 from series import NAMES, parameters
 
 
@@ -32,12 +31,6 @@ def test_every_arm_starts_at_the_base_or_at_an_arm_made_before():
             arms.notebook_of(start) if start != "base" else NAMES[0]
         )
     assert arms.start_of("dpo") == "M_1SFT" and arms.notebook_of("dpo") == "05_method_comparison"
-
-
-def test_the_base_is_the_shipped_model_a_folder_or_a_hub_name(tmp_path):
-    assert arms.base_model("embedded") == str(BASE_MODEL)
-    assert arms.base_model(str(tmp_path)) == str(tmp_path)
-    assert arms.base_model("mistralai/Mistral-7B-v0.1") == "mistralai/Mistral-7B-v0.1"
 
 
 def test_an_arm_that_starts_at_an_untrained_one_names_the_notebook(settings, tmp_path):

@@ -32,7 +32,7 @@ from tiny import make_model, save_checkpoint
 
 PARAMS = Path(__file__).resolve().parents[1] / "params"
 TASK = "instructions"
-TRAIN, TEST = 64, 16
+TRAIN, TEST, BATCH = 32, 16, 8
 AT_START = {
     "dpo": math.log(2), "ipo_sum": 25.0, "ipo_mean": 25.0, "kto": 0.5, "kto_tanh": 1.0, "kto_pair": 0.5,
     "rpo": math.log(2), "kto_doubled": 1.0, "hinge": 1.0,
@@ -43,6 +43,7 @@ def small(root: Path, **changes: object) -> Params:
     content = yaml.safe_load((PARAMS / "comparison.yaml").read_text(encoding="utf-8"))
     content["run"] = str(root)
     content["report"] = {"replicates": 200}
+    content["training"]["batch_size"] = BATCH
     content["tasks"] |= {
         "sources": {TASK: {"kind": "twin"}}, "seeds": [1], "sft_epochs": 2, "workers": 1, "tuning": None,
         "train": TRAIN, "validation": 16, "test": TEST,
@@ -78,7 +79,7 @@ def test_tanh_and_doubled_beta_are_the_same_loss(done):
 def test_every_method_starts_at_the_same_model_and_takes_the_same_steps(done):
     settings, run, table = done
     jobs = [job for job in identical_jobs(protocol.section(settings), TASK, 1) if job.arm != RLHF]
-    assert {int(table.loc[job.arm, "steps"]) for job in jobs} == {TRAIN // 16}
+    assert {int(table.loc[job.arm, "steps"]) for job in jobs} == {TRAIN // BATCH}
     for job in jobs:
         if job.arm in AT_START:
             assert metrics(run, job.arm, job.protocol)["loss"][0] == pytest.approx(AT_START[job.arm], abs=2e-3)
@@ -219,9 +220,9 @@ def test_the_tuned_protocol_takes_each_methods_best_candidate(done):
     assert tried["win"].between(0, 1).all() and set(tried["prompts"]) == {16}
     best = tried.sort_values(["win", "learning_rate"], ascending=[False, True]).groupby("arm").first()
     for outcome in tuned:
-        assert outcome.job.protocol == "tuned" and outcome.steps == TRAIN // 16
+        assert outcome.job.protocol == "tuned" and outcome.steps == TRAIN // BATCH
         assert outcome.job.learning_rate == best.loc[outcome.job.arm, "learning_rate"]
-    assert dynamics.curves(run)["protocol"].value_counts()["tuned"] == 2 * (TRAIN // 16)
+    assert dynamics.curves(run)["protocol"].value_counts()["tuned"] == 2 * (TRAIN // BATCH)
     assert (run.root / "models" / TASK / "seed-1" / "identical" / SFT / "training.json").exists()
 
 

@@ -20,7 +20,7 @@ import simulated_verdicts as simulated
 from browser import choose, chromium, wait
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = ("from guardalign import explore", "results = pages.load", "explore.verdicts(results")
+NEEDED = ("from guardalign import explore", "explore.verdicts(results")
 
 
 def explorer_of_notebook_07(run: Path) -> str:

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from guardalign import hub
-from guardalign.loading import LoraSettings, load_frozen, load_model, load_tokenizer
+from guardalign.loading import LoraSettings, base_model, load_frozen, load_model, load_tokenizer
+from guardalign.world import BASE_MODEL
 from hub_server import serving
 from tiny import save_checkpoint
 
@@ -128,3 +129,9 @@ def test_an_arms_folder_goes_by_the_repository_its_code_is_from(tmp_path, monkey
     assert hub.may_run_code(str(tmp_path))
     monkeypatch.setenv(hub.REMOTE_CODE, str(tmp_path))
     assert not hub.may_run_code(str(tmp_path))
+
+
+def test_the_base_is_the_shipped_model_a_folder_or_a_hub_name(tmp_path):
+    assert base_model("embedded") == str(BASE_MODEL)
+    assert base_model(str(tmp_path)) == str(tmp_path)
+    assert base_model("mistralai/Mistral-7B-v0.1") == "mistralai/Mistral-7B-v0.1"

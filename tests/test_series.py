@@ -269,3 +269,4 @@ def test_without_a_judge_arms_are_compared_by_what_they_prefer(series, tmp_path,
     table = pd.read_csv(folder.tables("judging.csv"))
     assert list(table["arm"][:2]) == ["base", "M_1SFT"] and table["accuracy"].between(0, 1).all()
     assert "No judge read this run" in folder.report.read_text()
+    assert folder.figures("held_out.svg").exists() and not folder.figures("forest.svg").exists()

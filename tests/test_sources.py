@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from guardalign.conversations import SPLITS
 from guardalign.errors import InputError
-from guardalign.files import project_root
+from guardalign.files import project_root, resolved
 from guardalign.sections import Source
-from guardalign.sources import load, resolved, split_conversations
+from guardalign.sources import load, split_conversations
 from guardalign.world.domains import DOMAINS
 
 COUNTS = {"train": 8, "feedback": 4, "test": 4, "transfer": 2}

@@ -16,12 +16,10 @@ from guardalign.files import RunFolder, require
 from guardalign.generation import GenerationJob, GenerationSettings, generate_side_by_side
 from guardalign.hosted import hosted_replies
 from guardalign.launch import run_generation, run_training
-from guardalign.loading import LoraSettings, load_tokenizer
+from guardalign.loading import LoraSettings, base_model, load_tokenizer
 from guardalign.params import Params
 from guardalign.sections import Alignment, Sft
-from guardalign.sources import resolved
 from guardalign.training import TrainingConfig, TrainingResult
-from guardalign.world import BASE_MODEL
 
 FLOW_1 = ("M_1SFT", "M_2SFT", "M_ipo", "M_kto", "M_1SFT_ipo", "M_1SFT_kto")
 FLOW_2 = ("N_1SFT", "N_1SFT_ipo", "N_1SFT_kto")
@@ -60,14 +58,6 @@ def model_of(settings: Params, run: RunFolder, arm: str) -> str:
         return base_model(settings.model.name)
     require(run.model(arm) / "training.json", notebook=notebook_of(arm))
     return str(run.model(arm))
-
-
-def base_model(name: str) -> str:
-    """What transformers is given for ``embedded``, a folder (absolute or in the project's), or a name on the hub."""
-    if name == "embedded":
-        return str(BASE_MODEL)
-    folder = resolved(name)
-    return str(folder) if folder.is_dir() else name
 
 
 def chat_template(settings: Params) -> PreTrainedTokenizerBase | None:

@@ -122,6 +122,11 @@ def project_root() -> Path:
     return checkout if (checkout / "Snakefile").exists() else Path.cwd()
 
 
+def resolved(path: str) -> Path:
+    """A path of the parameters: absolute, or relative to the project's folder."""
+    return Path(path) if Path(path).is_absolute() else project_root() / path
+
+
 def require(path: Path, notebook: str) -> Path:
     """Return ``path`` if it is there. Raises MissingStage naming the notebook that makes it otherwise."""
     if not Path(path).exists():

@@ -8,16 +8,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from guardalign.errors import GuardalignError
-from guardalign.files import fingerprint
+from guardalign.files import fingerprint, resolved
 from guardalign.hub import ModelUnavailable, may_run_code, reaching, read_config
+from guardalign.world import BASE_MODEL
+
+# A notebook that needs the tokenizer alone does not wait for the models' own modules, 1.5 seconds.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # Imported on a machine without its optional CPU kernels, bitsandbytes warns in every notebook; its fallback is as good.
 standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_logging.ERROR)
@@ -45,6 +50,14 @@ def adapter_base(path: str) -> str:
     """The base model an adapter folder was trained on."""
     config = json.loads((Path(path) / "adapter_config.json").read_text(encoding="utf-8"))
     return config["base_model_name_or_path"]
+
+
+def base_model(name: str) -> str:
+    """What transformers is given for ``embedded``, a folder (absolute or in the project's), or a name on the hub."""
+    if name == "embedded":
+        return str(BASE_MODEL)
+    folder = resolved(name)
+    return str(folder) if folder.is_dir() else name
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -82,6 +95,8 @@ def load_frozen(path: str, precision: Precision = "fp32") -> PreTrainedModel:
 
 
 def _load_base(path: str, precision: Precision) -> Any:
+    from transformers import AutoModelForCausalLM
+
     base = adapter_base(path) if is_adapter(path) else path
     with without_bars(), reaching(base):
         model = AutoModelForCausalLM.from_pretrained(base, **_arguments(base, precision))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Image, display
+from PIL import Image as Picture
 
 from guardalign.conversations import PreferencePair
+from guardalign.files import RunFolder
 from guardalign.judging.verdicts import ReplyAssessment
 from guardalign.llm import Message
 
+INCH = 100  # CSS pixels that a figure's inch takes in a notebook
 _CELL = "text-align:left;vertical-align:top;white-space:pre-wrap;max-width:44em"
 
 
@@ -57,6 +61,18 @@ def prompts(filled: Mapping[str, Sequence[Message]]) -> HTML:
             for name, messages in filled.items()
         )
     )
+
+
+def saved_figures(run: RunFolder, *names: str) -> None:
+    """Display the saved figures of these names, each at its size and in its full resolution; skip what is not there."""
+    for path in (run.figures(f"{name}.png") for name in names):
+        if path.exists():
+            display(Image(path.read_bytes(), width=_width(path)))
+
+
+def _width(picture: Path) -> int:
+    with Picture.open(picture) as opened:
+        return round(opened.width / opened.info["dpi"][0] * INCH)
 
 
 def percent(table: pd.DataFrame, columns: Sequence[str], digits: int = 0) -> pd.DataFrame:

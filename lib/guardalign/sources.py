@@ -10,7 +10,7 @@ from guardalign.construction import Rejection, points
 from guardalign.conversations import SPLITS, Conversation, PreferencePair
 from guardalign.datacard import DataCard
 from guardalign.errors import InputError
-from guardalign.files import project_root
+from guardalign.files import resolved
 from guardalign.reading import Refused, holds_pairs, read_conversations, read_pairs
 from guardalign.sections import Source
 from guardalign.splitting import split_of, split_pairs
@@ -85,8 +85,3 @@ def split_conversations(conversations: list[Conversation], source: Source) -> Co
     """How many conversations each split gets, before any pair is made of them."""
     shares = source.shares
     return Counter(split_of(each.id, source.seed, shares.train, shares.feedback) for each in conversations)
-
-
-def resolved(path: str) -> Path:
-    """A path of the parameters: absolute, or relative to the project's folder."""
-    return Path(path) if Path(path).is_absolute() else project_root() / path

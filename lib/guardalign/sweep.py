@@ -17,13 +17,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from guardalign.arms import base_model, chat_template
+from guardalign.arms import chat_template
 from guardalign.conversations import PreferencePair, Reply, Row
 from guardalign.encoding import examples_of
 from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
 from guardalign.generation import GenerationSettings, generate
 from guardalign.judging.embedded import assess
 from guardalign.judging.verdicts import DIMENSIONS
+from guardalign.loading import base_model
 from guardalign.params import Params
 from guardalign.replystats import reply_statistics
 from guardalign.sections import Sweep

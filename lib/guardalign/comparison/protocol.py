@@ -19,7 +19,6 @@ import torch
 from pydantic import Field
 
 from guardalign import alpaca
-from guardalign.arms import base_model
 from guardalign.comparison import data
 from guardalign.comparison.answers import Answer, Written, answer, reply_texts, write
 from guardalign.comparison.jobs import RLHF, SFT, Job, identical_jobs, sft_job, tuning_jobs
@@ -30,7 +29,7 @@ from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
 from guardalign.generation import load_policy
 from guardalign.launch import run_training
-from guardalign.loading import load_frozen, load_tokenizer, model_fingerprint
+from guardalign.loading import base_model, load_frozen, load_tokenizer, model_fingerprint
 from guardalign.params import Params
 from guardalign.reference import store_of, token_logprobs
 from guardalign.scoring import TreeScorer

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 
-from guardalign.arms import base_model
 from guardalign.errors import GuardalignError
 from guardalign.estimate.data import Data, data_of
 from guardalign.estimate.machine import CPU_BANDWIDTH, CPU_TFLOPS, GIB, SHARE_OF_PEAK, Machine
@@ -25,6 +24,7 @@ from guardalign.estimate.work import (
 )
 from guardalign.files import RunFolder
 from guardalign.launch import accelerate_config
+from guardalign.loading import base_model
 from guardalign.params import Params
 
 PROCESS_BYTES = 0.9 * GIB

@@ -10,9 +10,10 @@ from statistics import fmean
 from guardalign.construction import Rejection, format_prompt, points
 from guardalign.conversations import Conversation, PreferencePair
 from guardalign.errors import GuardalignError
+from guardalign.files import resolved
 from guardalign.loading import load_tokenizer
 from guardalign.params import Params
-from guardalign.sources import load, resolved
+from guardalign.sources import load
 from guardalign.splitting import split_of
 
 CHARACTERS_A_TOKEN = 4.0

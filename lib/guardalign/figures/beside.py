@@ -120,7 +120,7 @@ def table_3(rates: pd.DataFrame, title: str = "", profile: str = "", note: str =
             label_axes(axis, "x")
         here.set_yticks(range(len(table)), [mathtext(name) for name in table["method"]])
         here.set_ylim(len(table) - 0.4, -0.6)
-        here.set_xlim(0, max(82.0, float(np.nanmax(table["here_high"])) + 4))
+        here.set_xlim(0, max(82.0, float(table["here_high"].max()) + 4))  # NaN, where no interval is known, is no max
         paper.legend(loc="lower right", fontsize=8)
     own = table.dropna(subset=["here"])
     best = own["method"].iloc[int(own["here"].argmax())]

@@ -16,6 +16,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from guardalign.files import replacing, write_text
@@ -29,6 +30,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"
 WIDTH = 8.0
+PNG_DPI = 160
 # Characters that fit into an inch of a bold 11.5 pt title and of a 7.5 pt caption, with some to spare.
 TITLE_CHARACTERS, CAPTION_CHARACTERS = 9.2, 16.0
 
@@ -104,16 +106,19 @@ def save(figure: Figure, table: pd.DataFrame, path: str | Path) -> list[Path]:
     stem = stem.with_suffix("") if stem.suffix in (".png", ".svg", ".csv") else stem
     paths = [stem.parent / f"{stem.name}.{kind}" for kind in ("png", "svg", "csv")]
     notes = {"Title": figure.get_label(), "Description": figure.get_supxlabel().replace("\n", " ")}
-    with matplotlib.rc_context(SETTINGS):
-        # SVG's own 72 dots an inch from the start: a text measured once is not measured again in another size.
-        shown_at = figure.get_dpi()
-        figure.set_dpi(72)
+    # Drawing takes longest, so each file is drawn once. The layout is found before and not by savefig, which draws a
+    # second time for it, and in the PNG's own renderer, which then measures no text again.
+    with matplotlib.rc_context(SETTINGS | {"figure.constrained_layout.use": False}):
+        shown_at, engine = figure.get_dpi(), figure.get_layout_engine()
+        FigureCanvasAgg(figure)
+        figure.set_dpi(PNG_DPI)
+        if engine:
+            engine.execute(figure)
+        figure.set_layout_engine(None)
+        with replacing(paths[0]) as part:
+            figure.savefig(part, format="png", dpi=PNG_DPI, metadata=notes | {"Software": None})
         with replacing(paths[1]) as part:
             figure.savefig(part, format="svg", metadata=notes | {"Date": None, "Creator": None})
-        # The layout is found once, for both files: it takes longer than the drawing.
-        figure.set_layout_engine("none")
-        with replacing(paths[0]) as part:
-            figure.savefig(part, format="png", dpi=160, metadata=notes | {"Software": None})
         figure.set_dpi(shown_at)
     write_text(paths[2], table.to_csv(index=False))
     return paths

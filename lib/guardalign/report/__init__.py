@@ -4,7 +4,8 @@
 >>> report.write(run)                      # RunFolder or path; draws figures, writes report.html
 >>> report.compare([run_a, run_b], "compare.html")       # runs side by side
 >>> results = report.load(run.root)        # .rates .rows .compared .compliance .pairs .replies .verdicts .metrics
->>> report.draw_all(results)               # only the figures
+>>> names = report.draw_all(results)       # only the figures
+>>> report.publish(results, names)         # only the tables and the page
 
 On the command line: ``python -m guardalign.report outputs/embedded`` and ``python -m guardalign.report --compare A B``.
 A folder with ``seed-1/``, ``seed-2/``, … (each with ``verdicts/``) is one run of several training seeds.
@@ -18,11 +19,11 @@ from pathlib import Path
 from guardalign.files import RunFolder, write_text
 from guardalign.report import notebooks
 from guardalign.report.compare import compare
-from guardalign.report.drawing import draw_all, save_all
+from guardalign.report.drawing import draw_all
 from guardalign.report.page import render
 from guardalign.report.results import Results, load, read
 
-__all__ = ["Results", "compare", "draw_all", "load", "render", "write"]
+__all__ = ["Results", "compare", "draw_all", "load", "publish", "read", "render", "write"]
 
 
 def write(
@@ -32,42 +33,51 @@ def write(
     replicates: int | None = None,
     level: float | None = None,
 ) -> Path:
-    """Draw a run's figures, write its page (default: ``report.html`` in its folder) and return the page's path.
+    """Draw a run's figures, write its tables and its page, and return the page's path: ``draw_all`` and ``publish``.
 
-    Also writes ``tables/win_rates.csv`` and ``tables/table1.csv``, and the pages of executed notebooks that are new.
-    A run without a judge gets a page, and ``tables/held_out.csv``, of what its arms prefer among the data's own
-    replies. Raises MissingStage where nothing was judged nor scored.
+    Raises MissingStage where nothing was judged nor scored.
     """
-    root = run.root if isinstance(run, RunFolder) else Path(run)
-    results = read(root, replicates, level)
-    path = Path(output) if output else root / "report.html"
-    if not any(results.verdicts.values()):
-        return _write_unjudged(results, path)
+    results = read(run.root if isinstance(run, RunFolder) else run, replicates, level)
     # Everything loaded lives until the end: the garbage collector would look through it again and again, a fifth of
     # all time.
     gc.freeze()
     try:
-        from guardalign.tables import against_preferred, table_1, table_3
-
-        names = draw_all(results)
-        write_text(root / "tables" / "win_rates.csv", results.rates.to_csv(index=False))
-        write_text(root / "tables" / "table1.csv", table_1(results.rates).to_csv(index=False))
-        if len(results.preferred_rates):
-            beside = table_3(against_preferred(results.preferred_rates))
-            write_text(root / "tables" / "table3.csv", beside.to_csv(index=False))
-        notebooks.convert(root)
-        write_text(path, render(results, names, most_examples))
+        return publish(results, draw_all(results), output, most_examples)
     finally:
         gc.unfreeze()
+
+
+def publish(
+    results: Results, figure_names: list[str], output: str | Path | None = None, most_examples: int = 5_000
+) -> Path:
+    """Write the page (default: ``report.html`` in the run's folder) around the figures that ``draw_all`` saved.
+
+    Also writes ``tables/win_rates.csv``, ``table1.csv`` and ``table3.csv``, and the pages of executed notebooks that
+    are new. A run without a judge gets a page, and ``tables/held_out.csv``, of what its arms prefer among the data's
+    own replies. Returns the page's path. Raises MissingStage where nothing was judged nor scored.
+    """
+    path = Path(output) if output else results.root / "report.html"
+    page = _judged_page if results.judged else _unjudged_page
+    write_text(path, page(results, figure_names, most_examples))
     return path
 
 
-def _write_unjudged(results: Results, path: Path) -> Path:
+def _judged_page(results: Results, figure_names: list[str], most_examples: int) -> str:
+    from guardalign.tables import against_preferred, table_1, table_3
+
+    made = {"win_rates": results.rates, "table1": table_1(results.rates)}
+    if len(results.preferred_rates):
+        made["table3"] = table_3(against_preferred(results.preferred_rates))
+    for name, table in made.items():
+        write_text(results.root / "tables" / f"{name}.csv", table.to_csv(index=False))
+    notebooks.convert(results.root)
+    return render(results, figure_names, most_examples)
+
+
+def _unjudged_page(results: Results, figure_names: list[str], _: int) -> str:
     from guardalign.report import unjudged
 
     table = unjudged.held_out(results)
     write_text(results.root / "tables" / "held_out.csv", table.to_csv(index=False))
-    names = save_all(unjudged.drawings(results, table), results.root / "figures")
     notebooks.convert(results.root)
-    write_text(path, unjudged.render(results, table, names))
-    return path
+    return unjudged.render(results, table, figure_names)

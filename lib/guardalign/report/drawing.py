@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,6 +15,10 @@ from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.papers import COMPARISONS
 from guardalign.replystats import reply_statistics
 from guardalign.report.results import Results
+
+OWN = re.compile(
+    r"figure[34]|comparisons\d+|table[13]|forest|ranking|pairs_\w+|tradeoff|guardrails|cost|training|replies|held_out"
+)
 
 
 @dataclass(frozen=True)
@@ -26,23 +30,28 @@ class Drawing:
     draw: Callable[[], Figure]
 
 
-def draw_all(results: Results, folder: Path | None = None) -> list[str]:
-    """Save every figure that the run has data for; returns their names in the report's order."""
-    return save_all(drawings(results), folder or results.root / "figures")
+def draw_all(results: Results) -> list[str]:
+    """Save every figure that the run has data for, judged or not; returns their names in the report's order.
 
+    Figures that other stages saved there come last; those of an earlier report that are no longer drawn are removed.
+    """
+    from guardalign.report import unjudged  # it draws with this module
 
-def save_all(wanted: Iterable[Drawing], target: Path) -> list[str]:
-    """Draw and save; returns the names, with those of the figures that other stages saved there."""
+    wanted = drawings(results) if results.judged else unjudged.drawings(results, unjudged.held_out(results))
+    folder = results.root / "figures"
     names = []
     for drawing in wanted:
-        figures.save(drawing.draw(), drawing.table, target / drawing.name)
+        figures.save(drawing.draw(), drawing.table, folder / drawing.name)
         names.append(drawing.name)
-    # Other stages draw too: a sweep, a comparison of methods.
-    return names + sorted(path.stem for path in target.glob("*.svg") if path.stem not in names)
+    others = sorted({path.stem for path in folder.glob("*.svg")} - set(names))
+    for name in filter(OWN.fullmatch, others):
+        for path in folder.glob(f"{name}.*"):
+            path.unlink()
+    return names + [name for name in others if not OWN.fullmatch(name)]
 
 
 def drawings(results: Results) -> Iterator[Drawing]:
-    """What :func:`draw_all` saves, one by one."""
+    """What :func:`draw_all` saves of a judged run, one by one."""
     rates, profile = results.rates, results.name
     here = set(zip(rates["arm_1"], rates["arm_2"], strict=True))
     published = [(c.arm_1, c.arm_2) for c in COMPARISONS]

@@ -45,6 +45,10 @@ class Results:
     parts: dict[str, dict[int, list[Verdict]]] = field(default_factory=dict)
     preferred: dict[int, list[Verdict]] = field(default_factory=dict)
 
+    @property
+    def judged(self) -> bool:
+        return any(self.verdicts.values())
+
     @cached_property
     def rows(self) -> pd.DataFrame:
         """All verdicts of all seeds, judges and comparisons, the gold pairs among them."""
@@ -110,7 +114,7 @@ class Results:
 def load(root: str | Path, replicates: int | None = None, level: float | None = None) -> Results:
     """As ``read``. Raises MissingStage without verdicts."""
     results = read(root, replicates, level)
-    if not any(results.verdicts.values()):
+    if not results.judged:
         raise MissingStage(f"{root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
     return results
 
