@@ -84,14 +84,20 @@ def largest_row(settings: Params, data: Data, method: str, processes: int) -> Ro
     return Row(most, pairs * each * data.reply * most / tokens, data.longest + data.reply, tokens > most)
 
 
-def training_flops(settings: Params, shape: Shape, work: list[Work]) -> float:
-    """Operations of all arms: 6 for a weight and token (Kaplan et al. 2020, section 2.1): 2 forward, 4 backward.
+def flops_a_token(settings: Params, shape: Shape) -> int:
+    """Operations for a weight and a token that trains: 6, of them 2 forward (Kaplan et al. 2020, section 2.1).
 
-    Adapters need no gradients of the frozen weights (4), checkpointing computes the forward pass twice (2 more), and
-    the reference, once for each model that arms start from, costs 2. Attention itself, some 5 %, is left out.
+    Adapters need no gradients of the frozen weights (4); checkpointing computes the forward pass twice (2 more).
     """
-    a_token = (4 if shape.adapter else 6) + (2 if settings.training.gradient_checkpointing else 0)
-    trained = sum(each.tokens for each in work) * a_token
+    return (4 if shape.adapter else 6) + (2 if settings.training.gradient_checkpointing else 0)
+
+
+def training_flops(settings: Params, shape: Shape, work: list[Work]) -> float:
+    """Operations of all arms: their training, and the reference, once for each model that arms start from (2).
+
+    Attention itself, some 5 %, is left out.
+    """
+    trained = sum(each.tokens for each in work) * flops_a_token(settings, shape)
     firsts = {start_of(each.arm): each.tokens for each in work if METHODS[each.method].reference}
     return shape.parameters * (trained + 2 * sum(firsts.values()))
 
