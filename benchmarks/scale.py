@@ -47,6 +47,7 @@ PROFILES = ("single_gpu", "paper")
 ARM = "M_ipo"
 WARM_UP = 5  # steps in which kernels are compiled and the allocator finds its size
 JOINED, POINTS = 6, 10  # conversations of the embedded world that make one of the paper's length, points it gives
+LEAST = 160  # points, so that every split has some
 REPLY_TOKENS = 64
 SIZES = {"vocab_size": 32768, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
          "num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 32768}  # fmt: skip
@@ -191,7 +192,7 @@ def main() -> None:
         told["gpus"] = [gpu.name for gpu in machine.gpus]
         save_random_model(folder / "model", SMALL if given.small else SIZES)
         sizes = [profile_here(name, folder, given.small, machine).training.batch_size for name in given.profiles]
-        write_rows(folder / "pairs.jsonl", long_conversations(given.steps * max(sizes)))
+        write_rows(folder / "pairs.jsonl", long_conversations(max(given.steps * max(sizes), LEAST)))
         for name in given.profiles:
             settings = profile_here(name, folder, given.small, machine)
             found = estimate(settings, machine)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,9 @@ from transformers import LlamaConfig, MistralConfig
 from guardalign import estimate
 from guardalign.estimate.machine import GIB, Machine
 from guardalign.params import Params
+from series import ROOT, environment
 
-PROFILES = Path(__file__).resolve().parents[1] / "params"
+PROFILES = ROOT / "params"
 CONFIGS = {
     "laptop": LlamaConfig(
         vocab_size=49152, hidden_size=960, intermediate_size=2560, num_hidden_layers=32, num_attention_heads=15,
@@ -67,3 +71,15 @@ def test_a_profile_says_what_it_needs_and_comments_its_keys(profile):
     head = lines[: next(at for at, line in enumerate(lines) if not line.startswith("#"))]
     assert any(line.startswith("# Needs ") and "GiB" in line for line in head)
     assert max(map(len, lines)) <= 125
+
+
+def test_the_benchmark_of_the_profiles_can_be_rehearsed_without_a_gpu(tmp_path):
+    """4-bit weights and adapters through estimate, `accelerate launch`, twenty steps (here two) and writing."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "scale.py"), "--machine", "rehearsal", "--small"]
+    command += ["--steps", "2", "--profiles", "single_gpu", "--results", str(tmp_path)]
+    done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads((tmp_path / "scale-rehearsal.json").read_text())["profiles"]["single_gpu"]
+    # IPO before anything is learnt: (0 - 1 / 2β)², β = 0.1
+    assert told["training"]["loss"] == pytest.approx([25.0, 25.0], abs=0.1) and told["training"]["processes"] == 1
+    assert told["training"]["peak_gib"] > 0 and told["writing"]["replies"] == 32
