@@ -1,6 +1,7 @@
 """What holds for every test, in every worker."""
 
 import gc
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from guardalign.notebooks import import_nbformat
+
+# Before torch is imported: workers share the cores, and a test that forks would wait for ever for threads it has lost.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that starts the tests in the background has SIGINT ignored, children inherit that, and then no test can
 # interrupt one: give it back its usual meaning.

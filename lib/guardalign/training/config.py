@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 from guardalign.encoding import Overlong
 from guardalign.loading import LoraSettings, Precision
 from guardalign.losses import METHODS, LossOptions, Method, Replies
+from guardalign.training.schedule import Schedule
 
 Device = Literal["auto", "cpu"]
 
@@ -38,7 +39,7 @@ class TrainingConfig(BaseModel):
     options: dict[str, Any] = {}
     optimizer: Literal["adamw", "rmsprop", "paged_adamw_8bit"] = "adamw"
     weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    schedule: Schedule = "linear"
     warmup_ratio: float = Field(0.1, ge=0, le=1)
     max_grad_norm: PositiveFloat = 1.0
     seed: int = 0

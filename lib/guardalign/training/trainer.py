@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
+from accelerate.utils import set_seed
 from torch import Tensor, nn
 
 from guardalign.encoding import Example
@@ -25,6 +25,7 @@ from guardalign.training.ending import Preempted, Sigterm, naming_out_of_memory
 from guardalign.training.finish import CHECKPOINTS, RESULT, Log, finished, save_arm, training_fingerprint
 from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
 from guardalign.training.progress import Progress, peak_memory, step_metrics
+from guardalign.training.schedule import scheduler
 from guardalign.training.step import StepInput, StepOutput, forward_backward
 from guardalign.training.watch import accelerator, by_deepspeed
 
@@ -148,10 +149,8 @@ class _Run:
 
     def _prepare(self) -> None:
         """Model, optimiser and schedule, seeded: what is drawn here (adapters, value head) is the same in every run."""
-        from transformers import get_scheduler  # brings peft and bitsandbytes, which judging has no use for
-
         config, steps = self.config, len(self.batches)
-        transformers.set_seed(config.seed)
+        set_seed(config.seed)
         model = self._policy()
         self.scorer = TreeScorer(model, value_head=config.loss.value_head, precision=config.precision)
         if self.sharded:
@@ -161,7 +160,7 @@ class _Run:
         self.scorer.train()
         self.trainable = [weight for weight in self.scorer.parameters() if weight.requires_grad]
         optimizer = _optimizer(config, self.trainable)
-        self.scheduler = get_scheduler(config.schedule, optimizer, round(config.warmup_ratio * steps), steps)
+        self.scheduler = scheduler(config.schedule, optimizer, round(config.warmup_ratio * steps), steps)
         self.wrapped, self.optimizer = self.scorer, optimizer
         if not self.sharded:
             self.wrapped, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
@@ -183,7 +182,7 @@ class _Run:
         clip = sharding.clip if self.sharded else self.accelerator.clip_grad_norm_
         norm = float(clip(self.trainable, config.max_grad_norm))
         self._check_finite(step, given.batch, output, norm)
-        rate = self.scheduler.get_last_lr()[0]
+        rate = float(self.scheduler.get_last_lr()[0])
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
