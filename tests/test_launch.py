@@ -258,7 +258,7 @@ if "guardalign.training" in sys.orig_argv and "accelerate.commands.launch" not i
 def test_too_little_memory_is_said_with_what_to_lower(tmp_path, monkeypatch):
     write_text(tmp_path / "cap" / "sitecustomize.py", CAP)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "cap"))
-    wide = save_checkpoint(tmp_path / "wide", intermediate_size=60_000)
+    wide = save_checkpoint(tmp_path / "wide", intermediate_size=120_000)
     with pytest.raises(StageFailed, match=r"arm: out of memory .*Lower training.row_tokens \(now 8192"):
         run_training(config(wide, tmp_path / "arm", "sft", batch_size=16), EXAMPLES, "cpu", quiet)
 
