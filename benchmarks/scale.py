@@ -15,7 +15,6 @@ import argparse
 import gc
 import json
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,15 +25,14 @@ import torch
 import yaml
 from transformers import MistralConfig, MistralForCausalLM
 
-from guardalign.arms import training_config, writing
+from guardalign.arms import train_arm, training_metrics, writing
 from guardalign.conversations import PreferencePair, Turn
-from guardalign.encoding import examples_of
 from guardalign.estimate import GIB, TERA, Estimate, TooSmall, check, estimate
 from guardalign.estimate.machine import Machine
 from guardalign.estimate.work import flops_a_token
 from guardalign.files import RunFolder, write_rows
 from guardalign.generation import generate
-from guardalign.launch import accelerate_config, run_training
+from guardalign.launch import accelerate_config
 from guardalign.loading import load_tokenizer
 from guardalign.params import Params
 from guardalign.sections import Conversations, Source
@@ -89,7 +87,7 @@ def _joined(name: str, parts: Sequence[Sequence[PreferencePair]]) -> Iterator[Pr
     for place, part in enumerate(parts):
         for pair in part:
             yield pair.model_copy(update={
-                "id": f"{name}/{place}/{pair.id}", "conversation_id": name, "guardrails": rules, "split": "train",
+                "id": f"{name}/{place}/{pair.id}", "conversation_id": name, "guardrails": rules,
                 "turns": said + pair.turns,
             })  # fmt: skip
         said = (*said, *part[-1].turns, Turn(role="agent", text=part[-1].chosen))
@@ -114,30 +112,25 @@ def profile_here(name: str, folder: Path, small: bool, machine: Machine) -> Para
     return Params.checked(content)
 
 
-def train(settings: Params, found: Estimate, steps: int) -> dict[str, Any]:
+def train(settings: Params, found: Estimate, steps: int, machine: Machine) -> dict[str, Any]:
     """IPO for ``steps`` batches; medians over the steps after the warm-up."""
     run = RunFolder.named(settings.run)
     pairs = load(settings.source).pairs[: steps * settings.training.batch_size]
-    config = training_config(settings, run, ARM, settings.flow1.ipo)
-    result = run_training(config, examples_of(pairs), settings.launch.kind)
-    lines = (config.output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    steady = rows[WARM_UP:] or rows
-    unique = statistics.median(row["unique_tokens_per_second"] for row in steady)
+    result = train_arm(settings, run, ARM, settings.flow1.ipo, pairs)
+    rows = training_metrics(run, [ARM])[ARM]
+    shutil.rmtree(run.model(ARM))  # the next profile may need the room
+    steady = (rows[WARM_UP:] if len(rows) > WARM_UP else rows).median()
+    unique = float(steady["unique_tokens_per_second"])
     flops = found.shape.parameters * flops_a_token(settings, found.shape) * unique
-    kind = found.placement.gpu and Machine.here(run.root).gpus[0].kind
-    peak = max(row["memory_gib"] for row in rows)
-    shutil.rmtree(config.output)
+    kind = machine.gpus[0].kind if found.placement.gpu else None
     return {
         "steps": result.steps,
         "processes": result.world_size,
-        "loss": [round(row["loss"], 4) for row in rows],
-        "peak_gib": round(peak, 2),
-        "estimated_gib": round(_estimated(found, found.memory.total), 2),
-        "error": round(_estimated(found, found.memory.total) / peak - 1, 3),
-        "seconds_a_step": round(statistics.median(row["seconds"] for row in steady), 3),
+        "loss": rows["loss"].round(4).to_list(),
+        **_peaks(found, found.memory.total, float(rows["memory_gib"].max())),
+        "seconds_a_step": round(float(steady["seconds"]), 3),
         "unique_tokens_per_second": round(unique),
-        "logical_tokens_per_second": round(statistics.median(row["logical_tokens_per_second"] for row in steady)),
+        "logical_tokens_per_second": round(float(steady["logical_tokens_per_second"])),
         "tflops": round(flops / TERA, 2),
         "share_of_peak": round(flops / TERA / kind.tflops / result.world_size, 3) if kind else None,
     }
@@ -150,19 +143,15 @@ def write(settings: Params, found: Estimate) -> dict[str, Any]:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     replies = generate(settings.model.name, pairs, "base", writing(settings), run.replies("base"), _quiet)
-    peak, expected = peak_memory(), _estimated(found, found.writing.total)
+    told = {"replies": len(replies), **_peaks(found, found.writing.total, peak_memory())}
     _free()
-    return {
-        "replies": len(replies),
-        "peak_gib": round(peak, 2),
-        "estimated_gib": round(expected, 2),
-        "error": round(expected / peak - 1, 3),
-    }
+    return told
 
 
-def _estimated(found: Estimate, tensors: float) -> float:
-    """GiB by the measure of ``peak_memory``: tensors on a GPU, the whole process on a CPU."""
-    return (tensors if found.placement.gpu else tensors + found.process - found.peak) / GIB
+def _peaks(found: Estimate, tensors: float, peak: float) -> dict[str, float]:
+    """``peak`` (GiB, by ``peak_memory``) beside the estimate: tensors on a GPU, the whole process on a CPU."""
+    expected = (tensors if found.placement.gpu else tensors + found.process - found.peak) / GIB
+    return {"peak_gib": round(peak, 2), "estimated_gib": round(expected, 2), "error": round(expected / peak - 1, 3)}
 
 
 def _quiet(_: str) -> None:
@@ -191,10 +180,10 @@ def main() -> None:
         machine = Machine.here(folder)
         told["gpus"] = [gpu.name for gpu in machine.gpus]
         save_random_model(folder / "model", SMALL if given.small else SIZES)
-        sizes = [profile_here(name, folder, given.small, machine).training.batch_size for name in given.profiles]
-        write_rows(folder / "pairs.jsonl", long_conversations(max(given.steps * max(sizes), LEAST)))
-        for name in given.profiles:
-            settings = profile_here(name, folder, given.small, machine)
+        profiles = {name: profile_here(name, folder, given.small, machine) for name in given.profiles}
+        most = max(settings.training.batch_size for settings in profiles.values())
+        write_rows(folder / "pairs.jsonl", long_conversations(max(given.steps * most, LEAST)))
+        for name, settings in profiles.items():
             found = estimate(settings, machine)
             try:
                 check(found, machine, folder / name)
@@ -202,7 +191,7 @@ def main() -> None:
                 told["profiles"][name] = {"refused": str(short)}
                 print(f"{name}: {short}", flush=True)
                 continue
-            trained = train(settings, found, given.steps)
+            trained = train(settings, found, given.steps, machine)
             told["profiles"][name] = {"training": trained, "writing": write(settings, found)}
             print(json.dumps({name: told["profiles"][name]}, indent=1), flush=True)
     given.results.mkdir(exist_ok=True)

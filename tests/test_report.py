@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import zlib
 from html.parser import HTMLParser
 
@@ -15,10 +16,10 @@ from browser import ENTER, SPACE, TAB, choose, chromium, errors, wait
 from guardalign import people, report, winrates
 from guardalign.conversations import Reply
 from guardalign.errors import MissingStage
-from guardalign.files import read_rows, write_rows
+from guardalign.files import read_rows, write_rows, write_text
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
 from guardalign.report.__main__ import main
-from guardalign.report.drawing import training_cost
+from guardalign.report.drawing import save_all, training_cost
 from guardalign.report.examples import payload
 
 HOSTILE = (
@@ -291,3 +292,10 @@ def test_the_page_never_scrolls_sideways(run, width):
         )
         assert ink in ("rgb(232, 234, 237)", "rgb(22, 25, 29)")
         assert errors(driver) == []
+
+
+def test_figures_that_a_report_no_longer_draws_go_and_those_of_others_stay(run, tmp_path):
+    shutil.copytree(run / "figures", tmp_path / "figures")
+    write_text(tmp_path / "figures" / "methods.svg", "<svg/>")
+    assert save_all([], tmp_path / "figures") == ["methods"]
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["methods.svg"]

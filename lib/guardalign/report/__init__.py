@@ -13,13 +13,12 @@ A folder with ``seed-1/``, ``seed-2/``, … (each with ``verdicts/``) is one run
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 from guardalign.files import RunFolder, write_text
-from guardalign.report import notebooks
+from guardalign.report import notebooks, unjudged
 from guardalign.report.compare import compare
-from guardalign.report.drawing import draw_all
+from guardalign.report.drawing import drawings, save_all
 from guardalign.report.page import render
 from guardalign.report.results import Results, load, read
 
@@ -38,13 +37,15 @@ def write(
     Raises MissingStage where nothing was judged nor scored.
     """
     results = read(run.root if isinstance(run, RunFolder) else run, replicates, level)
-    # Everything loaded lives until the end: the garbage collector would look through it again and again, a fifth of
-    # all time.
-    gc.freeze()
-    try:
-        return publish(results, draw_all(results), output, most_examples)
-    finally:
-        gc.unfreeze()
+    return publish(results, draw_all(results), output, most_examples)
+
+
+def draw_all(results: Results) -> list[str]:
+    """Save every figure that the run has data for, judged or not; returns their names in the report's order.
+
+    Raises MissingStage where nothing was judged nor scored.
+    """
+    return save_all(drawings(results) if results.judged else unjudged.drawings(results), results.root / "figures")
 
 
 def publish(
@@ -75,9 +76,6 @@ def _judged_page(results: Results, figure_names: list[str], most_examples: int) 
 
 
 def _unjudged_page(results: Results, figure_names: list[str], _: int) -> str:
-    from guardalign.report import unjudged
-
-    table = unjudged.held_out(results)
-    write_text(results.root / "tables" / "held_out.csv", table.to_csv(index=False))
+    write_text(results.root / "tables" / "held_out.csv", results.held_out.to_csv(index=False))
     notebooks.convert(results.root)
-    return unjudged.render(results, table, figure_names)
+    return unjudged.render(results, figure_names)

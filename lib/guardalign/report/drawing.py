@@ -1,11 +1,12 @@
-"""All figures of a run, drawn from what the run has and saved under ``figures/``."""
+"""The figures of a judged run, drawn from what the run has, and how any report saves its own."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from guardalign.report.results import Results
 OWN = re.compile(
     r"figure[34]|comparisons\d+|table[13]|forest|ranking|pairs_\w+|tradeoff|guardrails|cost|training|replies|held_out"
 )
+"""The names of reports' figures; any other in the folder is somebody else's."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,11 @@ class Drawing:
     draw: Callable[[], Figure]
 
 
-def draw_all(results: Results) -> list[str]:
-    """Save every figure that the run has data for, judged or not; returns their names in the report's order.
+def save_all(wanted: Iterable[Drawing], folder: Path) -> list[str]:
+    """Draw and save; returns the names, with those of the figures that other stages saved there: a sweep, methods.
 
-    Figures that other stages saved there come last; those of an earlier report that are no longer drawn are removed.
+    Figures of an earlier report that are no longer drawn are removed.
     """
-    from guardalign.report import unjudged  # it draws with this module
-
-    wanted = drawings(results) if results.judged else unjudged.drawings(results, unjudged.held_out(results))
-    folder = results.root / "figures"
     names = []
     for drawing in wanted:
         figures.save(drawing.draw(), drawing.table, folder / drawing.name)
@@ -51,7 +49,7 @@ def draw_all(results: Results) -> list[str]:
 
 
 def drawings(results: Results) -> Iterator[Drawing]:
-    """What :func:`draw_all` saves of a judged run, one by one."""
+    """The figures of a judged run, one by one."""
     rates, profile = results.rates, results.name
     here = set(zip(rates["arm_1"], rates["arm_2"], strict=True))
     published = [(c.arm_1, c.arm_2) for c in COMPARISONS]

@@ -81,6 +81,24 @@ class Results:
         return winrates.table(pd.concat(frames, ignore_index=True), self.replicates, level=self.level)
 
     @cached_property
+    def held_out(self) -> pd.DataFrame:
+        """What all arms prefer among the data's own replies, over all seeds, the study's arms first.
+
+        Raises MissingStage without scores.
+        """
+        from guardalign import arms, heldout  # they bring torch, which a judged run's report does without
+
+        scores = {seed: heldout.stored(folder) for seed, folder in seed_folders(self.root).items()}
+        if not any(scores.values()):
+            raise MissingStage(f"{self.root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
+        order = ["base", *arms.ARMS]
+        rows = []
+        for seed, own in scores.items():
+            ordered = {arm: own[arm] for arm in sorted(own, key=lambda arm: _place(arm, order))}
+            rows.append(heldout.rows(ordered, {arm: arms.start_of(arm) for arm in own if arm != "base"}, seed))
+        return heldout.table(pd.concat(rows, ignore_index=True), self.replicates, self.level)
+
+    @cached_property
     def compliance(self) -> pd.DataFrame:
         kind = kind_of(self.pairs.values())
         rows = [
@@ -225,3 +243,7 @@ def _metrics(folder: Path) -> dict[str, pd.DataFrame]:
         if "step" in rows:
             found[path.parent.name] = rows
     return found
+
+
+def _place(arm: str, order: list[str]) -> tuple[int, str]:
+    return (order.index(arm) if arm in order else len(order), arm)

@@ -9,12 +9,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from guardalign import figures
-from guardalign.errors import MissingStage
 from guardalign.report import words
 from guardalign.report.about import about, drawn
 from guardalign.report.drawing import Drawing, reply_lengths, training
 from guardalign.report.html import asset, environment
-from guardalign.report.results import Results, seed_folders
+from guardalign.report.results import Results
 
 EXAMPLES = 30
 CONTENTS = (
@@ -26,30 +25,17 @@ CONTENTS = (
 SHOWN = ("judging", "held_out", "sft", "flow1", "flow2")
 
 
-def held_out(results: Results) -> pd.DataFrame:
-    """The held-out figures of all arms over all seeds, the study's arms first. Raises MissingStage without scores."""
-    from guardalign import arms, heldout  # they bring torch, which a judged run's report does without
-
-    scores = {seed: heldout.stored(folder) for seed, folder in seed_folders(results.root).items()}
-    if not any(scores.values()):
-        raise MissingStage(f"{results.root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
-    order = ["base", *arms.ARMS]
-    rows = []
-    for seed, own in scores.items():
-        ordered = {arm: own[arm] for arm in sorted(own, key=lambda arm: _place(arm, order))}
-        rows.append(heldout.rows(ordered, {arm: arms.start_of(arm) for arm in own if arm != "base"}, seed))
-    return heldout.table(pd.concat(rows, ignore_index=True), results.replicates, results.level)
-
-
-def drawings(results: Results, table: pd.DataFrame) -> Iterator[Drawing]:
-    """The page's figures."""
+def drawings(results: Results) -> Iterator[Drawing]:
+    """The page's figures. Raises MissingStage without scores."""
+    table = results.held_out
     yield Drawing("held_out", table, lambda: figures.held_out(table, profile=results.name))
     yield from reply_lengths(results)
     yield from training(results)
 
 
-def render(results: Results, table: pd.DataFrame, figure_names: list[str]) -> str:
-    """The whole page as text; ``table`` is ``held_out``'s."""
+def render(results: Results, figure_names: list[str]) -> str:
+    """The whole page as text. Raises MissingStage without scores."""
+    table = results.held_out
     return environment().get_template("unjudged.html").render(
         name=results.name,
         css=Markup(asset("page.css")),
@@ -87,7 +73,3 @@ def _examples(results: Results, arms: list[str]) -> list[dict[str, Any]]:
         {"pair": pair, "replies": [(arm, results.texts.get((arm, pair.id), "")) for arm in names]}
         for pair in pairs[:: max(1, -(-len(pairs) // EXAMPLES))]
     ]
-
-
-def _place(arm: str, order: list[str]) -> tuple[int, str]:
-    return (order.index(arm) if arm in order else len(order), arm)
