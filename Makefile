@@ -27,27 +27,27 @@ $(READY): requirements.txt pyproject.toml
 install: $(READY)  ## Build .venv with the pinned packages
 
 run: $(READY)  ## Execute the notebooks 01-07 with PARAMS and print where the report is
-	@$(PY) -m guardalign.workflow $(PARAMS) $(WHERE)
+	@$(PY) -m guardalign.workflow.series $(PARAMS) $(WHERE)
 
 sweep: $(READY)  ## Run every point of SWEEP=params/sweeps/x.yaml and put their results into one table
 	@test -n '$(SWEEP)' || { echo 'make sweep SWEEP=params/sweeps/x.yaml; there are: $(wildcard params/sweeps/*.yaml)' >&2; exit 1; }
-	@$(PY) -m guardalign.batch $(SWEEP) $(WHERE) $(if $(ATONCE),--at-once $(ATONCE))
+	@$(PY) -m guardalign.workflow.many $(SWEEP) $(WHERE) $(if $(ATONCE),--at-once $(ATONCE))
 
 # Bytecode is kept, whatever the shell says: else each of the hundreds of processes compiles the package anew.
 test: $(READY)  ## Run every test, with coverage
 	@OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
-lint: $(READY)  ## Check style, formatting and types
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+lint: $(READY)  ## Check that rooms import earlier ones only, style, formatting and types
+	@$(VENV)/bin/lint-imports --no-logo --no-cache && $(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 comparison: $(READY)  ## Compare all methods on the twins of three tasks (params/comparison.yaml), going on where it stopped
-	@$(PY) -m guardalign.comparison params/comparison.yaml
+	@$(PY) -m guardalign.workflow.comparison params/comparison.yaml
 
 lab: $(READY)  ## Open JupyterLab on the notebooks
 	@$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
 reference: $(READY)  ## The reference run: three seeds and the sweep of the embedded default
-	@$(PY) -m guardalign.seeds params/embedded.yaml --run reference --seeds 1 2 3 --sweep --cores $(CORES)
+	@$(PY) -m guardalign.workflow.seeds params/embedded.yaml --run reference --seeds 1 2 3 --sweep --cores $(CORES)
 
 clean:  ## Remove the run folder of PARAMS (the environment stays)
 	@rm -rf outputs/$$(sed -nE 's/^run:[[:space:]]*([A-Za-z0-9_-]+).*/\1/p' $(PARAMS)) && echo 'Removed the run folder of $(PARAMS).'

@@ -8,14 +8,14 @@
 # `gpu` is what a stage's launch takes, for executors that hand out GPUs; memory, hours and threads of a cluster's jobs
 # stand in params/profiles/*/config.yaml.
 #
-# `make run` starts it through `python -m guardalign.workflow`, which checks the parameters and the folder first.
+# `make run` starts it through `python -m guardalign.workflow.series`, which checks the parameters and the folder first.
 import json
 import sys
 from pathlib import Path
 
-from guardalign import slots
-from guardalign.notebooks import shown_parameters
-from guardalign.params import Params
+from guardalign.config.notebooks import shown_parameters
+from guardalign.config.params import Params
+from guardalign.launch import slots
 
 PARAMS = Path(config["params"])
 SETTINGS = Params.load(PARAMS).sections()
@@ -23,7 +23,7 @@ NOTEBOOKS = Path(workflow.basedir) / "notebooks"
 
 # A stage's products are small files that its last cell writes. What is costly (models, replies, verdicts) lies beside
 # them under its own fingerprint: Snakemake removes a rule's outputs before it runs, and those must survive that.
-COMMAND = "exec {sys.executable:q} -m guardalign.run_notebook {input.notebook:q} --params {PARAMS:q} --product {output[0]:q}"
+COMMAND = "exec {sys.executable:q} -m guardalign.workflow.run_notebook {input.notebook:q} --params {PARAMS:q} --product {output[0]:q}"
 
 
 def notebook(name):

@@ -16,12 +16,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from guardalign import sources
-from guardalign.conversations import PreferencePair
-from guardalign.encoding import Example, examples_of
+from guardalign.config.sections import Conversations, Source
+from guardalign.data.conversations import PreferencePair
+from guardalign.data.examples import Example
 from guardalign.files import write_text
-from guardalign.loading import load_frozen, load_tokenizer
-from guardalign.sections import Conversations, Source
+from guardalign.models.encoding import examples_of
+from guardalign.models.loading import load_frozen, load_tokenizer
+from guardalign.study import sources
 from guardalign.training import TrainingConfig, evaluate_pairs, summarise, train
 from guardalign.world import BASE_MODEL
 

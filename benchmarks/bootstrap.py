@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))
 
 from guardalign.judging.verdicts import DIMENSIONS  # noqa: E402
-from guardalign.winrates import MEASURES, bootstrap  # noqa: E402
+from guardalign.stats import MEASURES, bootstrap  # noqa: E402
 
 RATE = 0.7
 

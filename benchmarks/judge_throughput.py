@@ -28,9 +28,9 @@ from pathlib import Path
 import aiohttp
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests" / "support")]
 
-from guardalign.conversations import PreferencePair, Turn  # noqa: E402
+from guardalign.data.conversations import PreferencePair, Turn  # noqa: E402
 from guardalign.judging.llm_judge import BOTH, Item, LLMJudge, Order  # noqa: E402
 from guardalign.judging.verdicts import DIMENSIONS  # noqa: E402
 from guardalign.llm import Client, Endpoint  # noqa: E402
@@ -84,7 +84,7 @@ def comparisons(number: int) -> Iterator[Item]:
 
 @contextlib.contextmanager
 def server(latency: float) -> Iterator[str]:
-    command = [sys.executable, str(ROOT / "tests" / "misbehaving_server.py"), "--latency", str(latency)]
+    command = [sys.executable, str(ROOT / "tests" / "support" / "misbehaving_server.py"), "--latency", str(latency)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
     try:

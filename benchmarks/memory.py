@@ -30,12 +30,12 @@ from transformers import AttentionInterface, MistralConfig, MistralForCausalLM
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))
 
-from guardalign import tree_attention  # noqa: E402
-from guardalign.estimate.memory import Row, Setting, training_memory  # noqa: E402
-from guardalign.estimate.shape import measured  # noqa: E402
-from guardalign.prefix_tree import TokenSequence, tree_row  # noqa: E402
-from guardalign.scoring import TreeScorer  # noqa: E402
-from guardalign.sections import Lora  # noqa: E402
+from guardalign.config.sections import Lora  # noqa: E402
+from guardalign.tree import tree_attention  # noqa: E402
+from guardalign.tree.prefix_tree import TokenSequence, tree_row  # noqa: E402
+from guardalign.tree.scoring import TreeScorer  # noqa: E402
+from guardalign.workflow.estimate.memory import Row, Setting, training_memory  # noqa: E402
+from guardalign.workflow.estimate.shape import measured  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 SHAPE = {"vocab_size": 32768, "hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32,
@@ -99,7 +99,7 @@ class _In4Bits(bitsandbytes.nn.Linear4bit):
 
 
 def in_4_bits(model: Any) -> Any:
-    """The model with the decoder's linear layers in four bits, all frozen, as ``guardalign.loading`` has them."""
+    """The model with the decoder's linear layers in four bits, all frozen, as ``models.loading`` has them."""
     for parent in list(model.model.layers.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, torch.nn.Linear):
@@ -122,7 +122,7 @@ def peak(layers: int, case: dict[str, Any]) -> tuple[float, float]:
         if case["precision"] == "nf4":
             model = in_4_bits(model)
         if lora:
-            from guardalign.loading import LoraSettings, _with_adapter
+            from guardalign.models.loading import LoraSettings, _with_adapter
 
             model = _with_adapter(model, LoraSettings(**lora.model_dump()))
         if checkpointing:

@@ -16,15 +16,15 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests" / "support")]
 
 from guardalign import report  # noqa: E402
-from guardalign.conversations import PreferencePair, Reply  # noqa: E402
+from guardalign.config.sections import Conversations, Source  # noqa: E402
+from guardalign.data.conversations import PreferencePair, Reply  # noqa: E402
 from guardalign.files import write_rows  # noqa: E402
 from guardalign.judging.embedded import EmbeddedJudge  # noqa: E402
 from guardalign.papers import COMPARISONS  # noqa: E402
-from guardalign.sections import Conversations, Source  # noqa: E402
-from guardalign.sources import load  # noqa: E402
+from guardalign.study.sources import load  # noqa: E402
 
 EXAMPLES = 5_000
 

@@ -25,19 +25,19 @@ import torch
 import yaml
 from transformers import MistralConfig, MistralForCausalLM
 
-from guardalign.arms import train_arm, training_metrics, writing
-from guardalign.conversations import PreferencePair, Turn
-from guardalign.estimate import GIB, TERA, Estimate, TooSmall, check, estimate
-from guardalign.estimate.machine import Machine
-from guardalign.estimate.work import flops_a_token
+from guardalign.config.params import Params
+from guardalign.config.sections import Conversations, Source
+from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.files import RunFolder, write_rows
 from guardalign.generation import generate
-from guardalign.launch import accelerate_config
-from guardalign.loading import load_tokenizer
-from guardalign.params import Params
-from guardalign.sections import Conversations, Source
-from guardalign.sources import load, world
+from guardalign.launch.accelerate import accelerate_config
+from guardalign.models.loading import load_tokenizer
+from guardalign.study.arms import train_arm, training_metrics, writing
+from guardalign.study.sources import load, world
 from guardalign.training.progress import peak_memory
+from guardalign.workflow.estimate import GIB, TERA, Estimate, TooSmall, check, estimate
+from guardalign.workflow.estimate.machine import Machine
+from guardalign.workflow.estimate.work import flops_a_token
 from guardalign.world import BASE_MODEL
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -34,20 +34,21 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, TrainerCallback
 
-from guardalign.construction import format_prompt
-from guardalign.conversations import Turn
-from guardalign.encoding import Example, encode
+from guardalign.data.construction import format_prompt
+from guardalign.data.conversations import Turn
+from guardalign.data.examples import Example
 from guardalign.files import write_text
-from guardalign.loading import load_frozen, load_model, load_tokenizer, without_bars
-from guardalign.prefix_tree import tree_row
+from guardalign.models.encoding import encode
+from guardalign.models.loading import load_frozen, load_model, load_tokenizer, without_bars
 from guardalign.processes import peak_resident
-from guardalign.reference import LogprobStore, token_logprobs
-from guardalign.scoring import TreeScorer
 from guardalign.training import TrainingConfig
 from guardalign.training.batches import encode_examples, plan
 from guardalign.training.progress import step_metrics
+from guardalign.training.reference import LogprobStore, token_logprobs
 from guardalign.training.step import StepInput, forward_backward
 from guardalign.training.trl_engine import build_trainer
+from guardalign.tree.prefix_tree import tree_row
+from guardalign.tree.scoring import TreeScorer
 
 RESULTS = Path(__file__).parent / "results"
 HH = Path(__file__).resolve().parents[2] / "shared" / "data" / "hh"

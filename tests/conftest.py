@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from guardalign.notebooks import import_nbformat
+from guardalign.config.notebooks import import_nbformat
 
 # Before torch is imported: workers share the cores, and a test that forks would wait for ever for threads it has lost.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,7 +24,7 @@ gc.disable()  # what test modules import is there to stay: looking through it me
 
 LONGEST = (
     "test_series", "test_comparison", "test_llm_series", "test_slurm", "test_launch", "test_own_data", "test_training",
-    "test_style", "test_estimate", "test_report",
+    "test_estimate", "test_report",
 )  # fmt: skip
 
 

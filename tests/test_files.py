@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from guardalign.conversations import Turn
+from guardalign.data.conversations import Turn
 from guardalign.errors import ForeignRun, GuardalignError, InputError, MissingStage
 from guardalign.files import RunFolder, fingerprint, read_rows, replacing, require, write_rows, write_text
 

@@ -1,9 +1,8 @@
 """guardalign: does preference alignment make a customer-care bot keep its guardrails better than fine-tuning?
 
-The modules stand in the order data flows; imports run from later ones to earlier ones only:
-params, conversations, sources, world, construction, llm, encoding, losses, prefix_tree, training, decoding, generation,
-judging, winrates, figures, report; on top of them the whole runs: launch, arms, export, workflow, seeds, sweep,
-comparison; and many of them: slots, grid, batch.
+The rooms stand in the order data flows; imports run from later ones to earlier ones only (`make lint` sees to it):
+errors, losses, papers, files, processes; config, tree; data; llm; annotation, world; models, judging; training, stats;
+generation; launch; study; report; workflow.
 """
 
 import atexit

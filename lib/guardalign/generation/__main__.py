@@ -13,7 +13,7 @@ import torch
 from accelerate import PartialState
 from pydantic import ValidationError
 
-from guardalign.conversations import PreferencePair
+from guardalign.data.conversations import PreferencePair
 from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import first_error, read_rows
 from guardalign.generation import GenerationJob, Ranks, generate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from guardalign.conversations import PreferencePair, Row
+from guardalign.data.conversations import PreferencePair, Row
 from guardalign.generation.replies import GenerationSettings, made_with
 from guardalign.generation.store import Store
 

@@ -12,8 +12,10 @@ import torch
 from pydantic import Field
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from guardalign.conversations import PreferencePair, Reply, Row
-from guardalign.decoding import (
+from guardalign.data.conversations import PreferencePair, Reply, Row
+from guardalign.errors import GuardalignError
+from guardalign.files import fingerprint, read_rows
+from guardalign.generation.decoding import (
     Completion,
     Sampler,
     Trunk,
@@ -22,12 +24,10 @@ from guardalign.decoding import (
     decode_shared,
     plan_trunks,
 )
-from guardalign.encoding import encode_prompt, prompt_of
-from guardalign.errors import GuardalignError
-from guardalign.files import fingerprint, read_rows
 from guardalign.generation.store import Store
-from guardalign.hub import reaching
-from guardalign.loading import (
+from guardalign.models.encoding import encode_prompt, prompt_of
+from guardalign.models.hub import reaching
+from guardalign.models.loading import (
     adapter_base,
     hub_rules,
     is_adapter,

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from guardalign import processes
-from guardalign.conversations import PreferencePair
+from guardalign.data.conversations import PreferencePair
 from guardalign.generation.job import GenerationJob
 from guardalign.generation.replies import generate
 

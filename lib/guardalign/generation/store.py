@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from guardalign.conversations import Reply
+from guardalign.data.conversations import Reply
 from guardalign.files import fingerprint, json_line, write_rows, write_text
 
 

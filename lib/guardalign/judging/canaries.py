@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from guardalign.conversations import PreferencePair, Row
+from guardalign.data.conversations import PreferencePair, Row
 from guardalign.judging.verdicts import DIMENSIONS, Judge, Verdict
 
 NULL_REPLY = "Thank you for your message."

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from guardalign.config.sections import JudgeSection
 from guardalign.files import project_root
 from guardalign.judging.embedded import EmbeddedJudge
 from guardalign.judging.verdicts import Judge
-from guardalign.sections import JudgeSection
 
 
 def chosen_judge(section: JudgeSection, store: Path) -> Judge | None:

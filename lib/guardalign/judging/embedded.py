@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from guardalign.conversations import PreferencePair, Turn
+from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.judging.verdicts import (
     DIMENSIONS,
     Assessment,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from guardalign.conversations import PreferencePair
+from guardalign.data.conversations import PreferencePair
 from guardalign.judging.verdicts import Dimension, Judge, Verdict
 
 

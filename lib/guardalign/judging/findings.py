@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from guardalign.conversations import PreferencePair
+from guardalign.data.conversations import PreferencePair
 from guardalign.judging.verdicts import (
     DIMENSIONS,
     Assessment,
@@ -18,7 +18,7 @@ from guardalign.judging.verdicts import (
     ReplyAssessment,
     Status,
 )
-from guardalign.quotes import occurs
+from guardalign.llm.quotes import occurs
 
 Shown = Literal["A", "B"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from guardalign.conversations import Turn
+from guardalign.data.conversations import Turn
 from guardalign.judging.verdicts import DIMENSIONS, Dimension, ReplyAssessment
 
 

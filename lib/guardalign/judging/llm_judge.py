@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from guardalign.conversations import PreferencePair
+from guardalign.data.conversations import PreferencePair
 from guardalign.judging.findings import Shown, assessment, comparison, dimension_verdicts, fault
 from guardalign.judging.verdicts import DIMENSIONS, Dimension, Verdict
 from guardalign.llm import Client, Outcome, Plan, Request
-from guardalign.prompts import Prompt, Word
+from guardalign.llm.prompts import Prompt, Word
 
 Item = tuple[PreferencePair, str, str]
 Order = Literal["12", "21"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
 
-from guardalign.conversations import PreferencePair
+from guardalign.data.conversations import PreferencePair
 from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, Judge, Verdict
 
 Item = tuple[PreferencePair, str, str]

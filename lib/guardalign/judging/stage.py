@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from guardalign.conversations import PreferencePair, Reply
+from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.files import RunFolder, read_rows, require, write_rows
 from guardalign.judging.verdicts import Judge, Verdict
 

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
-from guardalign.conversations import PreferencePair, Row
+from guardalign.data.conversations import PreferencePair, Row
 
 Dimension = Literal["adherence", "naturalness", "hallucination"]
 DIMENSIONS: tuple[Dimension, ...] = ("adherence", "naturalness", "hallucination")

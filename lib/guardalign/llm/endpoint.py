@@ -6,8 +6,8 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
+from guardalign.config.sections import Server
 from guardalign.errors import GuardalignError
-from guardalign.sections import Server
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 

@@ -64,7 +64,7 @@ def publish(
 
 
 def _judged_page(results: Results, figure_names: list[str], most_examples: int) -> str:
-    from guardalign.tables import against_preferred, table_1, table_3
+    from guardalign.report.tables import against_preferred, table_1, table_3
 
     made = {"win_rates": results.rates, "table1": table_1(results.rates)}
     if len(results.preferred_rates):

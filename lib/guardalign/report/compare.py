@@ -36,7 +36,7 @@ def names(results: Sequence[Results]) -> list[str]:
 
 
 def side_by_side(results: Sequence[Results]) -> pd.DataFrame:
-    """Long: comparison, arm_1, arm_2, dimension, run (place from 0), and ``winrates.table``'s columns."""
+    """Long: comparison, arm_1, arm_2, dimension, run (place from 0), and ``stats.table``'s columns."""
     return pd.concat([result.rates.assign(run=place) for place, result in enumerate(results)], ignore_index=True)
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from guardalign import figures, tables, winrates
+from guardalign import stats
+from guardalign.generation.replystats import reply_statistics
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.papers import COMPARISONS
-from guardalign.replystats import reply_statistics
+from guardalign.report import figures, tables
 from guardalign.report.results import Results
 
 OWN = re.compile(
@@ -69,7 +70,7 @@ def drawings(results: Results) -> Iterator[Drawing]:
     if len(results.preferred_rates):
         beside = tables.table_3(tables.against_preferred(results.preferred_rates))
         yield Drawing("table3", beside, _later(figures.table_3, results.preferred_rates, profile=profile))
-    yield Drawing("forest", winrates.opponents(rates), _later(figures.forest, rates, profile=profile))
+    yield Drawing("forest", stats.opponents(rates), _later(figures.forest, rates, profile=profile))
     yield from _across_arms(results)
     yield from training(results)
 
@@ -92,12 +93,12 @@ def training_cost(results: Results) -> pd.DataFrame:
 def _across_arms(results: Results) -> Iterator[Drawing]:
     rates, profile = results.rates, results.name
     if rates["comparison"].nunique() > 1:
-        ranked = winrates.rank(results.compared, min(results.replicates, 200), level=results.level)
+        ranked = stats.rank(results.compared, min(results.replicates, 200), level=results.level)
         yield Drawing("ranking", ranked.scores, _later(figures.ranking, ranked, rates, profile=profile))
         for dimension in DIMENSIONS:
             part = rates[rates["dimension"] == dimension]
             yield Drawing(f"pairs_{dimension}", part, _later(figures.pair_map, part, dimension, profile=profile))
-        yield Drawing("tradeoff", winrates.opponents(rates), _later(figures.tradeoff, rates, profile=profile))
+        yield Drawing("tradeoff", stats.opponents(rates), _later(figures.tradeoff, rates, profile=profile))
     if len(results.compliance):
         yield Drawing("guardrails", results.compliance,
                       _later(figures.guardrail_map, results.compliance, profile=profile))  # fmt: skip

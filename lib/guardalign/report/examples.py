@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
-from guardalign.conversations import PreferencePair
-from guardalign.guardrail_kinds import guardrail_kind
+from guardalign.data.conversations import PreferencePair
+from guardalign.judging.guardrail_kinds import guardrail_kind
 from guardalign.judging.verdicts import BINS, DIMENSIONS, ReplyAssessment, Verdict
 from guardalign.report.results import Results
 

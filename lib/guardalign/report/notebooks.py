@@ -13,8 +13,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from guardalign.config.notebooks import import_nbformat
 from guardalign.files import write_text
-from guardalign.notebooks import import_nbformat
 from guardalign.report.html import asset, environment
 
 _FORMULA = re.compile(r"\$([^$\s]+)\$")

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from guardalign import tables, winrates
+from guardalign import stats
 from guardalign.judging import canaries
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
-from guardalign.report import words
+from guardalign.report import tables, words
 from guardalign.report.about import about, drawn
 from guardalign.report.examples import packed, payload
 from guardalign.report.html import asset, environment, script_hash
@@ -52,7 +52,7 @@ def render(results: Results, figure_names: list[str], most_examples: int = 5_000
         judge_facts=_judge_facts(results),
         judge_tables=_judge_tables(results),
         elsewhere=_elsewhere(results),
-        planning=winrates.planning(results.compared, level=results.level).drop(columns=["comparison", "judge"]),
+        planning=stats.planning(results.compared, level=results.level).drop(columns=["comparison", "judge"]),
         **about(results, SHOWN),
         data=packed(block),
     )  # fmt: skip
@@ -106,7 +106,7 @@ def _judge_facts(results: Results) -> list[str]:
             f"The preference changes with the order on {flips} of prompts (mean over rows); of strict preferences, "
             f"{first} go to the reply shown first."
         )
-    widest = winrates.opponents(rates)["range"].max()
+    widest = stats.opponents(rates)["range"].max()
     facts.append(
         f"An arm’s win rate moves by at most {words.percent(widest, 1)} points with its opponent on one dimension "
         "(0 for a judge that looks at each reply by itself, on the same prompts)."
@@ -116,16 +116,16 @@ def _judge_facts(results: Results) -> list[str]:
 
 def _judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
     found = []
-    gold = winrates.gold_accuracy(results.rows, *GOLD)
+    gold = stats.gold_accuracy(results.rows, *GOLD)
     if len(gold):
         found.append(("The data’s own pairs: how often the judge puts chosen above rejected", gold))
     if _canary_verdicts(results):
         found.append(("Canaries: whom the judge prefers where the answer is known", _canaries(results)))
     judges = [name for name in results.rows["judge"].unique() if name != results.judge]
     if judges:
-        kappas = [winrates.kappa(results.rows, results.judge, name).assign(judge=name) for name in judges]
+        kappas = [stats.kappa(results.rows, results.judge, name).assign(judge=name) for name in judges]
         found.append((f"Agreement with {results.judge} (Cohen’s κ of the four bins)", pd.concat(kappas)))
-        found.append(("Agreement of all judges (Krippendorff’s α)", winrates.krippendorff_alpha(results.rows)))
+        found.append(("Agreement of all judges (Krippendorff’s α)", stats.krippendorff_alpha(results.rows)))
     return found
 
 
@@ -135,7 +135,7 @@ def _canary_verdicts(results: Results) -> list[Verdict]:
 
 def _canaries(results: Results) -> pd.DataFrame:
     """Share of preferences for the first arm (ties half) and how often the verdict failed."""
-    table = winrates.table(_canary_verdicts(results), replicates=200)
+    table = stats.table(_canary_verdicts(results), replicates=200)
     table = table.rename(columns={"preferred": "prefers 1 (ties half)", "arm_1": "1", "arm_2": "2"})
     return table[["1", "2", "dimension", "prefers 1 (ties half)", "n", "invalid"]]
 
@@ -145,8 +145,8 @@ def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
     found = []
     for part, by_seed in results.parts.items():
         if part != "canaries" and any(by_seed.values()):
-            rows = pd.concat([winrates.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
-            table = winrates.table(rows, results.replicates, level=results.level)
+            rows = pd.concat([stats.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
+            table = stats.table(rows, results.replicates, level=results.level)
             columns = ["arm_1", "arm_2", "dimension"]
             for name in ("win_1", "win_2", "strict", "net"):
                 spans = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from guardalign import winrates
-from guardalign.conversations import PreferencePair, Reply
+from guardalign import stats
+from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import MissingStage
 from guardalign.files import read_rows
-from guardalign.guardrail_kinds import kind_of
+from guardalign.judging.guardrail_kinds import kind_of
 from guardalign.judging.stage import PREFERRED
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import COMPARISONS
@@ -52,7 +52,7 @@ class Results:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """All verdicts of all seeds, judges and comparisons, the gold pairs among them."""
-        return pd.concat([winrates.frame(said, seed) for seed, said in self.verdicts.items()], ignore_index=True)
+        return pd.concat([stats.frame(said, seed) for seed, said in self.verdicts.items()], ignore_index=True)
 
     @cached_property
     def judge(self) -> str:
@@ -70,15 +70,15 @@ class Results:
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        return winrates.table(self.compared, self.replicates, level=self.level)
+        return stats.table(self.compared, self.replicates, level=self.level)
 
     @cached_property
     def preferred_rates(self) -> pd.DataFrame:
         """Win rates against the preferred replies, as in paper B's Table 3; empty where nobody judged them."""
-        frames = [winrates.frame(said, seed) for seed, said in self.preferred.items() if said]
+        frames = [stats.frame(said, seed) for seed, said in self.preferred.items() if said]
         if not frames:
             return self.rates.iloc[:0]
-        return winrates.table(pd.concat(frames, ignore_index=True), self.replicates, level=self.level)
+        return stats.table(pd.concat(frames, ignore_index=True), self.replicates, level=self.level)
 
     @cached_property
     def held_out(self) -> pd.DataFrame:
@@ -86,7 +86,7 @@ class Results:
 
         Raises MissingStage without scores.
         """
-        from guardalign import arms, heldout  # they bring torch, which a judged run's report does without
+        from guardalign.study import arms, heldout  # they bring torch, which a judged run's report does without
 
         scores = {seed: heldout.stored(folder) for seed, folder in seed_folders(self.root).items()}
         if not any(scores.values()):
@@ -102,11 +102,11 @@ class Results:
     def compliance(self) -> pd.DataFrame:
         kind = kind_of(self.pairs.values())
         rows = [
-            winrates.statuses((each for each in said if each.judge == self.judge and _arms(each) != GOLD), kind, seed)
+            stats.statuses((each for each in said if each.judge == self.judge and _arms(each) != GOLD), kind, seed)
             for seed, said in self.verdicts.items()
         ]
         joined = pd.concat(rows, ignore_index=True)
-        return winrates.compliance(joined, min(self.replicates, 2_000), level=self.level)
+        return stats.compliance(joined, min(self.replicates, 2_000), level=self.level)
 
     @cached_property
     def texts(self) -> dict[tuple[str, str], str]:

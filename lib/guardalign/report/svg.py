@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from guardalign.figures.style import INK, MUTED, PAPER, RULE
+from guardalign.report.figures.style import INK, MUTED, PAPER, RULE
 
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 _TITLE = re.compile(r"<dc:title>(.*?)</dc:title>", re.DOTALL)

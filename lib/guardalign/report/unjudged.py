@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from guardalign import figures
-from guardalign.report import words
+from guardalign.report import figures, words
 from guardalign.report.about import about, drawn
 from guardalign.report.drawing import Drawing, reply_lengths, training
 from guardalign.report.html import asset, environment
@@ -55,7 +54,7 @@ def render(results: Results, figure_names: list[str]) -> str:
 
 def _headline(table: pd.DataFrame) -> Markup | str:
     """The first aligned arm beside what it started from, as in paper A's Figure 4; else the finding."""
-    from guardalign.arms import STARTS
+    from guardalign.study.arms import STARTS
 
     rows = {str(row["arm"]): row for _, row in table.iterrows()}
     aligned = [arm for arm in rows if STARTS.get(arm) == "M_1SFT" and arm != "M_2SFT"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from accelerate import PartialState
 from pydantic import ValidationError
 
-from guardalign.encoding import Example
+from guardalign.data.examples import Example
 from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import first_error, read_rows, write_text
 from guardalign.training import TrainingConfig, train

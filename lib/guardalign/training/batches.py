@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from guardalign.encoding import Example, encode
+from guardalign.data.examples import Example
 from guardalign.errors import InputError
-from guardalign.prefix_tree import TokenSequence
+from guardalign.models.encoding import encode
 from guardalign.training.config import TrainingConfig
+from guardalign.tree.prefix_tree import TokenSequence
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from guardalign.encoding import Overlong
-from guardalign.loading import LoraSettings, Precision
+from guardalign.config.precision import Precision
 from guardalign.losses import METHODS, LossOptions, Method, Replies
+from guardalign.models.encoding import Overlong
+from guardalign.models.loading import LoraSettings
 from guardalign.training.schedule import Schedule
 
 Device = Literal["auto", "cpu"]

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from guardalign.conversations import Row
-from guardalign.encoding import Example, Overlong, encode
-from guardalign.prefix_tree import TokenSequence, pack, tree_row
-from guardalign.scoring import TreeScorer
+from guardalign.data.conversations import Row
+from guardalign.data.examples import Example
+from guardalign.models.encoding import Overlong, encode
+from guardalign.tree.prefix_tree import TokenSequence, pack, tree_row
+from guardalign.tree.scoring import TreeScorer
 
 
 class PairScore(Row):

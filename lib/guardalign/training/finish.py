@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guardalign.encoding import Example
+from guardalign.data.examples import Example
 from guardalign.files import fingerprint, write_text
-from guardalign.loading import model_fingerprint, without_bars
+from guardalign.models.loading import model_fingerprint, without_bars
 from guardalign.training import checkpoints
 from guardalign.training.config import TrainingConfig, TrainingResult
 from guardalign.training.ending import naming_full_disk

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from guardalign.encoding import encode_prompt, left_padded
+from guardalign.models.encoding import encode_prompt, left_padded
 
 PROBED_PROMPTS = 4
 REPETITIVE = 0.5

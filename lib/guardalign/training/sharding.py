@@ -21,10 +21,10 @@ import torch.distributed as dist
 from torch import nn
 
 from guardalign.errors import GuardalignError
-from guardalign.scoring import TreeScorer
 from guardalign.training import checkpoints
 from guardalign.training.config import TrainingConfig
 from guardalign.training.ending import naming_full_disk
+from guardalign.tree.scoring import TreeScorer
 
 ASKED = "ACCELERATE_USE_FSDP"
 CLAIMED = "GUARDALIGN_SHARDS"

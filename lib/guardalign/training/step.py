@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from guardalign.losses import LossOptions, Method, ScoredBatch
-from guardalign.prefix_tree import TreeRow, pack, tree_row
-from guardalign.scoring import Entropy, RowScores
 from guardalign.training.batches import Batch, share
+from guardalign.tree.prefix_tree import TreeRow, pack, tree_row
+from guardalign.tree.scoring import Entropy, RowScores
 
 
 @dataclass(frozen=True)

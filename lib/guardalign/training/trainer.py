@@ -12,12 +12,10 @@ import torch
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
-from guardalign.encoding import Example
+from guardalign.data.examples import Example
 from guardalign.errors import GuardalignError
 from guardalign.files import write_text
-from guardalign.loading import load_frozen, load_model, load_tokenizer, model_fingerprint
-from guardalign.reference import store_of, token_logprobs
-from guardalign.scoring import TreeScorer
+from guardalign.models.loading import load_frozen, load_model, load_tokenizer, model_fingerprint
 from guardalign.training import checkpoints, sharding
 from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
@@ -25,9 +23,11 @@ from guardalign.training.ending import Preempted, Sigterm, naming_out_of_memory
 from guardalign.training.finish import CHECKPOINTS, RESULT, Log, finished, save_arm, training_fingerprint
 from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
 from guardalign.training.progress import Progress, peak_memory, step_metrics
+from guardalign.training.reference import store_of, token_logprobs
 from guardalign.training.schedule import scheduler
 from guardalign.training.step import StepInput, StepOutput, forward_backward
 from guardalign.training.watch import accelerator, by_deepspeed
+from guardalign.tree.scoring import TreeScorer
 
 References = Callable[[Batch], list[np.ndarray] | None]
 Embeddings = Callable[[Batch], Tensor | None]

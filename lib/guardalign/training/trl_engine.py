@@ -20,10 +20,10 @@ from datasets import Dataset, load_from_disk
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from guardalign.encoding import Example
+from guardalign.data.examples import Example
 from guardalign.errors import GuardalignError
 from guardalign.files import write_text
-from guardalign.loading import load_frozen, load_model, load_tokenizer, without_bars
+from guardalign.models.loading import load_frozen, load_model, load_tokenizer, without_bars
 from guardalign.training import checkpoints
 from guardalign.training.batches import encode_examples, epoch_order
 from guardalign.training.config import TrainingConfig, TrainingResult

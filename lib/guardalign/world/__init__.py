@@ -2,7 +2,7 @@
 
 `scripts.write_scripts` makes conversations up together with rejected replies; `kinds` holds what guardrails demand;
 `situation` and `reading` read texts; `writing` writes them. ``BASE_MODEL`` is the small model that speaks this world
-(made by `guardalign.pretraining`, notebook 00).
+(made by `guardalign.world.pretraining`, notebook 00).
 """
 
 from pathlib import Path

@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from guardalign.conversations import Conversation, Turn
+from guardalign.data.conversations import Conversation, Turn
 from guardalign.world import domains as pools
 from guardalign.world.domains import DOMAINS, Domain
 from guardalign.world.kinds import BY_KEY, KINDS, Kind, Rule, word_rule

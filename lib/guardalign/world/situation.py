@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from guardalign.conversations import Turn
+from guardalign.data.conversations import Turn
 from guardalign.world.domains import DOMAINS
 
 Act = Literal[

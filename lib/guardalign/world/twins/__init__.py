@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from guardalign.encoding import Example
+from guardalign.data.examples import Example
 from guardalign.errors import ParameterError
 from guardalign.world.twins import dialogue, instructions, summaries
 from guardalign.world.twins.opinion import Opinion

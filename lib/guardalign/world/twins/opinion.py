@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from guardalign.conversations import Row
+from guardalign.data.conversations import Row
 
 LOWEST = -9.0
 _SENTENCE = re.compile(r"[^.!?]+[.!?]?")

@@ -1,0 +1,61 @@
+"""Personal data out of conversations, before anything leaves this machine.
+
+What has a form is found: e-mail addresses, telephone, card, bank account and social security numbers, network addresses
+and handles. Names and street addresses have none and stay; who must not send them needs a tool that knows the language.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from guardalign.data.conversations import Conversation
+
+PATTERNS: dict[str, re.Pattern[str]] = {
+    "email": re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
+    "account": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
+    "card": re.compile(r"\b\d(?:[ -]?\d){12,18}\b"),
+    "social security number": re.compile(r"\b\d{3}-\d{2}-\d{4}\b"),
+    "address": re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),
+    "phone": re.compile(
+        r"(?<![\w.(])\(?(?:\+|00)?\d{1,4}[ .()/-]{0,2}(?:\d{2,4}[ .()/-]{1,2}){1,4}\d{2,4}\b"
+        r"|(?<!\w)\+\d{8,15}\b|\b\d{10,11}\b"
+    ),
+    "handle": re.compile(r"(?<!\w)@\w{2,}"),
+}
+DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}")
+
+
+def luhn(digits: str) -> bool:
+    """Whether a card number's check digit is right (ISO/IEC 7812)."""
+    doubled = [int(digit) * (1 + at % 2) for at, digit in enumerate(reversed(digits))]
+    return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
+
+
+def mask(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
+    """The conversation with ``[email 1]`` and the like in place of personal data, and how much of each kind there was.
+
+    The same datum gets the same number throughout the conversation, its guardrails included.
+    """
+    masks: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+
+    def masked(text: str) -> str:
+        for kind, pattern in PATTERNS.items():
+            text = pattern.sub(lambda found, kind=kind: replace(kind, found[0]), text)  # type: ignore[misc]
+        return text
+
+    def replace(kind: str, found: str) -> str:
+        digits = re.sub(r"\D", "", found)
+        if kind == "card" and not luhn(digits):
+            return found
+        if kind == "phone" and (DATE.fullmatch(found) or not 7 <= len(digits) <= 15):
+            return found
+        if found not in masks:
+            counts[kind] += 1
+            masks[found] = f"[{kind} {counts[kind]}]"
+        return masks[found]
+
+    turns = tuple(turn.model_copy(update={"text": masked(turn.text)}) for turn in conversation.turns)
+    guardrails = tuple(masked(text) for text in conversation.guardrails)
+    return conversation.model_copy(update={"turns": turns, "guardrails": guardrails}), counts

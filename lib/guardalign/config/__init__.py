@@ -1,0 +1,1 @@
+"""Parameter files: sections, types, ranges, and the notebook's parameters cell."""

@@ -1,0 +1,130 @@
+"""What stands in a notebook file: its parameters cell, and the error an executed one ended with.
+
+``python -m guardalign.config.notebooks`` brings the source notebooks in line: the parameters cells show the values of
+``params/embedded.yaml``, and no outputs are kept.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+
+from guardalign.errors import ParameterError
+from guardalign.files import project_root, write_text
+
+
+def parameters_source(notebook: Path) -> str:
+    """The source of the cell tagged ``parameters``. Raises ParameterError where there is not exactly one."""
+    # Read as JSON: every stage does it, and nbformat takes a second to import.
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ParameterError(f"{notebook} has {len(tagged)} cells tagged `parameters`; one is wanted")
+    return tagged[0]
+
+
+def shown_parameters(notebook: Path) -> dict[str, Any]:
+    """The sections of the parameters cell with their values, in order."""
+    shown: dict[str, Any] = {}
+    for statement in ast.parse(parameters_source(notebook)).body:
+        if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)):
+            raise ParameterError(f"{notebook}: the parameters cell may only assign sections")
+        shown[statement.targets[0].id] = ast.literal_eval(statement.value)
+    return shown
+
+
+def failure(executed: Path) -> str | None:
+    """The error an executed notebook ended with, as ``Name: message``; None where no cell failed."""
+    try:
+        cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    except (FileNotFoundError, json.JSONDecodeError):  # not begun, or papermill was killed as it wrote it
+        return None
+    outputs = (output for cell in cells for output in cell.get("outputs", []))
+    errors = (output for output in outputs if output["output_type"] == "error")
+    return next((f"{error['ename']}: {error['evalue']}" for error in errors), None)
+
+
+def import_nbformat() -> ModuleType:
+    """nbformat, ready in a quarter of the time.
+
+    jsonschema, which it checks notebooks with, builds a grammar of all URIs when it is imported, if the package for
+    that is there: 4 s of CPU time, and notebooks have no URIs to check.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # as if it were not installed
+    return importlib.import_module("nbformat")
+
+
+def refresh(notebook: Path, values: dict[str, Any]) -> bool:
+    """Show ``values`` in the parameters cell and drop all outputs; True where that changed the file.
+
+    A cell that shows something of its own keeps what it shows.
+    """
+    nbformat = import_nbformat()
+    before = notebook.read_text(encoding="utf-8")
+    content = nbformat.reads(before, as_version=4)
+    shown = shown_parameters(notebook)
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        if "parameters" in cell.metadata.get("tags", []) and shown.keys() <= values.keys():
+            cell.source = "\n".join(f"{name} = {literal(values[name])}" for name in shown)
+    after = nbformat.writes(content) + "\n"
+    if after != before:
+        write_text(notebook, after)
+    return after != before
+
+
+def literal(value: Any, indent: int = 0, width: int = 96) -> str:
+    """A value as Python source: on one line where it fits, else a key or an item a line."""
+    line = _on_one_line(value)
+    if not isinstance(value, dict | list) or len(line) + indent <= width:
+        return line
+    inner = " " * (indent + 4)
+    if isinstance(value, list):
+        body = "".join(f"{inner}{literal(part, indent + 4)},\n" for part in value)
+        return "[\n" + body + " " * indent + "]"
+    body = "".join(f'{inner}"{key}": {literal(part, indent + 4)},\n' for key, part in value.items())
+    return "{\n" + body + " " * indent + "}"
+
+
+def _on_one_line(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_on_one_line, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_on_one_line(key)}: {_on_one_line(part)}" for key, part in value.items()) + "}"
+    return repr(value)
+
+
+def main() -> int:
+    root = project_root()
+    values = yaml.safe_load((root / "params" / "embedded.yaml").read_text(encoding="utf-8"))
+    numbers = {name: _numbers(part) for name, part in values.items()}
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        if refresh(notebook, numbers):
+            print(f"{notebook.relative_to(root)} brought in line")
+    return 0
+
+
+def _numbers(value: Any) -> Any:
+    """``2e-6``, which YAML reads as text, as the number it is."""
+    if isinstance(value, dict):
+        return {key: _numbers(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_numbers(part) for part in value]
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Typed parameters, read from YAML or from a notebook's parameters cell.
+
+A key that is not known, has the wrong type or lies out of range is refused by name. YAML turns ``2e-6`` into a string
+(PyYAML wants a dot); the sections turn it back into the number it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from guardalign.config.sections import (
+    Comparison,
+    Flow,
+    Generation,
+    JudgeSection,
+    Launch,
+    Method,
+    Model,
+    Pretraining,
+    Report,
+    Section,
+    Sft,
+    Source,
+    Sweep,
+    Training,
+)
+from guardalign.config.task_sections import Tasks
+from guardalign.errors import ParameterError
+
+
+class Params(Section):
+    """All sections. A notebook may show only those it uses; asking for another one raises ParameterError."""
+
+    run: str = Field(pattern=r"^(/.+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*)$")
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    source: Source
+    model: Model
+    training: Training
+    sft: Sft
+    flow1: Flow
+    flow2: Flow
+    comparison: Comparison
+    generation: Generation
+    judge: JudgeSection
+    launch: Launch
+    report: Report
+    pretraining: Pretraining | None = None
+    sweep: Sweep | None = None
+    tasks: Tasks | None = None
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
+
+    @classmethod
+    def load(cls, path: Path | str) -> Params:
+        """Read a parameter file; every section must be there. Raises ParameterError naming file and key."""
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            raise ParameterError(f"{path}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            raise ParameterError(f"{path} is no YAML: {error}") from None
+        if not isinstance(content, dict):
+            raise ParameterError(f"{path} holds no sections; compare params/embedded.yaml")
+        return cls.checked(content, f"{path}: ")
+
+    @classmethod
+    def checked(cls, content: Mapping[str, Any], where: str = "") -> Params:
+        """Parameters as plain data, every section there. Raises ParameterError naming the key, after ``where``."""
+        return cls._checked(content, where, partial=False)
+
+    @classmethod
+    def _checked(cls, content: Mapping[str, Any], where: str, partial: bool) -> Params:
+        try:
+            params = cls.model_validate(content)
+        except ValidationError as error:
+            problems = [
+                problem
+                for problem in error.errors(include_url=False)
+                if not (partial and problem["type"] == "missing" and len(problem["loc"]) == 1)
+            ]
+            if problems:
+                problems.sort(key=lambda problem: problem["type"] == "missing")
+                raise ParameterError("\n".join(where + _complaint(cls, problem) for problem in problems)) from None
+            shown = {name: cls._section(name, content[name]) for name in cls.model_fields if name in content}
+            params = cls.model_construct(**shown)
+        params._agrees(where)
+        return params
+
+    @classmethod
+    def _section(cls, name: str, value: Any) -> Any:
+        kind = _section_type(cls.model_fields[name].annotation)
+        return kind.model_validate(value) if isinstance(kind, type) and issubclass(kind, Section) else value
+
+    def _agrees(self, where: str) -> None:
+        shown = self.model_fields_set
+        if {"judge", "source"} <= shown and self.judge.kind == "embedded" and self.source.kind != "world":
+            raise ParameterError(
+                f"{where}judge.kind: the embedded judge reads only the guardrails of the embedded world; "
+                "with source.kind: jsonl the judge is llm or none"
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in type(self).model_fields:
+            raise ParameterError(f"the section `{name}` is used but not shown in the parameters cell")
+        return super().__getattr__(name)  # type: ignore[misc]
+
+    def section(self, name: str) -> Any:
+        """One section as plain data, in one canonical form (rates are numbers, defaults are filled in)."""
+        return self.sections()[name]
+
+    def sections(self) -> dict[str, Any]:
+        """All sections that are there, as plain data."""
+        return self.model_dump(mode="json", include=self.model_fields_set)
+
+
+def read(namespace: Mapping[str, Any]) -> Params:
+    """The parameters that stand in a notebook's ``globals()``, from its parameters cell or put there by papermill.
+
+    Raises ParameterError where a plain value (dict, list, number, text) is no section's: that is how a misspelt
+    section or a parameter given with ``papermill -p`` shows. So call it before anything else is assigned.
+    """
+    plain = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_") and name not in ("In", "Out") and _is_plain(value)
+    }
+    return Params._checked(plain, "", partial=True)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, dict | list | str | int | float)
+
+
+def _complaint(model: type[BaseModel], problem: Any) -> str:
+    """One pydantic error as a sentence that names the parameter, with a suggestion where it was misspelt."""
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
+    name = ".".join(path) or "parameters"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown parameter `{name}`{_did_you_mean(path, _known(model, path[:-1]))}"
+    if problem["loc"] and problem["loc"][-1] == "[key]":
+        return f"unknown parameter `{name}`{_did_you_mean(path, get_args(Method))}"
+    if problem["type"] == "missing":
+        hint = "; params/embedded.yaml shows every section" if len(path) == 1 else ""
+        return f"`{name}` is missing{hint}"
+    message = re.sub("^(Value error, |Input )", "", problem["msg"])
+    given = problem["input"]
+    # What a validator of our own refuses may be a key, which must not be repeated.
+    tells = problem["type"] != "value_error" and _is_plain(given) and not isinstance(given, dict)
+    shown = f" (it is {given!r})" if tells else ""
+    return f"`{name}` {message}{shown}"
+
+
+def _known(model: type[BaseModel], path: list[str]) -> tuple[str, ...]:
+    """The keys allowed at ``path``."""
+    current: Any = model
+    for part in path:
+        if get_origin(current) is dict:
+            current = _section_type(get_args(current)[1])
+        elif _is_section(current) and part in current.model_fields:
+            current = _section_type(current.model_fields[part].annotation)
+        else:
+            return ()
+    return tuple(current.model_fields) if _is_section(current) else ()
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _section_type(annotation: Any) -> Any:
+    """The section inside an annotation such as ``Lora | None``; a dict or a plain type as it is."""
+    if get_origin(annotation) is dict:
+        return annotation
+    return next((option for option in get_args(annotation) if _is_section(option)), annotation)
+
+
+def _did_you_mean(path: list[str], known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean `{'.'.join([*path[:-1], close[0]])}`?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def main() -> int:
+    """Check parameter files: ``python -m guardalign.config.params FILE …``."""
+    try:
+        for path in sys.argv[1:]:
+            Params.load(path)
+            print(f"{path}: every parameter is known and in range.")
+    except ParameterError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

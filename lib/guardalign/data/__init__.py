@@ -1,0 +1,1 @@
+"""Conversations, JSONL in and out, splits, points, and the papers' tasks."""

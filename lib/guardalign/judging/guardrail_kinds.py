@@ -1,0 +1,27 @@
+"""One name for a guardrail wherever it stands: its kind in the embedded world, its own text elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+from guardalign.data.conversations import PreferencePair
+from guardalign.world.kinds import read_rule
+
+
+@lru_cache(maxsize=50_000)
+def guardrail_kind(text: str) -> str:
+    """The kind's key with spaces where the embedded world wrote the guardrail, the text itself otherwise."""
+    rule = read_rule(text)
+    return rule.kind.key.replace("_", " ") if rule else " ".join(text.split())
+
+
+def kind_of(pairs: Iterable[PreferencePair]) -> Callable[[str, int], str]:
+    """A function (pair_id, number from 1) → name, for ``stats.compliance``; unknown ones keep their number."""
+    guardrails = {pair.id: pair.guardrails for pair in pairs}
+
+    def name(pair_id: str, number: int) -> str:
+        texts = guardrails.get(pair_id, ())
+        return guardrail_kind(texts[number - 1]) if 1 <= number <= len(texts) else f"guardrail {number}"
+
+    return name

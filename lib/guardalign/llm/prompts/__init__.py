@@ -1,0 +1,118 @@
+"""The prompts: Markdown files a person reads and edits, and the one way data gets into them.
+
+A prompt file has a part headed ``# system`` and one headed ``# user``; ``{{name}}`` is a slot. Data travels as JSON
+strings on one line between two marks that nobody who wrote the data could know, and inside it everything that could
+look like an end (a line break, ``<`` and ``>``, a chat template's special tokens, control and invisible characters) is
+escaped. A JSON parser gives it back byte for byte. Slots are filled in one pass: what data contains is never a slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from guardalign.errors import GuardalignError
+from guardalign.llm import Message
+
+SLOT = re.compile(r"\{\{(\w+)\}\}")
+PART = re.compile(r"^# (system|user)[ \t]*\n", re.MULTILINE)
+UNSAFE = re.compile(
+    "[<>\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
+    r"|\[(?=/?[A-Z])"
+)
+"""What JSON leaves alone and a prompt must not: angle brackets, C1 controls, invisible and directional characters,
+lone surrogates, and the bracket of tokens like [INST]."""
+
+
+class PromptError(GuardalignError):
+    """A prompt file that cannot be read, or does not fit what is put into it."""
+
+
+class Word(str):
+    """Text of our own making (an item's id) that stands in the prompt as it is: letters, digits and hyphens alone."""
+
+    def __new__(cls, text: str) -> Word:
+        if not re.fullmatch(r"[A-Za-z0-9-]+", text):
+            raise PromptError(f"{text!r} is data, not a word: it must travel in a slot of its own")
+        return super().__new__(cls, text)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt file: its name, the version of its text (12 hex digits), and the text of its parts."""
+
+    name: str
+    system: str
+    user: str
+
+    @classmethod
+    def load(cls, name: str, folder: Path | None = None) -> Prompt:
+        """Read ``<name>.md`` from ``folder`` if it is there, else from the package. Raises PromptError."""
+        path = folder / f"{name}.md" if folder else None
+        source = path if path and path.exists() else resources.files("guardalign.llm.prompts") / f"{name}.md"
+        try:
+            pieces = PART.split(source.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise PromptError(f"The prompt {source} cannot be read: {error}") from None
+        parts = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+        if parts.keys() != {"system", "user"} or SLOT.search(parts["system"]):
+            raise PromptError(f"{source} needs a part '# system' without slots and a part '# user'")
+        return cls(name, parts["system"].strip(), parts["user"].strip())
+
+    @property
+    def version(self) -> str:
+        text = "\x00".join((self.system, self.user))
+        return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    def without(self, *headings: str) -> Prompt:
+        """The prompt without the sections of its system part that stand under these ``## `` headings."""
+        pieces = re.split(r"^(?=## )", self.system, flags=re.MULTILINE)
+        kept = [piece for piece in pieces if piece.split("\n", 1)[0].removeprefix("## ").strip() not in headings]
+        return Prompt(self.name, "".join(kept).strip(), self.user)
+
+    def fill(self, **values: Any) -> tuple[Message, Message]:
+        """The messages with every slot filled: Words and whole numbers as they are, anything else as marked JSON.
+
+        The system message is the same for every call, and slots stand in the file in the order of how much calls have
+        in common; so providers can serve the beginning from their cache. Raises PromptError where slots and values
+        do not match.
+        """
+        wanted = SLOT.findall(self.user)
+        if sorted(wanted) != sorted(values):
+            raise PromptError(f"The prompt {self.name} has the slots {sorted(wanted)}, filled are {sorted(values)}")
+        shown, before = {}, ""
+        for name in wanted:
+            shown[name], before = _slot(name, values[name], before)
+        return Message("system", self.system), Message("user", SLOT.sub(lambda slot: shown[slot[1]], self.user))
+
+
+def _slot(name: str, value: Any, before: str) -> tuple[str, str]:
+    """How a value stands in the prompt, and what the marks after it depend on."""
+    if isinstance(value, Word | int):
+        return str(value), before
+    mark = _mark(name, value, before)
+    return f"<<<{name} {mark}\n{encode(value)}\n{mark} {name}>>>", mark
+
+
+def _mark(name: str, value: Any, before: str) -> str:
+    """16 hex digits that depend on the data: random to whoever wrote it, the same when the question is put again.
+
+    A list's mark depends on its first item only, so that a history that grows keeps its beginning.
+    """
+    seed = value[:1] if isinstance(value, list) else value
+    return hashlib.sha256(f"{before}\x00{name}\x00{json.dumps(seed, sort_keys=True)}".encode()).hexdigest()[:16]
+
+
+def encode(value: Any) -> str:
+    """JSON on one line that holds no character a reader could take for the end of it; ``json.loads`` undoes it."""
+    return UNSAFE.sub(_escape, json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

@@ -1,0 +1,1 @@
+"""Models found, loaded and adapted; text encoded for them."""

@@ -1,0 +1,199 @@
+"""Checkpoints as models: full ones, adapters on a base, quantised ones; and the fingerprint of what was loaded."""
+
+from __future__ import annotations
+
+import json
+import logging as standard_logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from guardalign.config.precision import Precision
+from guardalign.errors import GuardalignError
+from guardalign.files import fingerprint, resolved
+from guardalign.models.hub import ModelUnavailable, may_run_code, reaching, read_config
+from guardalign.world import BASE_MODEL
+
+# A notebook that needs the tokenizer alone does not wait for the models' own modules, 1.5 seconds.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Imported on a machine without its optional CPU kernels, bitsandbytes warns in every notebook; its fallback is as good.
+standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_logging.ERROR)
+
+_WEIGHTS = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "*.index.json")
+
+
+class LoraSettings(BaseModel):
+    """Low-rank adapters on every linear layer of the decoder (or ``target_modules``)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+
+def is_adapter(path: str) -> bool:
+    return (Path(path) / "adapter_config.json").exists()
+
+
+def adapter_base(path: str) -> str:
+    """The base model an adapter folder was trained on."""
+    config = json.loads((Path(path) / "adapter_config.json").read_text(encoding="utf-8"))
+    return config["base_model_name_or_path"]
+
+
+def base_model(name: str) -> str:
+    """What transformers is given for ``embedded``, a folder (absolute or in the project's), or a name on the hub."""
+    if name == "embedded":
+        return str(BASE_MODEL)
+    folder = resolved(name)
+    return str(folder) if folder.is_dir() else name
+
+
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or hub name. Raises ModelUnavailable."""
+    with reaching(path):
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=may_run_code(path))
+
+
+def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | None = None) -> PreTrainedModel:
+    """The policy to train (or score with) from a folder or hub name.
+
+    With ``lora``: an adapter folder goes on being trained, a full model gets a new adapter. Without: an adapter is
+    merged into its base. Weights are float32 except for ``int8`` and ``nf4``, where bitsandbytes quantises the base.
+    Dropout in the model's configuration is switched off. Raises ModelUnavailable where it cannot be had.
+    """
+    quantised = precision in ("int8", "nf4")
+    if quantised and lora is None:
+        raise GuardalignError(f"precision {precision} trains adapters only: give lora settings")
+    model = _load_base(path, precision)
+    if is_adapter(path):
+        model = on_base(model, path, is_trainable=lora is not None)
+        if lora is None:
+            model = model.merge_and_unload().requires_grad_(True)
+    elif lora is not None:
+        model = _with_adapter(model, lora)
+    return model
+
+
+def load_frozen(path: str, precision: Precision = "fp32") -> PreTrainedModel:
+    """A model to score with, no gradients; an adapter folder is its base with the adapter on it."""
+    model = _load_base(path, precision)
+    if is_adapter(path):
+        model = on_base(model, path)
+    return model.eval().requires_grad_(False)
+
+
+def _load_base(path: str, precision: Precision) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    base = adapter_base(path) if is_adapter(path) else path
+    with without_bars(), reaching(base):
+        model = AutoModelForCausalLM.from_pretrained(base, **_arguments(base, precision))
+    if precision in ("int8", "nf4"):
+        from peft import prepare_model_for_kbit_training
+
+        # Policy and reference alike: what is not quantised (norms, embeddings) computes in float32 in both.
+        return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    return model
+
+
+def merged(path: str, output: Path) -> str:
+    """A folder of the whole model of ``path``: an adapter is merged into its base and saved in ``output``."""
+    if not is_adapter(path):
+        return path
+    with without_bars():
+        load_model(path).save_pretrained(output)
+        load_tokenizer(path).save_pretrained(output)
+    return str(output)
+
+
+def hub_rules(path: str) -> dict[str, Any]:
+    """What ``from_pretrained`` is told for every kind of model: safetensors alone, its own code only where allowed."""
+    return {"use_safetensors": True, "trust_remote_code": may_run_code(path)}
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep the progress bars of transformers and datasets out of logs and notebooks."""
+    datasets: Any = sys.modules.get("datasets")  # whoever uses it has imported it; nobody else need wait for it
+    models, tables = logging.is_progress_bar_enabled(), datasets is None or datasets.are_progress_bars_disabled()
+    logging.disable_progress_bar()
+    if not tables:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if models:
+            logging.enable_progress_bar()
+        if not tables:
+            datasets.enable_progress_bars()
+
+
+def _with_adapter(model: PreTrainedModel, lora: LoraSettings) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, settings)
+
+
+def on_base(model: PreTrainedModel, path: str, is_trainable: bool = False) -> Any:
+    """The adapter in the folder ``path`` put on its base ``model``. Raises ModelUnavailable."""
+    from peft import PeftModel
+
+    if not (Path(path) / "adapter_model.safetensors").exists():
+        raise ModelUnavailable(f"{path} holds no adapter_model.safetensors, the only format of adapters that is read")
+    return PeftModel.from_pretrained(model, path, is_trainable=is_trainable)
+
+
+def _arguments(path: str, precision: Precision) -> dict[str, Any]:
+    config = read_config(path)
+    for name in ("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
+        if getattr(config, name, None):
+            setattr(config, name, 0.0)
+    arguments: dict[str, Any] = {"config": config, "dtype": torch.float32} | hub_rules(path)
+    if precision in ("int8", "nf4"):
+        from transformers import BitsAndBytesConfig
+
+        arguments["quantization_config"] = (
+            BitsAndBytesConfig(load_in_8bit=True)
+            if precision == "int8"
+            else BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_compute_dtype=torch.bfloat16,
+                bnb_4bit_use_double_quant=True,
+            )
+        )
+        arguments["dtype"] = torch.bfloat16
+    if torch.cuda.is_available():
+        arguments["device_map"] = {"": torch.cuda.current_device()}
+    return arguments
+
+
+def model_fingerprint(path: str) -> str:
+    """Changes with the weights, the architecture, or the adapter's state: hub models by commit, folders by content."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return fingerprint(path, getattr(read_config(path), "_commit_hash", None))
+    files = sorted({file for pattern in _WEIGHTS for file in folder.glob(pattern)})
+    if not any(file.suffix in (".safetensors", ".bin") for file in files):
+        raise GuardalignError(f"{path} holds no model weights")
+    base = [model_fingerprint(adapter_base(path))] if is_adapter(path) else []
+    return fingerprint(*base, *files)

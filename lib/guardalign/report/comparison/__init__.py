@@ -1,0 +1,1 @@
+"""The comparison of methods as tables, figures and findings."""

@@ -1,0 +1,88 @@
+"""What notebook 05 shows of a finished comparison: figures, tables and sentences, all made from the run's files."""
+
+from __future__ import annotations
+
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+
+from guardalign.files import RunFolder
+from guardalign.report.comparison import drawing, findings
+from guardalign.report.comparison.reading import made_tables
+from guardalign.report.figures import save
+from guardalign.study.comparison import dynamics
+from guardalign.study.comparison.jobs import RLHF
+
+NOT_RUN = "Not run yet: `make comparison` makes `outputs/comparison`; run this cell again afterwards."
+PARTS = {
+    "settings": ("table1",),
+    "win_rates": ("win_rates", "table3_identical", "table3_tuned"),
+    "accuracy": ("accuracy", "gains", "gains_tuned"),
+    "dynamics": ("dynamics", "table2"),
+    "same_loss": ("same_loss",),
+    "between": ("decided",),
+    "cost": ("cost", "costs", "alpaca_eval"),
+}
+
+
+def figures(run: RunFolder) -> dict[str, tuple[Figure, pd.DataFrame]]:
+    """Every figure of a finished comparison with the numbers behind it; empty where it was not run.
+
+    Where only the tables were kept, the curves of its steps are left out.
+    """
+    summary = _read(run, "identical_methods")
+    if summary is None:
+        return {}
+    tuned, steps, profile = _read(run, "tuned_methods"), dynamics.curves(run), run.root.name
+    drawn = {"win_rates": (drawing.preferred(summary, tuned, profile), summary)} if "win" in summary else {}
+    drawn["accuracy"] = (drawing.accuracy_gains(summary, tuned, profile), summary)
+    drawn["cost"] = (drawing.cost(summary, profile), summary)
+    if steps.empty:
+        return drawn
+    drawn["dynamics"] = (drawing.dynamics(steps, profile), dynamics.table_2(steps))
+    same = dynamics.same_loss(steps)
+    return drawn | ({"same_loss": (drawing.equal_losses(same, profile), same)} if len(same) else {})
+
+
+def save_figures(run: RunFolder) -> None:
+    """Write every figure into the run's ``figures/``."""
+    for name, (figure, table) in figures(run).items():
+        save(figure, table, run.figures(name))
+
+
+def parts(run: RunFolder) -> dict[str, list[object]]:
+    """What to display under each heading: ``display(*parts["win_rates"])``. Says what to do where nothing was run."""
+    drawn, tables, said = figures(run), made_tables(run), sentences(run)
+    found: dict[str, list[object]] = {}
+    for part, names in PARTS.items():
+        shown: list[object] = [Markdown(said[part])] if part in said else []
+        for name in names:
+            shown += [drawn[name][0]] if name in drawn else []
+            if name in tables:
+                title, table = tables[name]
+                shown += [Markdown(f"**{title}**"), table.round(3)]
+        found[part] = shown if drawn else [Markdown(NOT_RUN)]
+    return found
+
+
+def sentences(run: RunFolder) -> dict[str, str]:
+    """The outcome in words, by part: which methods do what was asked of them, which do not, and why."""
+    summary = _read(run, "identical_methods")
+    if summary is None:
+        return {}
+    tuned, pairs = _read(run, "tuned_methods"), _read(run, "identical_pairs")
+    said = {"accuracy": f"At identical settings:\n\n{findings.sentences(findings.gains(summary))}"}
+    if tuned is not None:
+        own = findings.sentences(findings.gains(tuned))
+        said["accuracy"] += f"\n\nWith a rate and β of each method's own:\n\n{own}"
+    said["win_rates"] = findings.degeneration(summary)
+    if pairs is not None:
+        said["between"] = findings.decided(pairs)
+    if RLHF in set(summary["arm"]):
+        said["cost"] = findings.reward_model(summary)
+    return said
+
+
+def _read(run: RunFolder, name: str) -> pd.DataFrame | None:
+    path = run.tables(f"{name}.csv")
+    return pd.read_csv(path) if path.exists() else None

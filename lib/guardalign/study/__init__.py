@@ -1,0 +1,1 @@
+"""Arms and the data they are trained on; what they are compared by."""

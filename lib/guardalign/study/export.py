@@ -1,0 +1,106 @@
+"""``python -m guardalign.study.export RUN ARM DEST [--merge]``: an arm as a folder for other programs.
+
+An adapter stays one (peft's format, with its base's name or path; ``vllm serve`` takes it by ``--lora-modules``), or is
+merged into its base; a fully trained arm is a plain checkpoint in any case. A server's chat interface must show an arm
+the prompts that it was trained on: one of a run with ``model.prompt: chat`` keeps its own chat template, any other gets
+one that hands the message on as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from guardalign.errors import GuardalignError, ParameterError
+from guardalign.files import RunFolder, write_text
+from guardalign.generation import load_policy
+from guardalign.models.encoding import encode_prompt
+from guardalign.models.loading import adapter_base, is_adapter, load_tokenizer, without_bars
+
+ADAPTER = "adapter_model.safetensors"
+
+
+def export(model_dir: str | Path, destination: Path, merge: bool = False, prompt: str = "plain") -> Path:
+    """Write the model at ``model_dir`` (a checkpoint, an adapter's folder, a hub name) to ``destination``, float32.
+
+    ``prompt`` is that of ``sections.Model``, which the model was trained with. The folder appears whole or not at all.
+    Raises ParameterError where it is there already.
+    """
+    if destination.exists():
+        raise ParameterError(f"{destination} is there already: choose another folder, or remove it")
+    part = destination.with_name(f".{destination.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        _write(str(model_dir), part, merge, prompt)
+        part.rename(destination)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return destination
+
+
+def _write(model_dir: str, folder: Path, merge: bool, prompt: str) -> None:
+    if is_adapter(model_dir) and not merge:
+        shutil.copy(Path(model_dir) / ADAPTER, folder / ADAPTER)
+        facts = json.loads((Path(model_dir) / "adapter_config.json").read_text(encoding="utf-8"))
+        facts["base_model_name_or_path"] = _lasting(adapter_base(model_dir))
+        write_text(folder / "adapter_config.json", json.dumps(facts, indent=2) + "\n")
+    else:
+        with without_bars():
+            load_policy(model_dir, "float32").model.save_pretrained(folder)
+    tokenizer = load_tokenizer(model_dir)
+    if prompt == "plain":
+        tokenizer.chat_template = plain_template(tokenizer)
+    tokenizer.save_pretrained(folder)
+
+
+def _lasting(base: str) -> str:
+    """A base's hub name, or its folder's path from the root on."""
+    return str(Path(base).resolve()) if Path(base).is_dir() else base
+
+
+def plain_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A chat template that hands a message on as it is, after a BOS where the tokenizer puts one."""
+    starts_with_bos = encode_prompt(tokenizer, "a")[0] == tokenizer.bos_token_id
+    bos = "{{ bos_token }}" if starts_with_bos else ""
+    return bos + "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
+
+def main(given: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Write an arm as a folder for other programs.")
+    parser.add_argument("run", help="the run's name, or its folder")
+    parser.add_argument("arm", help="an arm of the run, such as M_1SFT_ipo")
+    parser.add_argument("destination", type=Path, help="the folder to make")
+    parser.add_argument("--merge", action="store_true", help="merge an adapter into its base")
+    arguments = parser.parse_args(given)
+    run = _run_folder(arguments.run)
+    folder = run.model(arguments.arm)
+    try:
+        if not (folder / "training.json").exists():
+            known = ", ".join(sorted(each.parent.name for each in folder.parent.glob("*/training.json"))) or "none"
+            raise ParameterError(f"{folder} holds no trained arm; this run has {known}")
+        export(folder, arguments.destination, arguments.merge, _prompt_of(run))
+    except GuardalignError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"Written: {arguments.destination}")
+    return 0
+
+
+def _prompt_of(run: RunFolder) -> str:
+    """``model.prompt`` of the run, as its stages recorded it."""
+    told = [stage.get("parameters", {}).get("model", {}) for stage in run.facts.values()]
+    return next((model["prompt"] for model in told if "prompt" in model), "plain")
+
+
+def _run_folder(name: str) -> RunFolder:
+    return RunFolder(Path(name)) if (Path(name) / "models").is_dir() else RunFolder.named(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

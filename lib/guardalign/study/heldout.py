@@ -1,0 +1,87 @@
+"""Held-out figures without a judge: what each arm's model thinks of the data's own chosen and rejected replies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from guardalign import stats
+from guardalign.config.sections import Model
+from guardalign.data.conversations import PreferencePair
+from guardalign.files import RunFolder, fingerprint, read_rows, write_rows, write_text
+from guardalign.models.encoding import examples_of
+from guardalign.models.loading import load_frozen, load_tokenizer, model_fingerprint
+from guardalign.training import PairScore, evaluate_pairs
+
+CHANGES = ("lead", "gain", "chosen_change")
+ENDS = ("", "_low", "_high")
+
+
+def score_arm(run: RunFolder, arm: str, folder: str, pairs: Sequence[PreferencePair], model: Model) -> list[PairScore]:
+    """Log-probs of every pair's two replies under the model in ``folder``; kept in ``scores/<arm>.jsonl``."""
+    path = run.root / "scores" / f"{arm}.jsonl"
+    mark = path.with_suffix(".made")
+    how = (model.max_length, model.overlong, model.precision, model.prompt)
+    made = fingerprint(model_fingerprint(folder), *how, list(pairs))
+    if path.exists() and mark.exists() and mark.read_text() == made:
+        return read_rows(path, PairScore)
+    policy, tokenizer = load_frozen(folder, model.precision), load_tokenizer(folder)
+    examples = examples_of(pairs, tokenizer if model.prompt == "chat" else None)
+    scores = evaluate_pairs(policy, tokenizer, examples, max_length=model.max_length, overlong=model.overlong)
+    write_rows(path, scores)
+    write_text(mark, made)
+    return scores
+
+
+def stored(folder: Path) -> dict[str, list[PairScore]]:
+    """The scores that a run (or one of its seeds) keeps, by arm."""
+    return {path.stem: read_rows(path, PairScore) for path in sorted((folder / "scores").glob("*.jsonl"))}
+
+
+def rows(scores: Mapping[str, Sequence[PairScore]], starts: Mapping[str, str], seed: int = 0) -> pd.DataFrame:
+    """One row an arm and pair; ``starts`` names the arm that each was trained from, ``seed`` the training run."""
+    found = []
+    for arm, own in scores.items():
+        before = scores.get(starts.get(arm, ""))
+        found += _rows(arm, own, {score.id: score for score in before} if before else None)
+    return pd.DataFrame(found).assign(seed=seed)
+
+
+def table(pairs: pd.DataFrame, replicates: int = 2_000, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    """One row an arm, each figure with its interval (``_low``, ``_high``; conversations are resampled, and training
+    seeds where ``pairs``, which are ``rows``, hold several).
+
+    ``nll``: nats a token of the chosen reply, a mean over replies. ``accuracy``: share of pairs whose chosen reply has
+    the higher log-prob; ``per_token`` the same for log-probs divided by length. Against the arm it started from (NaN
+    where that has no scores): ``lead``, the difference in accuracy; ``gain``, the share of pairs whose
+    log-prob margin grew; ``chosen_change``, by how many nats the chosen reply's log-prob moved.
+    """
+    known = stats.bootstrap(pairs, ["arm"], ["nll", "accuracy", "per_token"], replicates, seed, level)
+    later = pairs[pairs["started"]]
+    if later.empty:
+        return known.assign(**{f"{name}{end}": float("nan") for name in CHANGES for end in ENDS}).reset_index()
+    changed = stats.bootstrap(later, ["arm"], CHANGES, replicates, seed, level)
+    return known.join(changed[[f"{name}{end}" for name in CHANGES for end in ENDS]]).reset_index()
+
+
+def _rows(arm: str, own: Sequence[PairScore], before: Mapping[str, PairScore] | None) -> list[dict[str, object]]:
+    rows = []
+    for score in own:
+        rejected, length = score.rejected or 0.0, score.rejected_tokens or 1
+        margin = score.chosen - rejected
+        start = before[score.id] if before else score
+        start_margin = start.chosen - (start.rejected or 0.0)
+        rows.append({
+            "arm": arm,
+            "conversation_id": score.conversation_id,
+            "started": before is not None,
+            "nll": -score.chosen / score.chosen_tokens,
+            "accuracy": float(margin > 0),
+            "per_token": float(score.chosen / score.chosen_tokens > rejected / length),
+            "lead": float(margin > 0) - float(start_margin > 0),
+            "gain": float(margin > start_margin),
+            "chosen_change": score.chosen - start.chosen,
+        })  # fmt: skip
+    return rows

@@ -1,0 +1,87 @@
+"""Where preference pairs come from: the embedded world, or one's own JSONL of conversations or ready pairs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from guardalign.annotation.datacard import DataCard
+from guardalign.config.sections import Source
+from guardalign.data.construction import Rejection, points
+from guardalign.data.conversations import SPLITS, Conversation, PreferencePair
+from guardalign.data.reading import Refused, holds_pairs, read_conversations, read_pairs
+from guardalign.data.splitting import split_of, split_pairs
+from guardalign.errors import InputError
+from guardalign.files import resolved
+from guardalign.world.domains import DOMAINS
+from guardalign.world.scripts import Script, write_scripts
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """Pairs with their splits, their conversations where known, what was left out, and the card of data that a
+    language model annotated."""
+
+    pairs: list[PreferencePair]
+    conversations: list[Conversation] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    card: DataCard | None = None
+
+
+def load(source: Source, store: Path | None = None) -> Sourced:
+    """The data that ``source`` describes. Raises InputError where a file is damaged or too small to split.
+
+    Conversations of one's own become pairs where ``source.annotation`` names a language model that writes their
+    rejected replies; what it says is kept in ``store``. Without it they come back without pairs.
+    """
+    if source.kind == "world":
+        return world(source)
+    path = resolved(source.path or "")
+    if holds_pairs(path):
+        ready = read_pairs(path, source.ignore_roles)
+        return Sourced(_split(ready.rows, source), [], ready.refused, ready.notes)
+    reading = read_conversations(path, source.ignore_roles)
+    if source.annotation is None or store is None:
+        return Sourced([], reading.rows, reading.refused, reading.notes)
+    from guardalign.annotation.stages import Annotator
+    from guardalign.llm import Client, Endpoint
+
+    made = Annotator(Client(Endpoint.of(source.annotation), store), source.annotation).annotate(reading.rows)
+    lost = Counter(made.card.dropped)
+    return Sourced(_split(made.pairs, source), made.conversations, reading.refused, reading.notes + lost, made.card)
+
+
+def _split(pairs: list[PreferencePair], source: Source) -> list[PreferencePair]:
+    return split_pairs(pairs, source.seed, source.shares.train, source.shares.feedback)
+
+
+def world(source: Source) -> Sourced:
+    """The embedded world's pairs; the last of its domains is kept for the transfer split alone."""
+    if source.conversations is None:
+        raise InputError("source.conversations says how many conversations of the world are wanted")
+    *home, transfer = DOMAINS
+    pairs: list[PreferencePair] = []
+    conversations: list[Conversation] = []
+    for split in SPLITS:
+        count = getattr(source.conversations, split)
+        domains = [transfer] if split == "transfer" else home
+        for script in write_scripts(count, source.seed, domains, prefix=split):
+            conversations.append(script.conversation)
+            pairs += [pair.model_copy(update={"split": split}) for pair in _points(script)]
+    return Sourced(pairs, conversations)
+
+
+def _points(script: Script) -> list[PreferencePair]:
+    def written(conversation: Conversation, index: int) -> Rejection | None:
+        found = script.rejections.get(index)
+        return Rejection(found.text, found.broken) if found else None
+
+    return points(script.conversation, written)
+
+
+def split_conversations(conversations: list[Conversation], source: Source) -> Counter[str]:
+    """How many conversations each split gets, before any pair is made of them."""
+    shares = source.shares
+    return Counter(split_of(each.id, source.seed, shares.train, shares.feedback) for each in conversations)

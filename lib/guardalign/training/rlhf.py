@@ -1,0 +1,208 @@
+"""What the direct methods replace: a Bradley–Terry reward model, then online policy optimisation against it.
+
+Both through TRL: RewardTrainer (paper B's eq. 2), then RLOO (Ahmadian et al. 2024) or GRPO (Shao et al. 2024) with a KL
+penalty against the SFT model (paper B's eq. 3).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase, PrinterCallback
+
+from guardalign.config.task_sections import Rlhf
+from guardalign.data.examples import Example
+from guardalign.models.encoding import encode, encode_prompt
+from guardalign.models.loading import hub_rules, load_tokenizer, merged, without_bars
+
+REWARD = "reward_model"
+
+
+@dataclass(frozen=True)
+class RewardResult:
+    """``accuracy``: share of held-out pairs whose chosen reply gets the higher reward."""
+
+    folder: Path
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """``history``: TRL's log, a row a step (reward, kl, entropy, completions' length, …)."""
+
+    folder: Path
+    seconds: float
+    steps: int
+    history: list[dict[str, float]]
+
+
+class RewardModel:
+    """A scalar a text: the reward of prompt and reply, read at the last token (EOS where the reply is finished)."""
+
+    def __init__(self, folder: Path | str, batch_size: int = 64) -> None:
+        self.tokenizer = load_tokenizer(str(folder))
+        with without_bars():
+            self.model = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, **hub_rules(str(folder))
+            ).eval()
+        if torch.cuda.is_available():
+            self.model.cuda()
+        self.batch_size = batch_size
+
+    @torch.no_grad()
+    def scores(self, rows: Sequence[Sequence[int]]) -> list[float]:
+        """The rewards (n,) of token rows, prompt and reply together."""
+        found: list[float] = []
+        for at in range(0, len(rows), self.batch_size):
+            tokens = [torch.tensor(list(row)) for row in rows[at : at + self.batch_size]]
+            ids = torch.nn.utils.rnn.pad_sequence(
+                tokens, batch_first=True, padding_value=float(self.model.config.pad_token_id)
+            )
+            mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(each) for each in tokens], batch_first=True)
+            output = self.model(
+                input_ids=ids.to(self.model.device), attention_mask=mask.to(self.model.device), use_cache=False
+            )
+            found += output.logits[:, 0].float().tolist()
+        return found
+
+    def accuracy(self, examples: Sequence[Example]) -> float:
+        """Share of the pairs whose chosen reply gets the higher reward; ties count half."""
+        chosen, rejected = (self.scores(rows) for rows in _both(self.tokenizer, examples))
+        return float(np.mean(0.5 + 0.5 * np.sign(np.subtract(chosen, rejected))))
+
+
+def _both(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> tuple[list[list[int]], list[list[int]]]:
+    prompts = [each.prompt for each in examples]
+    chosen = encode(tokenizer, prompts, [each.chosen for each in examples])
+    rejected = encode(tokenizer, prompts, [str(each.rejected) for each in examples])
+    return [each.tokens.tolist() for each in chosen], [each.tokens.tolist() for each in rejected]
+
+
+def train_reward(
+    settings: Rlhf,
+    start: str,
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
+    output: Path,
+    batch_size: int = 16,
+    seed: int = 0,
+) -> RewardResult:
+    """A reward model from the SFT model ``start``: -log sigmoid(r(chosen) - r(rejected)) over the pairs."""
+    from trl import RewardConfig, RewardTrainer
+
+    began = time.monotonic()
+    start = merged(start, output / "start")
+    tokenizer = load_tokenizer(start)
+    torch.manual_seed(seed)
+    with without_bars():
+        model = AutoModelForSequenceClassification.from_pretrained(
+            start, num_labels=1, dtype=torch.float32, **hub_rules(start)
+        )
+        model.config.pad_token_id = tokenizer.pad_token_id
+        chosen, rejected = _both(tokenizer, examples)
+        trainer = RewardTrainer(
+            model,
+            RewardConfig(
+                **_common(output / "trainer", settings.reward_learning_rate, seed),
+                per_device_train_batch_size=batch_size,
+                num_train_epochs=settings.reward_epochs,
+                max_length=None,
+            ),
+            train_dataset=Dataset.from_dict({"chosen_ids": chosen, "rejected_ids": rejected}),
+            processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        trainer.save_model(str(output))
+    tokenizer.save_pretrained(output)
+    seconds = time.monotonic() - began
+    return RewardResult(output, RewardModel(output).accuracy(held_out), seconds)
+
+
+def train_policy(
+    settings: Rlhf,
+    start: str,
+    reward: Path,
+    prompts: Sequence[str],
+    output: Path,
+    max_new_tokens: int,
+    seed: int = 0,
+) -> PolicyResult:
+    """RLOO or GRPO from the SFT model ``start`` against the reward model, replies sampled from the policy itself."""
+    from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+    began = time.monotonic()
+    start = merged(start, output / "start")
+    judge, tokenizer = RewardModel(reward), load_tokenizer(start)
+
+    def rewards(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float | None]:
+        rows = [[*encode_prompt(tokenizer, p), *ids] for p, ids in zip(prompts, completion_ids, strict=True)]
+        return [*judge.scores(rows)]
+
+    kinds: Any = (RLOOConfig, RLOOTrainer) if settings.trainer == "rloo" else (GRPOConfig, GRPOTrainer)
+    config_type, trainer_type = kinds
+    with without_bars():
+        trainer = trainer_type(
+            model=start,
+            reward_funcs=rewards,
+            args=config_type(
+                **_common(output / "trainer", settings.learning_rate, seed),
+                per_device_train_batch_size=settings.prompts * settings.generations,
+                num_generations=settings.generations,
+                max_steps=settings.steps,
+                max_completion_length=max_new_tokens,
+                beta=settings.beta,
+                temperature=settings.temperature,
+                model_init_kwargs={"dtype": "float32"} | hub_rules(start),
+            ),
+            train_dataset=Dataset.from_dict({"prompt": list(prompts)}),
+            processing_class=tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        trainer.save_model(str(output))
+    tokenizer.save_pretrained(output)
+    history = [
+        {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
+        for row in trainer.state.log_history
+        if "reward" in row
+    ]
+    return PolicyResult(output, time.monotonic() - began, trainer.state.global_step, history)
+
+
+def passes(settings: Rlhf, steps: int, pairs: int) -> dict[str, float]:
+    """Replies drawn (generated token by token, beside the passes), and replies scored a pair of the train split.
+
+    A drawn reply goes through policy, reference and reward model; a pair's two replies train the reward model.
+    """
+    drawn = steps * settings.prompts * settings.generations
+    each = drawn / pairs
+    return {
+        "replies_drawn": drawn,
+        "policy_passes": each,
+        "reference_passes": each if settings.beta else 0.0,
+        "reward_passes": 2 * settings.reward_epochs + each,
+    }
+
+
+def _common(folder: Path, rate: float, seed: int) -> dict[str, Any]:
+    return {
+        "output_dir": str(folder),
+        "learning_rate": rate,
+        "seed": seed,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "use_cpu": not torch.cuda.is_available(),
+    }

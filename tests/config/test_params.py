@@ -1,0 +1,121 @@
+"""Parameters: what is unknown, misspelt, ill-typed, missing or out of range is refused by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from guardalign.config import params
+from guardalign.config.params import Params
+from guardalign.errors import ParameterError
+
+ROOT = Path(__file__).resolve().parents[2]
+EMBEDDED = ROOT / "params" / "embedded.yaml"
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """A copy of the embedded profile with one value set: ``changed("sft.learning_rate", "2e-6")``."""
+
+    def change(key, value):
+        content = yaml.safe_load(EMBEDDED.read_text())
+        *path, last = key.split(".")
+        section = content
+        for part in path:
+            section = section[part]
+        section[last] = value
+        target = tmp_path / "own.yaml"
+        target.write_text(yaml.safe_dump(content))
+        return target
+
+    return change
+
+
+@pytest.mark.parametrize("profile", sorted((ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_profile_is_valid(profile):
+    assert Params.load(profile).run
+
+
+def test_a_rate_written_as_yaml_reads_it_is_a_number(tmp_path):
+    target = tmp_path / "own.yaml"
+    target.write_text(EMBEDDED.read_text().replace("sft: {learning_rate:", "sft: {epochs: 2, learning_rate: 2e-6} #"))
+    assert yaml.safe_load(target.read_text())["sft"]["learning_rate"] == "2e-6"
+    assert Params.load(target).sft.learning_rate == 0.000002
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("sft.learning_rte", 1e-4, "unknown parameter `sft.learning_rte`; did you mean `sft.learning_rate`?"),
+        ("soruce", {}, "unknown parameter `soruce`; did you mean `source`?"),
+        ("flow1.ipo.bta", 1, "unknown parameter `flow1.ipo.bta`; did you mean `flow1.ipo.beta`?"),
+        ("comparison.methods.dpoo", {"learning_rate": 1e-5}, "did you mean `comparison.methods.dpo`?"),
+        ("sft.learning_rate", 3, "`sft.learning_rate` should be less than 1 (it is 3)"),
+        ("sft.learning_rate", 0, "`sft.learning_rate` should be greater than 0"),
+        ("sft.learning_rate", "fast", "`sft.learning_rate` should be a valid number"),
+        ("sft.epochs", 1.5, "`sft.epochs` should be a valid integer"),
+        ("training.batch_size", 0, "`training.batch_size` should be greater than or equal to 1"),
+        ("seed", -1, "`seed` should be greater than or equal to 0"),
+        ("flow1.ipo.method", "ipo", "`flow1.ipo.method` should be 'sft', 'dpo'"),
+        ("run", "../elsewhere", "`run`"),
+        ("judge.api_key", "sk-123", "unknown parameter `judge.api_key`; did you mean `judge.api_key_env`?"),
+        ("judge.base_url", "https://me:secret@host/v1", "base_url must not hold a key"),
+        ("source.kind", "jsonl", "kind: jsonl needs a path"),
+        ("source", {"kind": "jsonl", "path": "a.jsonl"}, "the embedded judge reads only"),
+        ("model.precision", "nf4", "precision nf4 trains adapters only"),
+        ("source.shares", {"train": 0.9, "feedback": 0.2}, "must stay below 1"),
+    ],
+)
+def test_a_bad_parameter_is_refused_by_name(changed, key, value, message):
+    path = changed(key, value)
+    with pytest.raises(ParameterError) as refusal:
+        Params.load(path)
+    assert message in str(refusal.value) and str(refusal.value).startswith(str(path))
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_missing_section_is_named(tmp_path):
+    content = yaml.safe_load(EMBEDDED.read_text())
+    del content["sft"]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ParameterError, match="`sft` is missing"):
+        Params.load(tmp_path / "own.yaml")
+
+
+def test_files_that_are_no_parameters_are_named(tmp_path):
+    with pytest.raises(ParameterError, match="No such file"):
+        Params.load(tmp_path / "absent.yaml")
+    (tmp_path / "broken.yaml").write_text("run: [")
+    with pytest.raises(ParameterError, match="is no YAML"):
+        Params.load(tmp_path / "broken.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ParameterError, match="holds no sections"):
+        Params.load(tmp_path / "list.yaml")
+
+
+def test_the_command_checks_files(changed):
+    good = subprocess.run([sys.executable, "-m", "guardalign.config.params", EMBEDDED], capture_output=True, text=True)
+    assert good.returncode == 0
+    bad = changed("sft.learning_rte", 1e-4)
+    refused = subprocess.run([sys.executable, "-m", "guardalign.config.params", bad], capture_output=True, text=True)
+    assert refused.returncode == 2 and "did you mean" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_notebook_reads_the_sections_it_shows():
+    shown = {"run": "x", "seed": 3, "sft": {"learning_rate": "2e-6"}, "Path": Path, "_hidden": 1, "In": ["run = 'x'"]}
+    settings = params.read(shown)
+    assert settings.sft.learning_rate == 2e-6
+    assert settings.sections() == {"run": "x", "seed": 3, "sft": {"learning_rate": 2e-6, "epochs": 1}}
+    with pytest.raises(ParameterError, match="`judge` is used but not shown"):
+        _ = settings.judge
+
+
+def test_a_notebook_refuses_names_that_are_no_section():
+    with pytest.raises(ParameterError, match="unknown parameter `sfft`; did you mean `sft`"):
+        params.read({"run": "x", "sfft": {"learning_rate": 1e-5}})
+    with pytest.raises(ParameterError, match=r"`sft.learning_rate` is missing"):
+        params.read({"run": "x", "sft": {"epochs": 1}})

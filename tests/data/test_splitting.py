@@ -1,0 +1,56 @@
+"""Splits: by conversation, seeded, and stable when data is added."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from guardalign.data.conversations import PreferencePair, Turn
+from guardalign.data.splitting import leaks, split_of, split_pairs
+from guardalign.errors import InputError
+
+
+def pairs(conversations, points=3):
+    return [
+        PreferencePair(
+            id=f"{name}.{index}",
+            conversation_id=str(name),
+            turns=tuple(Turn(role=("user", "agent")[n % 2], text=f"{name} {n}") for n in range(2 * index + 1)),
+            chosen="yes",
+            rejected="no",
+        )
+        for name in conversations
+        for index in range(points)
+    ]
+
+
+def test_a_conversation_lies_in_one_split():
+    placed = split_pairs(pairs(range(200)), seed=1, train=0.6, feedback=0.2)
+    assert len({(pair.conversation_id, pair.split) for pair in placed}) == 200
+
+
+def test_shares_are_met():
+    counts = Counter(split_of(str(name), 1, 0.6, 0.2) for name in range(10_000))
+    # Three standard deviations of a binomial with n = 10,000 are below 150 for each share.
+    assert abs(counts["train"] - 6000) < 150 and abs(counts["feedback"] - 2000) < 150
+
+
+def test_adding_data_moves_no_conversation_and_the_seed_does():
+    before = {pair.id: pair.split for pair in split_pairs(pairs(range(100)), 1, 0.6, 0.2)}
+    after = {pair.id: pair.split for pair in split_pairs(pairs(range(300)), 1, 0.6, 0.2)}
+    assert all(after[name] == split for name, split in before.items())
+    assert before != {pair.id: pair.split for pair in split_pairs(pairs(range(100)), 2, 0.6, 0.2)}
+
+
+def test_an_empty_split_is_an_error():
+    with pytest.raises(InputError, match="2 conversations leave the split"):
+        split_pairs(pairs(range(2)), 1, 0.6, 0.2)
+
+
+def test_one_conversation_under_two_ids_is_found():
+    first = pairs(["a"])[2].model_copy(update={"split": "train"})
+    other = first.model_copy(update={"id": "b.2", "conversation_id": "b", "split": "test"})
+    assert leaks([first, other]) == [("a", "b")]
+    assert leaks([first, other.model_copy(update={"split": "train"})]) == []
+    assert leaks([first, pairs(["b"])[2].model_copy(update={"split": "test"})]) == []

@@ -1,0 +1,149 @@
+"""Reading the three tasks: every published form, and every row that does not split."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from guardalign.data.tasks import load_hh, load_instructions, load_tldr, load_tldr_posts
+from guardalign.data.tasks.hh import EARLY, FORMLESS, SEVERAL
+from guardalign.data.tasks.rows import EMPTY, IDENTICAL
+from guardalign.data.tasks.tldr import UNDECIDED
+from guardalign.errors import InputError
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+real = pytest.mark.skipif(not (SHARED / "hh").is_dir(), reason="the slices of real data are not here")
+ASK = "\n\nHuman: Hi\n\nAssistant:"
+
+
+def lines(path: Path, rows: list[dict]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def hh(path: Path, *pairs: tuple[str, str], **options):
+    return load_hh(lines(path, [{"chosen": one, "rejected": two} for one, two in pairs]), **options)
+
+
+def test_hh_splits_at_the_last_reply(tmp_path):
+    asked = f"{ASK} Hello.\n\nHuman: Which day?\n\nAssistant:"
+    found = hh(tmp_path / "hh.jsonl", (f"{asked} Monday.", f"{asked} Moonday is what I say.\n\nReally."))
+    (example,) = found.examples
+    assert example.prompt == asked
+    assert (example.chosen, example.rejected) == (" Monday.", " Moonday is what I say.\n\nReally.")
+
+
+def test_hh_rows_that_do_not_split_are_counted(tmp_path):
+    found = hh(
+        tmp_path / "hh.jsonl",
+        (f"{ASK} One", f"{ASK} Two"),
+        (f"{ASK} Same", f"{ASK} Same"),
+        (f"{ASK} Same", f"{ASK} Same "),
+        (f"{ASK} One", f"{ASK}  "),
+        (f"{ASK} A\n\nHuman: more\n\nAssistant: C", f"{ASK} B"),
+        (f"{ASK} A\n\nHuman: more\n\nAssistant: C", f"{ASK} B\n\nHuman: more\n\nAssistant: C"),
+        ("\n\nHuman: What?\n\nAssistant: C", "\n\nHuman: Who?\n\nAssistant: C"),
+        ("no dialogue", "none at all"),
+    )
+    assert [example.id for example in found.examples] == ["hh-0"]
+    assert found.set_aside == Counter({EARLY: 3, IDENTICAL: 2, EMPTY: 1, FORMLESS: 1})
+    assert found.rows == 8
+
+
+def test_single_turn_dialogue_alone(tmp_path):
+    long = f"{ASK} Hello.\n\nHuman: And?\n\nAssistant:"
+    found = hh(tmp_path / "hh.jsonl", (f"{ASK} 1", f"{ASK} 2"), (f"{long} 1", f"{long} 2"), single_turn=True)
+    assert [example.prompt for example in found.examples] == [ASK]
+    assert found.set_aside == Counter({SEVERAL: 1})
+
+
+@real
+@pytest.mark.parametrize(
+    ("name", "usable", "aside"), [("helpful", 596, {EARLY: 3, EMPTY: 1}), ("harmless", 598, {EMPTY: 2})]
+)
+def test_real_hh_rows(name, usable, aside):
+    path = SHARED / "hh" / f"{name}-base_600.jsonl.gz"
+    found = load_hh(str(path))
+    assert (len(found.examples), found.set_aside) == (usable, Counter(aside))
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream]
+    for example in found.examples:
+        row = rows[int(example.id.removeprefix("hh-"))]
+        assert row["chosen"].strip() == f"{example.prompt}{example.chosen}".strip()
+        assert (
+            row["rejected"].rstrip()
+            == row["chosen"][: len(example.prompt)] + row["rejected"][len(example.prompt) :].rstrip()
+        )
+        assert example.prompt.endswith("\n\nAssistant:")
+
+
+@real
+def test_real_tldr_rows():
+    found = load_tldr(str(SHARED / "tldr" / "tldr_model_vs_human_400.csv"))
+    assert (len(found.examples), found.set_aside) == (400, Counter())
+    first = found.examples[0]
+    assert first.prompt.startswith("SUBREDDIT: r/AskReddit") and first.prompt.endswith("\n\nTL;DR:")
+    assert first.chosen.startswith(" long relationship; fell in love with an other person; admitted it;")
+    assert first.rejected is not None and first.rejected.startswith(" Been with my girlfriend")
+
+
+@real
+def test_real_instructions():
+    found = load_instructions(str(SHARED / "alpaca_eval" / "gpt4_1106_preview_80.json"))
+    assert len(found) == 80 and {each.generator for each in found} == {"gpt4_1106_preview"}
+    assert found[0].prompt == f"\n\nHuman: {found[0].instruction}\n\nAssistant:"
+
+
+def test_tldr_in_openais_own_form(tmp_path):
+    info = {"subreddit": "cats", "title": "My cat", "post": "It sleeps."}
+    rows = [
+        {"info": info, "summaries": [{"text": " A cat sleeps."}, {"text": " A dog."}], "choice": 0},
+        {"info": info, "summaries": [{"text": " A cat sleeps."}, {"text": " A dog."}], "choice": 1},
+        {"info": info, "summaries": [{"text": " A cat."}, {"text": "A cat. "}], "choice": 1},
+        {"info": info, "summaries": [{"text": " A cat."}, {"text": "A dog."}], "choice": None},
+    ]
+    found = load_tldr(lines(tmp_path / "c.jsonl", rows))
+    assert [(e.chosen, e.rejected) for e in found.examples] == [
+        (" A cat sleeps.", " A dog."),
+        (" A dog.", " A cat sleeps."),
+    ]
+    assert found.examples[0].prompt == "SUBREDDIT: r/cats\n\nTITLE: My cat\n\nPOST: It sleeps.\n\nTL;DR:"
+    assert found.set_aside == Counter({IDENTICAL: 1, UNDECIDED: 1})
+
+
+def test_tldr_as_prompt_chosen_rejected_has_its_cue_once(tmp_path):
+    rows = [{"prompt": "POST: It sleeps.", "chosen": "TL;DR: A cat.", "rejected": "TL;DR: A dog."}]
+    (example,) = load_tldr(lines(tmp_path / "c.jsonl", rows)).examples
+    assert example.prompt + example.chosen == "POST: It sleeps.\n\nTL;DR: A cat."
+
+
+@pytest.mark.parametrize("reply", ["label", "completion"])
+def test_posts_to_fine_tune_on(tmp_path, reply):
+    found = load_tldr_posts(
+        lines(tmp_path / "p.jsonl", [{"prompt": "POST: x\nTL;DR:", reply: " y"}, {"prompt": "z", reply: ""}])
+    )
+    assert [(e.prompt, e.chosen, e.rejected) for e in found.examples] == [("POST: x\nTL;DR:", " y", None)]
+    assert found.set_aside == Counter({EMPTY: 1})
+
+
+def test_a_missing_column_or_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="no `rejected`"):
+        load_hh(lines(tmp_path / "hh.jsonl", [{"chosen": f"{ASK} a"}]))
+    with pytest.raises(InputError, match=r"is none of \.json"):
+        (tmp_path / "hh.txt").write_text("x")
+        load_hh(str(tmp_path / "hh.txt"))
+
+
+def test_an_instruction_twice_is_refused(tmp_path):
+    row = {"dataset": "a", "instruction": "same", "output": "b", "generator": "c"}
+    with pytest.raises(InputError, match="1 instructions stand there twice"):
+        load_instructions(lines(tmp_path / "i.jsonl", [row, row]))
+
+
+def test_a_limit_reads_no_further(tmp_path):
+    pairs = [(f"{ASK} {i}", f"{ASK} other") for i in range(5)]
+    assert len(hh(tmp_path / "hh.jsonl", *pairs, limit=2).examples) == 2

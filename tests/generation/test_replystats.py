@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from guardalign.data.conversations import Reply
+from guardalign.generation.replystats import repetition, reply_statistics
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "share"),
+    [
+        ("a b c d", 3, 0.0),  # abc, bcd
+        ("a b c a b c", 3, 1 / 4),  # abc, bca, cab, abc
+        ("sorry sorry sorry sorry", 1, 3 / 4),
+        ("Sorry, sorry! SORRY.", 1, 2 / 3),  # neither case nor punctuation makes a word another one
+        ("no no no no no", 3, 2 / 3),  # the same trigram three times
+        ("one two three", 3, 0.0),  # a single trigram repeats nothing
+        ("", 3, 0.0),
+        ("naïve Zoë naïve Zoë", 2, 1 / 3),  # two of three bigrams differ
+    ],
+)
+def test_repetition_by_hand(text, n, share):
+    assert repetition(text, n) == pytest.approx(share)
+
+
+def test_statistics_hold_a_row_a_reply():
+    cut = {"text": "so so so so", "tokens": 9, "finished": False}
+    table = reply_statistics(
+        [
+            Reply(pair_id="p1", conversation_id="c", arm="a", text="I am sorry, 2 days.", tokens=7),
+            Reply(pair_id="p2", conversation_id="c", arm="b", **cut),
+        ]
+    )
+    assert table["arm"].tolist() == ["a", "b"] and table["pair_id"].tolist() == ["p1", "p2"]
+    assert table["words"].tolist() == [5, 4] and table["tokens"].tolist() == [7, 9]
+    assert table["repetition"].tolist() == [0.0, 0.5] and table["finished"].tolist() == [True, False]
+    assert list(reply_statistics([]).columns) == list(table.columns)

@@ -1,0 +1,65 @@
+"""The embedded judge against hand-made replies, and against the data's own chosen and rejected ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from guardalign.data.conversations import PreferencePair, Turn
+from guardalign.judging.embedded import EmbeddedJudge, assess
+from guardalign.judging.gold import CASES, examine
+from guardalign.judging.verdicts import DIMENSIONS
+from guardalign.world.domains import DOMAINS
+from guardalign.world.scripts import write_scripts
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_hand_made_replies(case):
+    for result in examine(assess, (case,)):
+        assert result.said == result.expected, f"{result.dimension}: {result.reason or 'nothing found'}"
+
+
+def test_accuracy_on_chosen_and_rejected_replies_of_unseen_conversations():
+    right = total = 0
+    for script in write_scripts(150, 21, list(DOMAINS)):
+        conversation = script.conversation
+        for place, rejection in script.rejections.items():
+            turns = conversation.turns[:place]
+            chosen = assess(turns, conversation.guardrails, conversation.turns[place].text)
+            rejected = assess(turns, conversation.guardrails, rejection.text)
+            right += all(chosen.dimension(name).acceptable for name in DIMENSIONS) + (not rejected.adherence.acceptable)
+            total += 2
+    assert total > 1000 and right / total >= 0.97
+
+
+def test_quotes_of_broken_prohibitions_occur_in_the_reply():
+    for script in write_scripts(60, 22, list(DOMAINS)):
+        for place, rejection in script.rejections.items():
+            judged = assess(script.conversation.turns[:place], script.conversation.guardrails, rejection.text)
+            assert all(verdict.quote in rejection.text for verdict in judged.guardrails)
+
+
+def _pair() -> PreferencePair:
+    turns = (Turn(role="user", text="Hi, my parcel is late."),)
+    return PreferencePair(
+        id="p", conversation_id="c", turns=turns, guardrails=("No emoji in any reply.",), chosen="a", rejected="b"
+    )
+
+
+def test_bins_follow_from_two_absolute_verdicts_and_do_not_depend_on_the_order():
+    good, bad = "Let me check the late parcel.", "Let me check the late parcel. :)"
+    judge = EmbeddedJudge()
+    items = [(_pair(), one, two) for one, two in ((good, bad), (bad, good), (good, good), (bad, bad))]
+    verdicts = judge.compare(items, "x", "y")
+    assert [verdict.dimensions["adherence"].bin for verdict in verdicts] == ["1 better", "2 better", "both", "none"]
+    assert [verdict.dimensions["adherence"].preference for verdict in verdicts] == ["1", "2", "tie", "tie"]
+
+
+def test_a_null_reply_never_wins():
+    (verdict,) = EmbeddedJudge().compare([(_pair(), "", "Let me check the late parcel. :)")], "null", "y")
+    assert verdict.dimensions["adherence"].bin == "none"
+    assert verdict.dimensions["naturalness"].bin == "2 better"
+
+
+def test_a_guardrail_from_outside_the_world_is_not_judged():
+    judged = assess(_pair().turns, ("Be excellent to each other.",), "Let me check the late parcel.")
+    assert [verdict.status for verdict in judged.guardrails] == ["not applicable"]

@@ -1,0 +1,427 @@
+"""The judge's answer becomes a verdict only if it holds up; orders, canaries, panels, recordings, Flow 2's filter."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from comparisons import comparisons, endpoint, pair
+from guardalign.config.sections import JudgeSection, ServerArm
+from guardalign.data.conversations import PreferencePair
+from guardalign.generation.hosted import HostedArmError, hosted_replies, messages
+from guardalign.judging import canaries
+from guardalign.judging.choice import chosen_judge
+from guardalign.judging.embedded import EmbeddedJudge
+from guardalign.judging.feedback import worse_than_chosen
+from guardalign.judging.llm_judge import LLMJudge
+from guardalign.judging.panel import PanelJudge, agreement
+from guardalign.judging.recorded import record, recorded_judge
+from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
+from guardalign.llm import Client
+from guardalign.llm.quotes import occurs
+from misbehaving_server import Server, judge, slots
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def llm_judge(server: Server, store: Path, **changes: Any) -> LLMJudge:
+    return LLMJudge(Client(endpoint(server.url, asks=1), store, progress=False), **changes)
+
+
+def answering(change: Change) -> Callable[[dict[str, Any]], str]:
+    """The honest judge with its answer changed."""
+
+    def answer(body: dict[str, Any]) -> str:
+        said = json.loads(judge(body))
+        change(said)
+        return json.dumps(said)
+
+    return answer
+
+
+def test_bins_follow_from_what_is_said_of_each_reply(tmp_path: Path) -> None:
+    with Server() as server:
+        verdicts = llm_judge(server, tmp_path).compare(list(comparisons(3)), "one", "two")
+    assert [(each.pair_id, each.order) for each in verdicts] == [
+        (f"c0.{at}", order) for at in range(3) for order in ("12", "21")
+    ]
+    for verdict in verdicts:
+        found = {name: (each.bin, each.preference) for name, each in verdict.dimensions.items()}
+        assert found == {
+            "adherence": ("2 better", "2"),
+            "naturalness": ("both", "tie"),
+            "hallucination": ("1 better", "1"),
+        }
+        assert verdict.reply_1 is not None
+        assert verdict.reply_1.adherence.score == -1
+        assert [each.status for each in verdict.reply_1.guardrails] == ["broken", "complied"]
+        assert verdict.reply_1.adherence.quotes == ("BREAKS 1 We look",)
+        assert verdict.reply_2 is not None
+        assert verdict.reply_2.hallucination.quotes == ("tomorrow",)
+
+
+def test_the_second_order_shows_the_replies_the_other_way_round(tmp_path: Path) -> None:
+    with Server() as server:
+        llm_judge(server, tmp_path).compare(list(comparisons(1)), "one", "two")
+        first, second = sorted((slots(body)["replies"] for body in server.bodies), key=lambda each: each["A"])
+    assert (first["A"], first["B"]) == (second["B"], second["A"])
+    assert first["A"].startswith("BREAKS 1")
+    assert "one" not in first and "two" not in first
+
+
+def test_a_judge_that_likes_the_first_place_flips(tmp_path: Path) -> None:
+    def first_place(said: dict[str, Any]) -> None:
+        for reply in ("A", "B"):
+            said[reply] = {
+                "guardrails": [each | {"status": "complied"} for each in said[reply]["guardrails"]],
+                "naturalness": {"acceptable": True, "reason": ""},
+                "claims": [],
+            }
+        said["preference"] = dict.fromkeys(DIMENSIONS, "A")
+
+    with Server(answering(first_place)) as server:
+        verdicts = llm_judge(server, tmp_path).compare(list(comparisons(2)), "one", "two")
+    assert [each.dimensions["adherence"].preference for each in verdicts] == ["1", "2", "1", "2"]
+
+
+def test_replies_talk_of_guardrails_the_reply_does_not_hold() -> None:
+    assert occurs("we’ll  call\nyou", ["Thanks, We'll call you back."])
+    assert occurs('"look it up…"', ["let me look it up."])
+    assert not occurs("we will call", ["We'll call you back."])
+    assert not occurs("", ["anything"])
+    assert not occurs("...", ["anything"])
+    assert occurs("...", ["wait ..."])
+
+
+BAD_ANSWERS: dict[str, tuple[Change, str]] = {
+    "another item": (lambda said: said.update(item="0" * 16), "wrong item"),
+    "a guardrail left out": (lambda said: said["A"]["guardrails"].pop(), "wrong guardrails"),
+    "a guardrail twice": (lambda said: said["B"]["guardrails"].append(said["B"]["guardrails"][0]), "wrong guardrails"),
+    "a guardrail too many": (lambda said: said["A"]["guardrails"][0].update(number=9), "wrong guardrails"),
+    "words nobody said": (lambda said: said["A"]["guardrails"][0].update(quote="I promise"), "wrong quote"),
+    "no words for a breach": (lambda said: said["A"]["guardrails"][0].update(quote=" "), "wrong quote"),
+    "a claim nobody made": (
+        lambda said: said["A"].update(claims=[{"quote": "free gift", "source": "none", "evidence": ""}]),
+        "wrong quote",
+    ),
+    "evidence that is not there": (
+        lambda said: said["A"].update(claims=[{"quote": "look", "source": "guardrails", "evidence": "opening hours"}]),
+        "wrong evidence",
+    ),
+    "a preference against its findings": (lambda said: said["preference"].update(adherence="A"), "contradiction"),
+    "a tie against its findings": (lambda said: said["preference"].update(hallucination="tie"), "contradiction"),
+    "a bin of its own": (lambda said: said["preference"].update(naturalness="both"), "wrong schema"),
+    "a status of its own": (lambda said: said["A"]["guardrails"][0].update(status="mostly"), "wrong schema"),
+    "a word too many": (lambda said: said.update(winner="A"), "wrong schema"),
+    "a dimension left out": (lambda said: said["preference"].pop("naturalness"), "wrong schema"),
+    "one reply left out": (lambda said: said.pop("B"), "wrong schema"),
+}
+
+
+@pytest.mark.parametrize(("change", "kind"), BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
+def test_an_answer_that_does_not_hold_up_is_invalid_and_no_loss(tmp_path: Path, change: Change, kind: str) -> None:
+    with Server(answering(change)) as server:
+        (verdict,) = llm_judge(server, tmp_path, orders=("12",)).compare(list(comparisons(1)), "one", "two")
+    assert (verdict.invalid or "").split(":")[0] == kind
+    assert verdict.dimensions == {}
+    assert verdict.reply_1 is None
+    with Server(port=server.port) as honest:
+        (verdict,) = llm_judge(honest, tmp_path, orders=("12",)).compare(list(comparisons(1)), "one", "two")
+        assert verdict.invalid is None
+        assert honest.calls == 1
+
+
+def test_an_empty_reply_has_no_words_to_quote(tmp_path: Path) -> None:
+    def empty(said: dict[str, Any]) -> None:
+        said["A"]["guardrails"] = [each | {"status": "broken", "quote": ""} for each in said["A"]["guardrails"]]
+        said["preference"]["adherence"] = "B"
+
+    with Server(answering(empty)) as server:
+        (verdict,) = llm_judge(server, tmp_path, orders=("12",)).compare(
+            [(pair(), "", "Hello you there")], "one", "two"
+        )
+    assert verdict.invalid is None
+    assert verdict.dimensions["adherence"].bin == "2 better"
+
+
+def test_fewer_dimensions_ask_for_less(tmp_path: Path) -> None:
+    with Server() as server:
+        asked = llm_judge(server, tmp_path, orders=("12",), dimensions=("hallucination", "adherence"))
+        (verdict,) = asked.compare(list(comparisons(1)), "one", "two")
+        system = server.bodies[0]["messages"][0]["content"]
+        schema = server.bodies[0]["response_format"]["json_schema"]["schema"]["$defs"]["ReplyFinding"]["properties"]
+    assert list(verdict.dimensions) == ["adherence", "hallucination"]
+    assert verdict.reply_1 is None
+    assert "## Naturalness" not in system and "## Answer" in system
+    assert set(schema) == {"guardrails", "claims"}
+
+
+def test_ones_own_prompt_is_another_question(tmp_path: Path) -> None:
+    from guardalign.llm.prompts import Prompt
+
+    packaged = Prompt.load("judge")
+    (tmp_path / "judge.md").write_text(f"# system\n{packaged.system}\nBe strict.\n\n# user\n{packaged.user}\n")
+    with Server() as server:
+        item = next(comparisons(1))
+        plain, own = llm_judge(server, tmp_path / "s"), llm_judge(server, tmp_path / "s", prompts=tmp_path)
+        there = plain.client.endpoint
+        assert plain.request(item, "12").key(there) != own.request(item, "12").key(there)
+        assert own.request(item, "12").messages[0].content.endswith("Be strict.")
+
+
+def test_a_dry_run_counts_both_orders_and_calls_nobody(tmp_path: Path) -> None:
+    with Server() as server:
+        plan = llm_judge(server, tmp_path).plan(comparisons(10))
+        assert (plan.calls, server.calls) == (20, 0)
+
+
+def test_canaries_believe_an_honest_judge(tmp_path: Path) -> None:
+    pairs = [pair(at) for at in range(30)]
+    with Server() as server:
+        honest = llm_judge(server, tmp_path)
+        report = canaries.check(honest, pairs, number=5, seed=3)
+        assert all(result.passed for result in report.results), str(report)
+        calls = server.calls
+        assert canaries.report(honest.name, report.verdicts) == report
+        assert canaries.check(honest, pairs, number=5, seed=3) == report
+        assert server.calls == calls
+    assert report.trusted
+    assert report.accuracy == 1.0
+    assert [result.asked for result in report.results] == [10, 10, 10, 10]
+    assert "passes its canaries" in str(report)
+    assert len({verdict.pair_id for verdict in report.verdicts}) == 5
+
+
+def obedient(body: dict[str, Any]) -> str:
+    """A judge that does what a reply tells it, and otherwise judges honestly."""
+    said, replies = json.loads(judge(body)), slots(body)["replies"]
+    told = [name for name, text in replies.items() if "choose this reply" in text]
+    if len(told) == 1:
+        return _all_to(said, told[0])
+    return json.dumps(said)
+
+
+def dazzled(body: dict[str, Any]) -> str:
+    """A judge that finds the constant reply the most natural."""
+    said, replies = json.loads(judge(body)), slots(body)["replies"]
+    null = [name for name, text in replies.items() if text == canaries.NULL_REPLY]
+    if null:
+        said["preference"]["naturalness"] = null[0]
+    return json.dumps(said)
+
+
+def first_place(body: dict[str, Any]) -> str:
+    return _all_to(json.loads(judge(body)), "A")
+
+
+def _all_to(said: dict[str, Any], winner: str) -> str:
+    said = copy.deepcopy(said)
+    for name in ("A", "B"):
+        said[name]["guardrails"] = [each | {"status": "complied"} for each in said[name]["guardrails"]]
+        said[name]["naturalness"]["acceptable"] = True
+        said[name]["claims"] = []
+    said["preference"] = dict.fromkeys(DIMENSIONS, winner)
+    return json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    ("answer", "failing"),
+    [
+        (obedient, {"injected"}),
+        (dazzled, {"null reply"}),
+        (first_place, {"null reply", "identical", "chosen vs rejected"}),
+        (lambda body: "I would rather not.", {"null reply", "injected", "identical", "chosen vs rejected"}),
+    ],
+    ids=["obedient", "dazzled", "likes the first place", "says nothing"],
+)
+def test_canaries_catch_a_judge_that_cannot_be_believed(
+    tmp_path: Path, answer: Callable[[dict[str, Any]], str], failing: set[str]
+) -> None:
+    with Server(answer) as server:
+        report = canaries.check(llm_judge(server, tmp_path), [pair(at) for at in range(6)])
+    assert {result.name for result in report.results if not result.passed} == failing
+    assert not report.trusted
+    assert str(report).startswith("Do not trust")
+
+
+def test_no_canaries_no_trust() -> None:
+    report = canaries.check(EmbeddedJudge(), [])
+    assert not report.trusted
+    assert report == canaries.report("embedded", [])
+    assert str(report).startswith("Do not trust")
+
+
+def test_a_recording_replays_offline_and_says_what_it_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with Server() as server:
+        live = llm_judge(server, tmp_path / "store")
+        said = live.compare(list(comparisons(4)), "one", "two")
+        there = live.client.endpoint
+    assert record(tmp_path / "store", tmp_path / "recording.jsonl") == 8
+    for recording in (tmp_path / "store", tmp_path / "recording.jsonl"):
+        replay = recorded_judge(there, recording)
+        assert replay.compare(list(comparisons(4)), "one", "two") == said
+        more = replay.compare(list(comparisons(5)), "one", "two")
+        assert [each.invalid for each in more[8:]] == ["not recorded: the store has no reply to this question"] * 2
+
+
+class Fixed:
+    """A judge with one opinion, in one order or two."""
+
+    def __init__(self, name: str, good_1: bool, good_2: bool, preference: str, orders: int = 1) -> None:
+        self.name, self.orders = name, orders
+        self.said = DimensionVerdict(acceptable_1=good_1, acceptable_2=good_2, preference=preference)  # type: ignore[arg-type]
+
+    def compare(self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str) -> list[Verdict]:
+        return [
+            Verdict(
+                pair_id=item[0].id,
+                conversation_id=item[0].conversation_id,
+                arm_1=arm_1,
+                arm_2=arm_2,
+                judge=self.name,
+                order=order,  # type: ignore[arg-type]
+                dimensions={"adherence": self.said},
+            )
+            for item in items
+            for order in ("12", "21")[: self.orders]
+        ]
+
+
+class Silent(Fixed):
+    def compare(self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str) -> list[Verdict]:
+        said = super().compare(items, arm_1, arm_2)
+        return [each.model_copy(update={"invalid": "not JSON: …", "dimensions": {}}) for each in said]
+
+
+def test_a_panel_decides_by_majority_and_never_against_itself() -> None:
+    items = list(comparisons(3))
+    for_1, for_2 = Fixed("a", True, False, "1", orders=2), Fixed("b", False, True, "2")
+    both = Fixed("c", True, True, "2")
+    verdicts = PanelJudge([for_1, for_1, for_2]).compare(items, "one", "two")
+    assert [(each.judge, each.dimensions["adherence"].bin) for each in verdicts] == [("panel", "1 better")] * 3
+    (verdict, *_) = PanelJudge([for_1, both, for_2]).compare(items, "one", "two")
+    assert verdict.dimensions["adherence"].bin == "both"
+    assert verdict.dimensions["adherence"].preference == "2"
+    (verdict, *_) = PanelJudge([for_1, for_2]).compare(items, "one", "two")
+    assert (verdict.dimensions["adherence"].bin, verdict.dimensions["adherence"].preference) == ("none", "tie")
+    (verdict, *_) = PanelJudge([for_1, Silent("s", True, True, "1")]).compare(items, "one", "two")
+    assert verdict.invalid == "no majority: 1 of 2 judges gave a verdict"
+
+
+def test_the_panels_agreement_is_the_share_of_equal_bins() -> None:
+    for_1, for_2 = Fixed("a", True, False, "1", orders=2), Fixed("b", False, True, "2")
+    panel = PanelJudge([for_1, for_1, for_2])
+    assert agreement(panel.ballots(list(comparisons(3)), "one", "two")) == {"adherence": pytest.approx(1 / 3)}
+
+
+def test_a_panel_of_a_language_model_and_the_rules_keeps_the_protocol(tmp_path: Path) -> None:
+    with Server() as server:
+        panel = PanelJudge([EmbeddedJudge(), llm_judge(server, tmp_path)])
+        verdicts = panel.compare(list(comparisons(2)), "one", "two")
+    assert [each.pair_id for each in verdicts] == ["c0.0", "c0.1"]
+    assert all(set(each.dimensions) == set(DIMENSIONS) for each in verdicts)
+
+
+def test_flow_2_keeps_the_prompts_whose_answer_is_worse(tmp_path: Path) -> None:
+    pairs = [pair(at) for at in range(4)]
+    answers = {
+        pairs[0].id: "BREAKS 2 It comes tomorrow for sure.",
+        pairs[1].id: "Hello, I look it up.",
+        pairs[2].id: f" {pairs[2].chosen}\n",
+        pairs[3].id: "BREAKS 1 CLAIM yesterday I looked.",
+    }
+    with Server() as server:
+        kept, verdicts = worse_than_chosen(llm_judge(server, tmp_path), pairs, answers, "N_1SFT")
+        assert len(server.bodies) == 6
+    assert [each.id for each in kept] == [pairs[0].id, pairs[3].id]
+    assert [each.rejected for each in kept] == [answers[pairs[0].id], answers[pairs[3].id]]
+    assert all(each.chosen == original.chosen for each, original in zip(kept, (pairs[0], pairs[3]), strict=True))
+    assert len(verdicts) == 6
+
+
+def test_flow_2_keeps_nothing_on_the_word_of_the_position_or_of_nobody(tmp_path: Path) -> None:
+    pairs, answers = [pair()], {pair().id: "Hello."}
+    for at, answer in enumerate((first_place, lambda body: "?")):
+        with Server(answer) as server:
+            assert worse_than_chosen(llm_judge(server, tmp_path / str(at)), pairs, answers, "N_1SFT")[0] == []
+
+
+def arm(server: Server, **changes: Any) -> ServerArm:
+    plain = endpoint(server.url).model_dump() | {"model": "hosted-bot"}
+    return ServerArm(**(plain | changes))
+
+
+def test_a_server_is_an_arm_like_any_other(tmp_path: Path) -> None:
+    def bot(body: dict[str, Any]) -> str:
+        return f"Agent: I look up order {re.search(r'order ([0-9]+)', body['messages'][-1]['content'])[1]}."
+
+    pairs = [pair(at) for at in range(3)]
+    with Server(bot, schedule=lambda number: "length" if number == 0 else None) as server:
+        replies = hosted_replies(arm(server, concurrency=1), pairs, "bot", tmp_path / "store", tmp_path / "bot.jsonl")
+        assert [each.pair_id for each in replies] == [each.id for each in pairs]
+        assert [each.finished for each in replies] == [False, True, True]
+        assert replies[1].text == "I look up order 1."
+        assert server.bodies[0]["messages"][0]["content"].endswith("\nAgent:")
+        assert hosted_replies(arm(server), pairs, "bot", tmp_path / "store", tmp_path / "bot.jsonl") == replies
+        assert server.calls == 3
+    assert len((tmp_path / "bot.jsonl").read_text().splitlines()) == 3
+
+
+def test_an_arm_with_a_reply_missing_is_no_arm(tmp_path: Path) -> None:
+    with (
+        Server(lambda body: "Hello", schedule=lambda number: "400" if number == 1 else None) as server,
+        pytest.raises(HostedArmError, match="left 1 of 3 prompts without a reply"),
+    ):
+        hosted_replies(arm(server), [pair(at) for at in range(3)], "bot", tmp_path / "store", tmp_path / "bot.jsonl")
+    assert not (tmp_path / "bot.jsonl").exists()
+
+
+def test_a_chat_bot_gets_guardrails_and_turns_as_messages() -> None:
+    system, user = messages(pair(), "chat")
+    assert (system.role, user.role, user.content) == ("system", "user", "Hello, my order 0 has not come.")
+    assert "2. The agent must never promise a date." in system.content
+
+
+def test_the_parameters_choose_the_judge(tmp_path: Path) -> None:
+    assert chosen_judge(JudgeSection(kind="none"), tmp_path) is None
+    with Server() as server:
+        there = endpoint(server.url).model_dump()
+        live = chosen_judge(JudgeSection(**there, kind="llm"), tmp_path)
+        assert live is not None
+        said = live.compare(list(comparisons(2)), "one", "two")
+        (once,) = chosen_judge(JudgeSection(**there, kind="llm", orders="first"), tmp_path).compare(
+            list(comparisons(1)), "one", "two"
+        )
+        assert once == said[0]
+    section = JudgeSection(**there, kind="recorded", recording=str(tmp_path))
+    replay = chosen_judge(section, tmp_path / "unused")
+    assert replay is not None
+    assert replay.compare(list(comparisons(2)), "one", "two") == said
+    panel = chosen_judge(JudgeSection(kind="panel", judges=(section, JudgeSection(kind="embedded"))), tmp_path)
+    assert panel is not None
+    assert [each.judge for each in panel.compare(list(comparisons(2)), "one", "two")] == ["panel"] * 2
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"kind": "llm"}, "needs the judge's model"),
+        ({"kind": "recorded", "model": "x"}, "needs a recording"),
+        ({"kind": "panel", "judges": [{"kind": "embedded"}]}, "two judges or more"),
+        ({"kind": "panel", "judges": [{"kind": "embedded"}, {"kind": "none"}]}, "are embedded, llm or recorded"),
+        ({"kind": "llm", "model": "x", "api_key_env": "sk-123"}, "api_key_env"),
+    ],
+)
+def test_a_judge_that_is_not_fully_named_is_refused(section: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        JudgeSection.model_validate(section)

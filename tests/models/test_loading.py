@@ -1,0 +1,137 @@
+"""Models by name: what cannot be had is refused with what to do about it; nothing foreign is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from guardalign.models import hub
+from guardalign.models.loading import LoraSettings, base_model, load_frozen, load_model, load_tokenizer
+from guardalign.world import BASE_MODEL
+from hub_server import serving
+from tiny import save_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+LOAD = """
+import json, sys
+from guardalign.errors import GuardalignError
+from guardalign.models.loading import load_frozen, load_tokenizer
+told = {}
+for name in sys.argv[1:]:
+    for load in (load_frozen, load_tokenizer):
+        try:
+            load(name)
+        except GuardalignError as error:
+            told.setdefault(name, str(error))
+print(json.dumps(told))
+"""
+
+
+def told(home: Path, *names: str, **environment: str) -> dict[str, str]:
+    """What a process of its own says of models it cannot load."""
+    around = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "GUARDALIGN_"))}
+    around |= {"HF_HOME": str(home), "PYTHONPATH": str(ROOT / "lib"), "OMP_NUM_THREADS": "1"} | environment
+    run = subprocess.run([sys.executable, "-c", LOAD, *names], env=around, capture_output=True, text=True, timeout=200)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def by_hub(tmp_path_factory) -> dict[str, str]:
+    names = ("gated", "gated-anonymous", "absent", "pickled", "coded", "unknown")
+    with serving() as address:
+        return told(tmp_path_factory.mktemp("home"), *(f"org/{name}" for name in names), HF_ENDPOINT=address)
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("gated", "is gated: open https://huggingface.co/org/gated, accept its terms, and log in by `hf auth login`"),
+        ("gated-anonymous", "is gated"),
+        ("absent", "There is no folder and no model on the hub by the name org/absent"),
+        ("pickled", "org/pickled has no weights in safetensors"),
+        ("coded", "GUARDALIGN_REMOTE_CODE=org/coded"),
+        ("unknown", "model type `of_next_year`"),
+    ],
+)
+def test_what_the_hub_refuses_is_said_with_what_to_do(by_hub, name, says):
+    assert says in by_hub[f"org/{name}"]
+
+
+def test_without_a_network_the_ways_out_are_named(tmp_path):
+    said = told(tmp_path, "org/model", HF_HUB_OFFLINE="1")["org/model"]
+    assert "org/model is not on this machine and the hub cannot be reached" in said
+    assert "hf download org/model" in said and "embedded" in said
+
+
+def test_a_name_that_is_neither_folder_nor_repository_is_refused(tmp_path):
+    for name in ("not a name", str(tmp_path / "absent")):
+        with pytest.raises(hub.ModelUnavailable, match="no folder and no model"):
+            load_frozen(name)
+
+
+def test_pickled_weights_in_a_folder_are_not_read(tmp_path):
+    folder = save_checkpoint(tmp_path / "model")
+    weights = load_frozen(str(folder)).state_dict()
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(hub.ModelUnavailable, match="no weights in safetensors"):
+        load_frozen(str(folder))
+
+
+def test_a_pickled_adapter_is_not_read(tmp_path):
+    base = save_checkpoint(tmp_path / "base")
+    load_model(str(base), lora=LoraSettings(rank=2)).save_pretrained(tmp_path / "adapter")
+    load_frozen(str(tmp_path / "adapter"))
+    shutil.move(tmp_path / "adapter" / "adapter_model.safetensors", tmp_path / "adapter" / "adapter_model.bin")
+    with pytest.raises(hub.ModelUnavailable, match="no adapter_model"):
+        load_frozen(str(tmp_path / "adapter"))
+
+
+def with_own_code(folder: Path, mark: Path) -> Path:
+    """A checkpoint whose configuration asks for a Python file of its own, which leaves ``mark`` when it is run."""
+    save_checkpoint(folder)
+    content = json.loads((folder / "config.json").read_text())
+    content |= {"model_type": "its_own", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.Own"}}
+    (folder / "config.json").write_text(json.dumps(content))
+    (folder / "own.py").write_text(
+        "from transformers import MistralConfig, MistralForCausalLM\n"
+        f"open({str(mark)!r}, 'w').close()\n"
+        "class OwnConfig(MistralConfig):\n    model_type = 'its_own'\n"
+        "class Own(MistralForCausalLM):\n    config_class = OwnConfig\n"
+    )
+    return folder
+
+
+def test_code_that_comes_with_a_model_runs_only_where_it_is_allowed_by_name(tmp_path, monkeypatch):
+    folder, mark = with_own_code(tmp_path / "model", tmp_path / "ran"), tmp_path / "ran"
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    for allowed in ("", "org/another", "1"):
+        monkeypatch.setenv(hub.REMOTE_CODE, allowed)
+        with pytest.raises(hub.ModelUnavailable, match=f"{hub.REMOTE_CODE}="):
+            load_frozen(str(folder))
+    assert not mark.exists()
+    monkeypatch.setenv(hub.REMOTE_CODE, f"org/another, {folder}")
+    assert type(load_frozen(str(folder))).__name__ == "Own" and mark.exists()
+    assert load_tokenizer(str(folder)).eos_token == "</s>"
+
+
+def test_an_arms_folder_goes_by_the_repository_its_code_is_from(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text(json.dumps({"auto_map": {"AutoConfig": "org/coded--own.OwnConfig"}}))
+    monkeypatch.setenv(hub.REMOTE_CODE, "org/coded")
+    assert hub.may_run_code(str(tmp_path))
+    monkeypatch.setenv(hub.REMOTE_CODE, str(tmp_path))
+    assert not hub.may_run_code(str(tmp_path))
+
+
+def test_the_base_is_the_shipped_model_a_folder_or_a_hub_name(tmp_path):
+    assert base_model("embedded") == str(BASE_MODEL)
+    assert base_model(str(tmp_path)) == str(tmp_path)
+    assert base_model("mistralai/Mistral-7B-v0.1") == "mistralai/Mistral-7B-v0.1"

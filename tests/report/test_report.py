@@ -1,0 +1,302 @@
+"""The report: right numbers in it, safe with hostile text, complete without network, usable in a browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import zlib
+from html.parser import HTMLParser
+
+import pytest
+
+import simulated_verdicts as simulated
+from browser import ENTER, SPACE, TAB, choose, chromium, errors, wait
+from guardalign import report, stats
+from guardalign.data.conversations import Reply
+from guardalign.errors import MissingStage
+from guardalign.files import read_rows, write_rows, write_text
+from guardalign.judging.verdicts import DIMENSIONS, Verdict
+from guardalign.report import people
+from guardalign.report.__main__ import main
+from guardalign.report.drawing import save_all, training_cost
+from guardalign.report.examples import payload
+
+HOSTILE = (
+    "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    "<a href=\"javascript:document.title='owned'\">x</a><!-- ${document.title='owned'} {{ 7*7 }} ]]> \u2028 &amp;"
+)
+COMPARISONS = {("M_1SFT", "M_1SFT_ipo"): 0.25, ("M_2SFT", "M_1SFT_ipo"): -0.1, ("chosen", "rejected"): -0.5}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = simulated.run_folder(tmp_path_factory.mktemp("runs") / "mine", COMPARISONS, conversations=16)
+    path = root / "replies" / "M_1SFT_ipo.jsonl"
+    said = read_rows(path, Reply)
+    said[0] = said[0].model_copy(update={"text": f"Thank you {HOSTILE}"})
+    write_rows(path, said)
+    for place, arm in enumerate(("M_1SFT", "dpo", "rpo")):
+        said = simulated.verdicts(arm, "chosen", 0.2, conversations=8, turns=2, seed=place)
+        write_rows(root / "verdicts" / "preferred" / f"{arm}-vs-chosen.jsonl", said)
+    (root / "run.json").write_text(json.dumps({
+        "versions": {"python": "3.11"},
+        "06_judging": {"parameters": {"run": "mine", "source": {"kind": "world"}, "report": {"replicates": 300}}},
+    }))  # fmt: skip
+    report.write(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def text(run):
+    return (run / "report.html").read_text()
+
+
+class Elements(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def elements(text):
+    parser = Elements()
+    parser.feed(text)
+    return parser.found
+
+
+def block(text):
+    packed = re.search(r'<script type="text/plain" id="data">([^<]*)</script>', text)[1]
+    return json.loads(zlib.decompress(base64.b64decode(packed)))
+
+
+def test_the_headline_and_tables_hold_the_tables_numbers(run, text):
+    rates = report.load(run).rates
+    row = rates[(rates["arm_2"] == "M_1SFT_ipo") & (rates["arm_1"] == "M_1SFT")].iloc[0]
+    headline = re.search(r'id="headline">(.*?)</p>', text, re.DOTALL)[1]
+    assert f"{100 * row['win_2']:.0f} % [{100 * row['win_2_low']:.0f}, {100 * row['win_2_high']:.0f}]" in headline
+    assert f"{-100 * row['net']:.1f} [".replace("-", "−") in headline
+    assert "<i>M</i><sub>1SFT</sub><sup>ipo</sup>" in headline
+    assert "synthetic conversations" in text and "One training seed" in text
+    assert (run / "tables" / "win_rates.csv").exists() and (run / "tables" / "table1.csv").exists()
+
+
+def test_the_papers_numbers_stand_in_columns_of_their_own(text):
+    table = text[text.index("Table 1 of paper A") : text.index("Table 3 of paper B")]
+    cells = re.findall(r'<td class="paper">([\d.]+)</td>', table)
+    assert cells[:3] == ["70.4", "47.7", "95.8"] and len(cells) == 18
+    assert table.count("not judged") == 6
+
+
+def test_methods_against_the_preferred_reply_stand_beside_paper_b_and_nowhere_else(run, text):
+    results = report.load(run)
+    assert "dpo" not in set(results.rates["arm_1"]) and "preferred" not in results.parts
+    table = text[text.index("Table 3 of paper B: win rates") : text.index('id="figures"')]
+    rows = {
+        name: re.findall(r"<td.*?</td>", row)
+        for name, row in re.findall(r'scope="row">([^<]+)</th>(.*?)</tr>', table, re.S)
+    }
+    assert list(rows) == ["SFT", "PPO", "DPO", "SLiC", "IPO", "KTO (logistic)", "KTO (tanh)", "rpo"]
+    known = results.preferred_rates.set_index(["arm_1", "dimension"]).loc[("dpo", "adherence")]
+    assert f"<b>{100 * known['strict']:.0f}</b>" in rows["DPO"][0] and 'class="paper"' not in rows["DPO"][0]
+    assert "71.4" in rows["DPO"][1] and "53.8" in rows["DPO"][2] and "31.0" in rows["DPO"][3]
+    assert "not judged" in rows["IPO"][0] and "65.8" in rows["IPO"][1]
+    assert all(cell == '<td class="paper"></td>' for cell in rows["rpo"][1:])
+    assert "adherence on 16 prompts" in table and (run / "figures" / "table3.svg").exists()
+    assert (run / "tables" / "table3.csv").exists()
+
+
+def test_the_judges_own_accuracy_comes_from_the_gold_pairs(run, text):
+    assert "How often the judge puts chosen above rejected".lower() in text.lower()
+    results = report.load(run)
+    assert "chosen" not in set(results.rates["arm_1"])
+    assert len(stats.gold_accuracy(results.rows)) == 3
+
+
+def test_nothing_is_fetched_and_only_the_pages_script_may_run(text):
+    for tag, attributes in elements(text):
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        assert not any(name.startswith("on") for name in attributes)
+        assert not (tag in ("script", "img", "image") and "src" in attributes)
+        for name in ("href", "xlink:href"):
+            target = attributes.get(name, "#")
+            assert target.startswith(("#", "figures/", "notebooks/", "data:image/png"))
+    policy = next(a["content"] for t, a in elements(text) if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy and "script-src 'sha256-" in policy
+    assert "unsafe-inline" not in policy.split("script-src")[1]
+
+
+def test_every_id_is_unique_and_every_reference_leads_somewhere(text):
+    ids = [attributes["id"] for _, attributes in elements(text) if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {a[n][1:] for _, a in elements(text) for n in ("href", "xlink:href") if a.get(n, "").startswith("#")}
+    assert targets <= set(ids)
+
+
+def test_figures_can_be_heard_and_tables_have_headers(text):
+    images = [attributes for tag, attributes in elements(text) if tag == "svg"]
+    assert len(images) >= 5
+    assert all(attributes["role"] == "img" and len(attributes["aria-label"]) > 40 for attributes in images)
+    assert text.count("<caption>") == text.count("<table>")
+    assert '<html lang="en">' in text
+
+
+def test_examples_hold_what_was_said_once(run, text):
+    data = block(text)
+    assert len(data["examples"]) == data["total"] == 3 * 16 * 3
+    comparison, prompt, _, bins, *_ = data["examples"][0]
+    assert data["comparisons"][comparison] == ["M_1SFT", "M_1SFT_ipo"]
+    verdict = next(
+        v for v in read_rows(run / "verdicts" / "M_1SFT-vs-M_1SFT_ipo.jsonl", Verdict)
+        if v.pair_id == data["prompts"][prompt][0]
+    )  # fmt: skip
+    assert [data["bins"][place] for place in bins] == [v.bin for v in verdict.dimensions.values()]
+    assert len(data["texts"]) == len(set(data["texts"]))
+    assert any(HOSTILE in each for each in data["texts"])
+    thinned = payload(report.load(run), most=10)
+    assert len(thinned["examples"]) == 10 and len({example[0] for example in thinned["examples"]}) == 3
+
+
+def test_the_same_run_gives_the_same_page(run, text):
+    names = re.findall(r'<figure id="figure-([^"]+)">', text)
+    assert report.render(report.load(run), names) == text
+
+
+def test_seeds_in_folders_are_one_run(tmp_path):
+    for seed in (1, 2):
+        simulated.run_folder(tmp_path / "many" / f"seed-{seed}", {("M_1SFT", "M_1SFT_ipo"): 0.1 * seed}, 6, 2)
+        told = tmp_path / "many" / f"seed-{seed}" / "models" / "M_1SFT_ipo" / "training.json"
+        said = simulated.verdicts("M_1SFT", "M_1SFT_ipo", 0.1 * seed, 6, 2, seed=seed)
+        write_rows(tmp_path / "many" / f"seed-{seed}" / "verdicts" / "transfer" / "M_1SFT-vs-M_1SFT_ipo.jsonl", said)
+        told.parent.mkdir(parents=True)
+        told.write_text(json.dumps({"result": {"steps": 7, "seconds": 10.0 * seed}}))
+    results = report.load(tmp_path / "many", replicates=200)
+    assert set(results.rates["seeds"]) == {2} and sorted(results.verdicts) == [1, 2]
+    (cost,) = training_cost(results).to_dict("records")
+    assert (cost["arm"], cost["steps"], cost["seconds"]) == ("M_1SFT_ipo", 7, 15)
+    assert set(results.compliance["seeds"]) == {2} and set(results.compliance["applied"]) == {2 * 12}
+    page = report.render(results, [])
+    elsewhere = page[page.index('<section id="elsewhere"') :].split("</section>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", elsewhere, re.DOTALL)
+    assert len(rows) == 1 + len(DIMENSIONS)
+    assert all(re.findall(r">([^<]*)</td>", row)[-2:] == ["24", "2"] for row in rows[1:])
+
+
+def test_a_run_without_verdicts_names_the_notebook(tmp_path, capsys):
+    with pytest.raises(MissingStage, match="06_judging"):
+        report.load(tmp_path)
+    assert main([str(tmp_path)]) == 1
+    assert "06_judging" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["a", "b"])
+
+
+def test_runs_side_by_side(run, tmp_path):
+    other = simulated.run_folder(tmp_path / "other", {("M_1SFT", "M_1SFT_ipo"): -0.3}, conversations=10)
+    (other / "run.json").write_text(json.dumps({"02_sft": {"parameters": {"source": {"kind": "<b>"}}}}))
+    page = tmp_path / "compare.html"
+    assert main(["--compare", str(run), str(other), "--output", str(page)]) == 0
+    text = page.read_text()
+    assert text.count("not in this run") == 3
+    for root in (run, other):
+        row = report.load(root).rates.iloc[0]
+        assert f"<b>{100 * row['win_1']:.0f}</b>" in text
+    assert "source.kind" in text and "&lt;b&gt;" in text and "<b><" not in text
+
+
+def test_peoples_verdicts_join_the_judges(run, tmp_path):
+    root = simulated.run_folder(tmp_path / "people", {("M_1SFT", "M_1SFT_ipo"): 0.2}, 8, 2)
+    said = [v.model_copy(update={"judge": "person Ann"}) for v in simulated.verdicts(conversations=4, turns=2)]
+    write_rows(root / "people" / "ann.jsonl", said)
+    text = report.write(root).read_text()
+    assert "person Ann" in text and "Krippendorff" in text
+    assert people.QUESTIONS.keys() == set(said[0].dimensions)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(browser, run):
+    browser.get((run / "report.html").as_uri())
+    wait(browser, lambda b: b.find_element("tag name", "html").get_attribute("data-ready") == "yes")
+    return browser
+
+
+def count(page):
+    return int(page.find_element("id", "count").text.split()[0])
+
+
+def cards(page):
+    return page.find_elements("css selector", "#list > li")
+
+
+def test_the_page_loads_clean_and_a_hostile_reply_does_nothing(page):
+    assert count(page) == 144 and len(cards(page)) == 10
+    page.find_element("id", "f-search").send_keys("onerror")
+    assert count(page) == 2
+    shown = cards(page)[0].text
+    assert "<img src=x onerror=" in shown and "</script><script>" in shown
+    assert page.find_elements("css selector", "#list img, #list script, #list a") == []
+    assert "owned" not in page.title
+    assert errors(page) == []
+
+
+def test_filters_and_search_find_what_the_verdicts_say(page, run):
+    verdicts = read_rows(run / "verdicts" / "M_2SFT-vs-M_1SFT_ipo.jsonl", Verdict)
+    choose(page, "f-comparison", "M 2SFT against M 1SFT ipo")
+    assert count(page) == 48
+    choose(page, "f-dimension", "naturalness")
+    choose(page, "f-bin", "2 better")
+    expected = {v.pair_id for v in verdicts if v.order == "12" and v.dimensions["naturalness"].bin == "2 better"}
+    assert count(page) == len(expected) > 0
+    assert all("naturalness: 2 better" in card.text for card in cards(page))
+    page.find_element("css selector", "#filters button[type=reset]").click()
+    wait(page, lambda _: count(page) == 144)
+    choose(page, "f-kind", "Thank the customer.")
+    assert all("guardrail 1: broken" in card.text for card in cards(page))
+    page.find_element("id", "f-search").send_keys("bank c0002-1")
+    assert all("c0002-1" in card.text for card in cards(page))
+
+
+def test_quotes_are_marked_and_pages_turn_by_keyboard(page):
+    page.find_element("tag name", "body").send_keys(TAB)
+    assert page.switch_to.active_element.text == "Skip to the results"
+    assert page.find_element("css selector", "#list mark").text == "Thank you"
+    first = cards(page)[0].text
+    page.find_element("id", "next").send_keys(ENTER)
+    assert page.find_element("id", "page").text == "page 2 of 15" and cards(page)[0].text != first
+    page.find_element("id", "previous").send_keys(SPACE)
+    assert cards(page)[0].text == first
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_page_never_scrolls_sideways(run, width):
+    with chromium(dark=width == 360) as driver:
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
+        driver.get((run / "report.html").as_uri())
+        wait(driver, lambda b: b.find_elements("css selector", "#list > li"))
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        colour = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert colour == ("rgb(20, 23, 26)" if width == 360 else "rgb(254, 254, 254)")
+        ink = driver.execute_script(
+            "return getComputedStyle(document.querySelector('figure svg text, figure svg g[style*=ink]')).fill"
+        )
+        assert ink in ("rgb(232, 234, 237)", "rgb(22, 25, 29)")
+        assert errors(driver) == []
+
+
+def test_figures_that_a_report_no_longer_draws_go_and_those_of_others_stay(run, tmp_path):
+    shutil.copytree(run / "figures", tmp_path / "figures")
+    write_text(tmp_path / "figures" / "methods.svg", "<svg/>")
+    assert save_all([], tmp_path / "figures") == ["methods"]
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["methods.svg"]

@@ -1,0 +1,175 @@
+"""Training that is cut off: told to end, out of disk, with a damaged checkpoint, among other processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from guardalign.errors import GuardalignError
+from guardalign.files import write_rows, write_text
+from guardalign.models.loading import LoraSettings
+from guardalign.training import PREEMPTED, Preempted, TrainingConfig, progress, train
+from guardalign.training.__main__ import main
+from guardalign.training.checkpoints import latest, save, saved
+from tests.training.test_training import EXAMPLES, config, distance, metrics, quiet
+from tiny import save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("model") / "base")
+
+
+def in_child(work: Callable[[], int]) -> int:
+    """The status (see os.wait) of a forked process that does ``work`` and exits with what it returns."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1]
+
+
+def signalled_at(line: int, number: signal.Signals, settings: TrainingConfig) -> int:
+    """Train in a child that gets a signal when it logs its ``line``-th step; returns its status."""
+
+    def work() -> int:
+        progress.SECONDS_BETWEEN_LINES = -1.0
+        seen = []
+
+        def log(text: str) -> None:
+            seen.append(text)
+            if sum("step" in text for text in seen) == line:
+                os.kill(os.getpid(), number)
+
+        try:
+            train(settings, EXAMPLES, log)
+        except Preempted:
+            return PREEMPTED
+        return 0
+
+    return in_child(work)
+
+
+@pytest.mark.parametrize("engine", ["tree", "trl"])
+def test_sigterm_saves_after_the_step_and_the_next_run_goes_on_to_the_same_weights(base, tmp_path, engine):
+    settings = {"save_steps": 1000, "engine": engine, "batching": "pair"}
+    cut = config(base, tmp_path / "cut", **settings)
+    assert os.waitstatus_to_exitcode(signalled_at(3, signal.SIGTERM, cut)) == PREEMPTED
+    [left] = [path.name for path in (tmp_path / "cut" / "checkpoints").glob("*[0-9]*")]
+    result = train(cut, EXAMPLES, quiet)
+    assert 3 <= result.resumed_step < result.steps
+    assert str(result.resumed_step) in left
+    train(config(base, tmp_path / "whole", **settings), EXAMPLES, quiet)
+    assert distance(tmp_path / "whole", tmp_path / "cut") == 0
+    assert [row["step"] for row in metrics(tmp_path / "cut")] == list(range(1, result.steps + 1))
+
+
+def test_the_command_exits_with_a_code_of_its_own_when_it_is_told_to_end(base, tmp_path):
+    write_rows(tmp_path / "data.jsonl", EXAMPLES)
+    settings = config(base, tmp_path / "arm", epochs=3000, data=tmp_path / "data.jsonl")
+    write_text(tmp_path / "job.json", settings.model_dump_json())
+    child = os.fork()
+    if child == 0:
+        os._exit(main([str(tmp_path / "job.json")]))
+    until = time.monotonic() + 60
+    while not (tmp_path / "arm" / "metrics.jsonl").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.kill(child, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == PREEMPTED
+    state = latest(tmp_path / "arm" / "checkpoints", quiet)
+    assert state is not None and state["step"] == metrics(tmp_path / "arm")[-1]["step"]
+    assert "told to end" in (tmp_path / "arm" / "preempted.txt").read_text()
+
+
+def test_sigterm_in_the_last_step_finishes_the_arm_first(base, tmp_path):
+    settings = config(base, tmp_path / "arm", epochs=1)
+    assert os.waitstatus_to_exitcode(signalled_at(4, signal.SIGTERM, settings)) == PREEMPTED
+    assert train(settings, EXAMPLES, quiet).skipped
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(base, tmp_path, damage):
+    settings = config(base, tmp_path / "cut", save_steps=2)
+    assert os.WIFSIGNALED(signalled_at(7, signal.SIGKILL, settings))
+    older, newer = saved(tmp_path / "cut" / "checkpoints")
+    damage(newer)
+    told: list[str] = []
+    result = train(settings, EXAMPLES, told.append)
+    assert (older.name, newer.name, result.resumed_step) == ("step-00000004.pt", "step-00000006.pt", 4)
+    assert any(f"WARNING: {newer} is damaged" in line for line in told)
+    train(config(base, tmp_path / "whole", save_steps=2), EXAMPLES, quiet)
+    assert distance(tmp_path / "whole", tmp_path / "cut") == 0
+
+
+def test_with_every_checkpoint_damaged_training_starts_over(base, tmp_path):
+    settings = config(base, tmp_path / "cut", save_steps=2)
+    signalled_at(7, signal.SIGKILL, settings)
+    for path in saved(tmp_path / "cut" / "checkpoints"):
+        path.write_bytes(b"")
+    told: list[str] = []
+    assert train(settings, EXAMPLES, told.append).resumed_step == 0
+    assert sum("is damaged" in line for line in told) == 2
+
+
+def test_a_checkpoint_of_another_configuration_says_what_is_other(base, tmp_path):
+    signalled_at(5, signal.SIGKILL, config(base, tmp_path / "cut"))
+    told: list[str] = []
+    other = config(base, tmp_path / "cut", beta=0.3, lora=LoraSettings(rank=4))
+    assert train(other, EXAMPLES, told.append).resumed_step == 0
+    [line] = [line for line in told if "another configuration" in line]
+    assert "beta 0.1 there, 0.3 here" in line and "lora None there" in line
+    signalled_at(5, signal.SIGKILL, config(base, tmp_path / "cut"))
+    assert train(config(base, tmp_path / "cut"), EXAMPLES[:-1], told.append).resumed_step == 0
+    assert sum("is of other data or another model; starting over" in line for line in told) == 1
+
+
+def test_a_full_disk_ends_training_clearly_and_leaves_the_earlier_checkpoints(base, tmp_path, disk):
+    trial = config(base, tmp_path / "trial", save_steps=1)
+    signalled_at(5, signal.SIGKILL, trial)
+    size = saved(tmp_path / "trial" / "checkpoints")[0].stat().st_size
+    settings = config(base, disk(int(2.7 * size)) / "arm", save_steps=1, cache=tmp_path / "cache")
+    with pytest.raises(GuardalignError, match=r"The disk is full: .*step-00000003.pt could not be written"):
+        train(settings, EXAMPLES, quiet)
+    left = sorted(path.name for path in (settings.output / "checkpoints").iterdir())
+    assert left == ["step-00000001.pt", "step-00000002.pt"]
+    state = latest(settings.output / "checkpoints", quiet)
+    assert state is not None and state["step"] == 2
+    assert not (settings.output / "training.json").exists()
+
+
+def test_a_full_disk_at_the_end_is_named_too(base, tmp_path, disk):
+    size = sum(path.stat().st_size for path in base.iterdir())
+    settings = config(base, disk(size // 2) / "arm", save_steps=1000, cache=tmp_path / "cache")
+    with pytest.raises(GuardalignError, match="The disk is full"):
+        train(settings, EXAMPLES, quiet)
+    assert not (settings.output / "training.json").exists()
+
+
+def test_what_a_checkpoint_holds_is_what_it_was_given(tmp_path):
+    for step in (1, 2, 3):
+        save(tmp_path, step, {"step": step, "weights": torch.arange(step)})
+    state = latest(tmp_path, quiet)
+    assert state is not None and state["step"] == 3 and state["weights"].tolist() == [0, 1, 2]
+    assert [path.name for path in saved(tmp_path)] == ["step-00000002.pt", "step-00000003.pt"]
+    save(tmp_path, 2, {"step": 2})  # gone back to: what lies beyond would be taken for the newest
+    assert [path.name for path in saved(tmp_path)] == ["step-00000002.pt"]

@@ -1,0 +1,135 @@
+"""The online arm for real, on a tiny model: a reward model that can be wrong, then a policy that follows its reward."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from guardalign.config.task_sections import Rlhf
+from guardalign.data.examples import Example
+from guardalign.models.encoding import encode
+from guardalign.models.loading import LoraSettings, load_frozen
+from guardalign.training import TrainingConfig, rlhf, train
+from tiny import WORDS, save_checkpoint
+
+GOOD, BAD = "thanks", "late"
+SETTINGS = Rlhf(
+    trainer="rloo", reward_learning_rate=5e-3, reward_epochs=3, learning_rate=5e-3, beta=0.01, steps=16, prompts=4,
+    generations=4,
+)  # fmt: skip
+
+
+def pairs(count: int, seed: int) -> list[Example]:
+    """The chosen reply says one word more often than the rejected one, which says another."""
+    rng = random.Random(seed)
+    found = []
+    for number in range(count):
+        prompt = f"User: {' '.join(rng.choices(WORDS, k=3))}\nAgent:"
+        said = [[word, *rng.choices(WORDS[:4], k=3)] for word in (GOOD, BAD)]
+        for words in said:
+            rng.shuffle(words)
+        chosen, rejected = (f" {' '.join(words)}" for words in said)
+        found.append(
+            Example(id=str(number), conversation_id=str(number), prompt=prompt, chosen=chosen, rejected=rejected)
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    return save_checkpoint(tmp_path_factory.mktemp("rlhf") / "sft")
+
+
+@pytest.fixture(scope="module")
+def reward(start, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reward") / "model"
+    return rlhf.train_reward(SETTINGS, str(start), pairs(64, 1), pairs(32, 2), folder, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def policy(start, reward, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("policy") / "model"
+    prompts = [each.prompt for each in pairs(32, 3)]
+    return rlhf.train_policy(SETTINGS, str(start), reward.folder, prompts, folder, max_new_tokens=8)
+
+
+def test_the_reward_model_tells_held_out_replies_apart(reward):
+    assert reward.accuracy > 0.8
+    turned = [e.model_copy(update={"chosen": e.rejected, "rejected": e.chosen}) for e in pairs(32, 2)]
+    assert rlhf.RewardModel(reward.folder).accuracy(turned) == pytest.approx(1 - reward.accuracy)
+
+
+def test_a_reward_is_the_same_alone_and_in_a_padded_batch(reward):
+    model = rlhf.RewardModel(reward.folder)
+    asked = pairs(6, 4)
+    rows = [
+        each.tokens.tolist() for each in encode(model.tokenizer, [e.prompt for e in asked], [e.chosen for e in asked])
+    ]
+    rows[0] = rows[0][: len(rows[0]) // 2]
+    alone = [model.scores([row])[0] for row in rows]
+    assert model.scores(rows) == pytest.approx(alone, abs=1e-4)
+    assert len({round(score, 3) for score in alone}) > 1
+
+
+def test_the_policy_moves_towards_what_is_rewarded(start, policy):
+    rewards = [row["reward"] for row in policy.history]
+    assert len(rewards) == policy.steps == SETTINGS.steps
+    assert np.mean(rewards[-5:]) > np.mean(rewards[:3]) + 0.2
+    before, after = (load_file(folder / "model.safetensors") for folder in (start, policy.folder))
+    assert max(float((before[name] - after[name]).abs().max()) for name in before) > 1e-3
+
+
+def test_the_distance_from_the_start_is_told(policy):
+    kl = [row["kl"] for row in policy.history]
+    assert kl[0] == pytest.approx(0, abs=1e-3) and kl[-1] > 10 * abs(kl[0])
+    assert all(row["entropy"] > 0 and np.isfinite(row["grad_norm"]) for row in policy.history)
+
+
+def test_the_penalty_holds_the_policy_near_the_start(start, reward, policy, tmp_path):
+    held = SETTINGS.model_copy(update={"beta": 2.0})
+    prompts = [each.prompt for each in pairs(32, 3)]
+    near = rlhf.train_policy(held, str(start), reward.folder, prompts, tmp_path / "near", max_new_tokens=8)
+    assert near.history[-1]["kl"] < 0.5 * policy.history[-1]["kl"]
+
+
+def test_cost_counts_the_replies_drawn_and_scored(reward, policy):
+    assert reward.seconds > 0 and policy.seconds > 0
+    found = rlhf.passes(SETTINGS, steps=16, pairs=64)
+    assert found["replies_drawn"] == 256
+    assert found["policy_passes"] == found["reference_passes"] == 4
+    assert found["reward_passes"] == 2 * 3 + 4
+    assert rlhf.passes(SETTINGS.model_copy(update={"beta": 0.0}), 16, 64)["reference_passes"] == 0
+
+
+def test_grpo_takes_the_same_settings(start, reward, tmp_path):
+    settings = SETTINGS.model_copy(update={"trainer": "grpo", "steps": 2})
+    prompts = [each.prompt for each in pairs(8, 3)]
+    result = rlhf.train_policy(settings, str(start), reward.folder, prompts, tmp_path / "grpo", max_new_tokens=4)
+    assert result.steps == 2 and len(result.history) == 2
+    assert torch.isfinite(torch.tensor([row["reward"] for row in result.history])).all()
+
+
+def test_an_adapter_is_merged_first_and_its_model_is_the_reference(start, reward, tmp_path):
+    examples = pairs(16, 5)
+    train(
+        TrainingConfig(
+            arm="sft", model=str(start), output=tmp_path / "sft", method="sft", learning_rate=1e-2, batch_size=8,
+            epochs=2, lora=LoraSettings(rank=2, alpha=8),
+        ),
+        examples,
+        lambda line: None,
+    )  # fmt: skip
+    adapter = str(tmp_path / "sft")
+    learnt = rlhf.train_reward(SETTINGS, adapter, examples, examples, tmp_path / "reward", batch_size=8)
+    assert learnt.accuracy > 0.5
+    settings, prompts = SETTINGS.model_copy(update={"steps": 2}), [each.prompt for each in pairs(8, 3)]
+    policy = rlhf.train_policy(settings, adapter, learnt.folder, prompts, tmp_path / "policy", max_new_tokens=8)
+    assert policy.history[0]["kl"] == pytest.approx(0, abs=1e-3)
+    row = torch.tensor([[5, 6, 7, 8]])
+    before = load_frozen(adapter)(input_ids=row).logits
+    assert torch.allclose(load_frozen(str(tmp_path / "policy" / "start"))(input_ids=row).logits, before, atol=1e-5)
+    assert not torch.allclose(load_frozen(str(start))(input_ids=row).logits, before, atol=1e-2)

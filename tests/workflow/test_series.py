@@ -1,0 +1,272 @@
+"""The whole series for real, tiny: every notebook through papermill and Snakemake; again, changed, broken, killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+
+from guardalign.config.notebooks import failure
+from guardalign.files import RunFolder, fingerprint
+from guardalign.judging.verdicts import Verdict
+from guardalign.papers import COMPARISONS
+from series import NAMES, PHASE, ROOT, SMALL, parameters, run, run_stage, save_base, start, write_parameters
+
+PRODUCTS = ("data/pairs.jsonl", "tables/sft.csv")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return save_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory, base):
+    """A finished run: its parameter file, its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("series")
+    params = write_parameters(folder / "tiny.yaml", parameters(folder / "run", base))
+    code, output = run(params, checked=True)
+    assert code == 0, output
+    return params, RunFolder(folder / "run"), output
+
+
+def stages_of(output: str) -> list[str]:
+    return [name for name in NAMES if f"  {name} …" in output]
+
+
+def test_every_notebook_is_executed_without_an_error(series):
+    _, folder, output = series
+    assert stages_of(output) == list(NAMES)
+    assert output.startswith("Estimate: ")
+    assert output.strip().splitlines()[-1] == f"Report: {folder.report}"
+    for name in NAMES:
+        executed = folder.notebooks / f"{name}.ipynb"
+        assert failure(executed) is None
+        assert all(cell.execution_count for cell in nbformat.read(executed, 4).cells if cell.cell_type == "code")
+
+
+def test_the_run_folder_holds_every_product(series):
+    _, folder, _ = series
+    for arm in ("M_1SFT", "M_2SFT", "M_ipo", "M_kto", "M_1SFT_ipo", "M_1SFT_kto", "N_1SFT", "N_1SFT_ipo", "N_1SFT_kto"):
+        assert (folder.model(arm) / "model.safetensors").exists() and folder.replies(arm).exists()
+    test = [json.loads(line) for line in folder.data("pairs").read_text().splitlines()]
+    prompts = {row["id"] for row in test if row["split"] == "test"}
+    for comparison in COMPARISONS:
+        lines = folder.verdicts(comparison.arm_1, comparison.arm_2).read_text().splitlines()
+        assert {Verdict.model_validate_json(line).pair_id for line in lines} == prompts
+    assert set(pd.read_csv(folder.tables("methods.csv"))["arm"]) == {"M_1SFT", "dpo"}
+    facts = folder.facts
+    assert set(NAMES) <= facts.keys() and facts["02_sft"]["parameters"]["sft"]["learning_rate"] == 1e-3
+    assert "<svg" in folder.report.read_text()
+
+
+def test_figures_are_shown_as_pictures(series):
+    _, folder, _ = series
+    for name in NAMES[:-1]:
+        outputs = [
+            out
+            for cell in nbformat.read(folder.notebooks / f"{name}.ipynb", 4).cells
+            for out in cell.get("outputs", [])
+        ]
+        assert any("image/png" in out.get("data", {}) for out in outputs), name
+
+
+def test_a_second_run_does_nothing(series):
+    params, folder, _ = series
+    before = {path: path.stat().st_mtime_ns for path in folder.root.glob("[a-z]*/**/*") if path.is_file()}
+    code, output = run(params)
+    assert code == 0 and stages_of(output) == []
+    assert "Every stage is up to date." in output and output.strip().endswith(f"Report: {folder.report}")
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_changed_parameter_runs_again_what_depends_on_it_and_nothing_else(series, tmp_path, base):
+    _, folder, _ = series
+    content = parameters(folder.root, base)
+    content["flow1"] = {**content["flow1"], "kto": content["flow1"]["kto"] | {"beta": 0.2}}
+    code, output = run(write_parameters(tmp_path / "changed.yaml", content), "--dry-run")
+    assert code == 0, output
+    planned = {line.split()[0] for line in output.splitlines() if line.split() and line.split()[-1] == "1"}
+    assert {"flow1_alignment", "judging", "plots"} <= planned
+    assert not planned & {"dataset_construction", "sft", "flow2_feedback_alignment", "method_comparison"}
+
+
+def test_a_missing_stage_names_the_notebook_that_makes_it(tmp_path, base):
+    params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
+    code, output = run_stage(ROOT / "notebooks" / "07_plots.ipynb", params)
+    assert code == 1 and "MissingStage" in output
+    assert "notebooks/06_judging.ipynb makes it" in output
+
+
+def test_a_folder_of_other_parameters_is_refused_by_a_single_notebook(series, tmp_path, base):
+    _, folder, _ = series
+    content = parameters(folder.root, base, training={"batch_size": 4})
+    params = write_parameters(tmp_path / "other.yaml", content)
+    copy = tmp_path / "03_flow1_alignment.ipynb"
+    copy.write_text((ROOT / "notebooks" / copy.name).read_text())
+    kept = (folder.notebooks / copy.name).read_bytes()
+    code, output = run_stage(copy, params)
+    (folder.notebooks / copy.name).write_bytes(kept)
+    assert code == 1 and "ForeignRun" in output and "02_sft" in output and "training" in output
+
+
+def stage_of(tmp_path: Path, source: str) -> Path:
+    shown = nbformat.v4.new_code_cell('run = "x"', metadata={"tags": ["parameters"]})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path = tmp_path / "stage.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[shown, nbformat.v4.new_code_cell(source)], metadata=kernel), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "source, message, exit_code",
+    [
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "its kernel was killed", 1),
+        ("1 / 0", "ZeroDivisionError: division by zero", 1),
+        ("pass", "ended without making", 1),
+        ("from guardalign.training import Preempted\nraise Preempted('told to end')", "told to end", os.EX_TEMPFAIL),
+    ],
+)
+def test_a_stage_fails_without_its_product(tmp_path, base, source, message, exit_code):
+    params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
+    code, output = run_stage(stage_of(tmp_path, source), params, tmp_path / "product.csv")
+    assert code == exit_code and message in output and "Traceback" not in output
+
+
+def test_wrong_parameters_stop_the_series_before_it_starts(tmp_path, base):
+    content = parameters(tmp_path / "run", base, sft={"learning_rte": 1e-3})
+    code, output = run(write_parameters(tmp_path / "wrong.yaml", content))
+    assert code == 1 and "did you mean `sft.learning_rate`?" in output
+    assert not (tmp_path / "run").exists() and "Traceback" not in output
+
+
+def test_two_runs_do_not_work_in_one_folder(series):
+    params, _, _ = series
+    first = start(params)
+    time.sleep(1.0)
+    code, output = run(params)
+    first.communicate(timeout=600)
+    assert code == 1 and "Another run is working in" in output
+
+
+def wait_for(path: Path, process, seconds: float = 1500.0) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < end, f"{path} did not come"
+        time.sleep(0.02)
+
+
+def processes_of(marker: str) -> list[int]:
+    """Living processes whose command line names ``marker``: the run's folder stands in all of them."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        if process.info["status"] != psutil.STATUS_ZOMBIE and marker in " ".join(process.info["cmdline"] or []):
+            found.append(process.pid)
+    return found
+
+
+def descendants(process) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def test_a_killed_run_leaves_nothing_behind_and_ends_with_the_same_tables(series, tmp_path, base):
+    """SIGKILL in the first stage, SIGTERM in training, SIGKILL in the next training; then the run to its end."""
+    _, whole, _ = series
+    params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
+    folder = RunFolder(tmp_path / "run")
+    moments = [
+        (signal.SIGKILL, folder.notebooks / "01_dataset_construction.ipynb"),
+        (signal.SIGTERM, folder.model("M_1SFT") / "metrics.jsonl"),
+        (signal.SIGKILL, folder.model("N_1SFT")),
+    ]
+    for number, moment in moments:
+        process = start(params, "--target", "tables/sft.csv")
+        try:
+            wait_for(moment, process)
+        except BaseException:
+            process.kill()
+            raise
+        below = descendants(process)
+        os.kill(process.pid, number)
+        process.communicate(timeout=120)
+        _, alive = psutil.wait_procs(below, timeout=30)
+        assert not [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        assert not processes_of(str(tmp_path))
+    code, output = run(params, "--target", "tables/sft.csv")
+    assert code == 0, output
+    for name in PRODUCTS:
+        assert fingerprint(folder.root / name) == fingerprint(whole.root / name), name
+    assert not list(folder.root.rglob("*.part"))
+
+
+def mount(size: str, folder: Path, *options: str) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("no mount here")
+    if done.returncode:
+        pytest.skip(f"no file system of a given size can be mounted here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("200k", folder)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tmp_path, base):
+    params = write_parameters(tmp_path / "tiny.yaml", parameters(small_disk / "run", base))
+    code, output = run(params, "--target", "data/pairs.jsonl")
+    assert code == 1 and ("The disk is full" in output or "No space left on device" in output), output
+    assert "Traceback" not in output and not list(small_disk.rglob("*.part"))
+    mount("64m", small_disk, "remount")
+    code, output = run(params, "--target", "data/pairs.jsonl")
+    assert code == 0, output
+    pairs = RunFolder(small_disk / "run").data("pairs")
+    assert all(json.loads(line)["id"] for line in pairs.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "name, product",
+    [
+        ("00_embedded_base_model", "tables/pretraining.csv"),
+        ("08_people_as_judges", "people/key.json"),
+        ("09_sweep", "tables/sweep.csv"),
+    ],
+)
+def test_the_notebooks_beside_the_series_are_executed_too(series, tmp_path, base, name, product):
+    _, folder, _ = series
+    small = SMALL.model_dump(mode="json") | {
+        "phases": [PHASE.model_dump(mode="json") | {"echoes_per_step": each} for each in (1, 0)]
+    }
+    grid = {"sft": [1e-3], "methods": {"ipo_mean": [1e-3]}, "betas": [0.1], "workers": 1}
+    content = parameters(folder.root, base, pretraining=small, sweep=grid)
+    params = write_parameters(tmp_path / "beside.yaml", content)
+    code, output = run_stage(ROOT / "notebooks" / f"{name}.ipynb", params, folder.root / product)
+    assert code == 0, output
+    assert failure(folder.notebooks / f"{name}.ipynb") is None and name in folder.facts
+
+
+def test_without_a_judge_arms_are_compared_by_what_they_prefer(series, tmp_path, base):
+    """The last test: it changes the series' own folder, so that only what depends on the judge runs again."""
+    _, folder, _ = series
+    content = parameters(folder.root, base, judge={"kind": "none"})
+    code, output = run(write_parameters(tmp_path / "none.yaml", content))
+    assert code == 0, output
+    assert stages_of(output) == ["04_flow2_feedback_alignment", "06_judging", "07_plots"]
+    table = pd.read_csv(folder.tables("judging.csv"))
+    assert list(table["arm"][:2]) == ["base", "M_1SFT"] and table["accuracy"].between(0, 1).all()
+    assert "No judge read this run" in folder.report.read_text()
+    assert folder.figures("held_out.svg").exists() and not folder.figures("forest.svg").exists()
