@@ -59,8 +59,9 @@ def test_the_transfer_domain_is_nowhere_else():
 
 def test_more_conversations_change_none_of_those_before():
     small = load(Source(kind="world", conversations=COUNTS))
-    large = load(Source(kind="world", conversations=COUNTS | {"train": 12}))
+    large = load(Source(kind="world", conversations=COUNTS | {"train": 12, "validation": 3}))
     assert set(small.pairs) < set(large.pairs)
+    assert len({pair.conversation_id for pair in large.pairs if pair.split == "validation"}) == 3
 
 
 def test_own_pairs_are_split_by_conversation(tmp_path):

@@ -22,24 +22,26 @@ class Section(BaseModel):
 
 
 class Conversations(Section):
-    """How many conversations of the embedded world go into each split."""
+    """How many conversations of the embedded world go into each split; tuning chooses by ``validation``."""
 
     train: Positive
     feedback: Positive
+    validation: Count = 0
     test: Positive
     transfer: Count = 0
 
 
 class Shares(Section):
-    """Which shares of one's own conversations go into each split; the rest (1 - train - feedback) is the test split."""
+    """Which shares of one's own conversations go into each split; the rest is the test split."""
 
     train: Annotated[float, Field(gt=0, lt=1)] = 0.6
     feedback: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _leaves_a_test_split(self) -> Shares:
-        if self.train + self.feedback >= 1:
-            raise ValueError("train + feedback must stay below 1: the rest is the test split")
+        if self.train + self.feedback + self.validation >= 1:
+            raise ValueError("train + feedback + validation must stay below 1: the rest is the test split")
         return self
 
 
@@ -125,7 +127,7 @@ class Source(Section):
         if self.kind == "jsonl" and not self.path:
             raise ValueError("kind: jsonl needs a path")
         if self.kind == "world" and self.conversations is None:
-            raise ValueError("kind: world needs conversations: {train, feedback, test, transfer}")
+            raise ValueError("kind: world needs conversations: {train, feedback, validation, test, transfer}")
         return self
 
 

@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Role = Literal["user", "agent"]
-Split = Literal["train", "feedback", "test", "transfer"]
-SPLITS: tuple[Split, ...] = ("train", "feedback", "test", "transfer")
+Split = Literal["train", "feedback", "validation", "test", "transfer"]
+SPLITS: tuple[Split, ...] = ("train", "feedback", "validation", "test", "transfer")
 
 
 class Row(BaseModel):

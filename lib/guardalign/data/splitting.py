@@ -5,30 +5,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
+from guardalign.config.sections import Shares
 from guardalign.data.conversations import PreferencePair, Split
 from guardalign.errors import InputError
 from guardalign.files import RunFolder, read_rows, require
 
 
-def split_of(conversation_id: str, seed: int, train: float, feedback: float) -> Split:
+def split_of(conversation_id: str, seed: int, shares: Shares) -> Split:
     """The split of a conversation: a hash of seed and id decides, so adding data moves no conversation.
 
-    ``train`` and ``feedback`` are shares; what they leave is the test split.
+    Validation is taken from the end of the test split: another share of it leaves train and feedback as they are.
     """
     digest = hashlib.sha256(f"{seed}:{conversation_id}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
-    if position < train:
+    if position < shares.train:
         return "train"
-    return "feedback" if position < train + feedback else "test"
+    if position < shares.train + shares.feedback:
+        return "feedback"
+    return "test" if position < 1 - shares.validation else "validation"
 
 
-def split_pairs(pairs: Sequence[PreferencePair], seed: int, train: float, feedback: float) -> list[PreferencePair]:
+def split_pairs(pairs: Sequence[PreferencePair], seed: int, shares: Shares) -> list[PreferencePair]:
     """The pairs with their ``split`` set. Raises InputError where a split stays empty."""
-    placed = [
-        pair.model_copy(update={"split": split_of(pair.conversation_id, seed, train, feedback)}) for pair in pairs
-    ]
-    found = {pair.split for pair in placed}
-    missing = [name for name in ("train", "feedback", "test") if name not in found]
+    placed = [pair.model_copy(update={"split": split_of(pair.conversation_id, seed, shares)}) for pair in pairs]
+    wanted = ("train", "feedback", *(["validation"] if shares.validation else []), "test")
+    missing = [name for name in wanted if name not in {pair.split for pair in placed}]
     if missing:
         count = len({pair.conversation_id for pair in pairs})
         raise InputError(

@@ -54,7 +54,7 @@ def load(source: Source, store: Path | None = None) -> Sourced:
 
 
 def _split(pairs: list[PreferencePair], source: Source) -> list[PreferencePair]:
-    return split_pairs(pairs, source.seed, source.shares.train, source.shares.feedback)
+    return split_pairs(pairs, source.seed, source.shares)
 
 
 def world(source: Source) -> Sourced:
@@ -83,5 +83,4 @@ def _points(script: Script) -> list[PreferencePair]:
 
 def split_conversations(conversations: list[Conversation], source: Source) -> Counter[str]:
     """How many conversations each split gets, before any pair is made of them."""
-    shares = source.shares
-    return Counter(split_of(each.id, source.seed, shares.train, shares.feedback) for each in conversations)
+    return Counter(split_of(each.id, source.seed, source.shares) for each in conversations)

@@ -82,8 +82,7 @@ def _possible(conversation: Conversation) -> list[PreferencePair]:
 
 
 def _placed(pair: PreferencePair, settings: Params) -> PreferencePair:
-    shares = settings.source.shares
-    split = split_of(pair.conversation_id, settings.source.seed, shares.train, shares.feedback)
+    split = split_of(pair.conversation_id, settings.source.seed, settings.source.shares)
     return pair.model_copy(update={"split": split})
 
 
