@@ -13,7 +13,7 @@ from guardalign.report import explore
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     comparisons = {("M_1SFT", "M_1SFT_ipo"): 0.2, ("chosen", "rejected"): -0.4}
-    return report.load(simulated.run_folder(tmp_path_factory.mktemp("runs") / "run", comparisons, 8, 3), replicates=100)
+    return report.load(simulated.run_folder(tmp_path_factory.mktemp("runs") / "run", comparisons, 8, 3))
 
 
 def controls(widget):

@@ -32,7 +32,7 @@ def verdicts():
 
 @pytest.fixture(scope="module")
 def rates(verdicts):
-    return stats.table(verdicts, replicates=300)
+    return stats.table(verdicts)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def drawn(verdicts, rates):
     }
     methods = {"M_1SFT": 0.3, "dpo": 0.1, "kto": 0.2, "rpo": 0.4}
     said = [simulated.verdicts(name, "chosen", gain, 12, 3, seed=at) for at, (name, gain) in enumerate(methods.items())]
-    against = stats.table(itertools.chain(*said), replicates=100)
+    against = stats.table(itertools.chain(*said))
     arms = sorted({arm for pair in PAIRS for arm in pair})
     compliance = stats.compliance(
         stats.statuses(verdicts, lambda _, number: f"Rule {number}: say $5 & never {'very ' * 20}much")
@@ -59,7 +59,7 @@ def drawn(verdicts, rates):
         "table3": figures.table_3(against),
         "forest": figures.forest(rates),
         "pairs": figures.pair_map(rates),
-        "ranking": figures.ranking(stats.rank(stats.frame(verdicts), replicates=20), rates),
+        "ranking": figures.ranking(stats.rank(stats.frame(verdicts)), rates),
         "guardrails": figures.guardrail_map(compliance),
         "tradeoff": figures.tradeoff(rates),
         "cost": figures.cost_against_wins(rates, pd.Series({arm: 3.0 + n for n, arm in enumerate(arms)}), "s"),
@@ -136,7 +136,7 @@ def test_titles_state_the_finding_and_captions_its_basis(drawn, rates):
         "n = 75 judged prompts of 25 conversations",
         "judge: embedded",
         "2 orders",
-        "95 % bootstrap",
+        "95 % intervals of these trained models",
         "1 training",
     ):
         assert part in caption
@@ -146,11 +146,11 @@ def test_titles_state_the_finding_and_captions_its_basis(drawn, rates):
 def test_a_finding_names_who_is_ahead_only_where_it_is_clear():
     row = pd.Series({
         "arm_1": "a", "arm_2": "b", "dimension": "adherence", "n": 9, "net": -0.1, "net_low": -0.15, "net_high": -0.05,
-        "p_holm": 0.01,
+        "clear": True,
     })  # fmt: skip
     clear = words.finding(row, str).replace(words.HOLD, " ")
     assert clear == "b keeps its guardrails more often than a: +10.0 [+5.0, +15.0] points"
-    unclear = words.finding(pd.Series({**row, "p_holm": 0.06}), str)
+    unclear = words.finding(pd.Series({**row, "clear": False}), str)
     assert unclear.startswith("No clear difference in adherence between b and a")
 
 
@@ -218,7 +218,7 @@ def crowd(count):
     lambda rates, rows: figures.forest(rates),
     lambda rates, rows: figures.pair_map(rates),
     lambda rates, rows: figures.tradeoff(rates),
-    lambda rates, rows: figures.ranking(stats.rank(rows, replicates=5), rates),
+    lambda rates, rows: figures.ranking(stats.rank(rows), rates),
     lambda rates, rows: figures.comparison_bars(rates, crowd(6)),
 ])  # fmt: skip
 def test_many_arms_still_fit(crowded, draw):
@@ -233,7 +233,7 @@ def crowded():
         for place, (one, two) in enumerate(crowd(14))
     ]
     rows = stats.frame(itertools.chain.from_iterable(said))
-    return stats.table(rows, replicates=100), rows
+    return stats.table(rows), rows
 
 
 def test_arms_that_all_tie_get_titles_that_say_so(crowded):

@@ -65,7 +65,7 @@ def test_a_notebook_that_is_being_written_waits(run):
 
 def test_the_report_leads_to_the_pages(run):
     simulated.run_folder(run, {("M_1SFT", "M_1SFT_ipo"): 0.1}, 6, 2)
-    text = report.write(run, replicates=50).read_text()
+    text = report.write(run).read_text()
     targets = re.findall(r'<li><a href="([^"#]+)">([^<]+)</a>', text)
     assert targets == [
         ("notebooks/02_sft.html", "02 sft"),

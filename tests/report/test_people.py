@@ -82,7 +82,7 @@ def test_answers_of_several_people_come_back_turned_to_the_arms(sample, tmp_path
     ben = tmp_path / "ben.json"
     ben.write_text(json.dumps(answers(sample, "Ben", lambda item, _: (True, True, ""))))
     verdicts = people.read([ann, ben], key)
-    table = stats.table(verdicts, replicates=100).set_index("judge")
+    table = stats.table(verdicts).set_index("judge")
     assert (table.loc["person Ann", "better_1"] == 1).all()
     assert (table.loc["person Ben", "both"] == 1).all() and (table.loc["person Ben", "preferred"] == 0.5).all()
     kappa = stats.kappa(stats.frame(verdicts), "person Ann", "person Ben")
@@ -150,7 +150,7 @@ def test_people_stand_beside_the_judge_on_the_same_prompts(sample, tmp_path):
     ann = write_csv(tmp_path / "ann.csv", answers(sample, "Ann", always_first))
     ben = write_csv(tmp_path / "ben.csv", answers(sample, "Ben", lambda item, _: (True, True, "")))
     judged = [said for pair in COMPARISONS for said in simulated.verdicts(*pair)]
-    table = people.beside(people.read([ann, ben], key), judged, replicates=100)
+    table = people.beside(people.read([ann, ben], key), judged)
     assert set(table["judge"]) == {"people", "embedded"} and set(table["n"]) == {12}
     mine = table[table["judge"] == "people"]
     assert (mine["win_1"] == 1).all() and (mine["win_2"] == 0.5).all() and (mine["net"] == 0.5).all()

@@ -42,7 +42,7 @@ def run(tmp_path_factory):
         write_rows(root / "verdicts" / "preferred" / f"{arm}-vs-chosen.jsonl", said)
     (root / "run.json").write_text(json.dumps({
         "versions": {"python": "3.11"},
-        "06_judging": {"parameters": {"run": "mine", "source": {"kind": "world"}, "report": {"replicates": 300}}},
+        "06_judging": {"parameters": {"run": "mine", "source": {"kind": "world"}, "report": {"level": 0.95}}},
     }))  # fmt: skip
     report.write(root)
     return root
@@ -173,7 +173,7 @@ def test_seeds_in_folders_are_one_run(tmp_path):
         write_rows(tmp_path / "many" / f"seed-{seed}" / "verdicts" / "transfer" / "M_1SFT-vs-M_1SFT_ipo.jsonl", said)
         told.parent.mkdir(parents=True)
         told.write_text(json.dumps({"result": {"steps": 7, "seconds": 10.0 * seed}}))
-    results = report.load(tmp_path / "many", replicates=200)
+    results = report.load(tmp_path / "many")
     assert set(results.rates["seeds"]) == {2} and sorted(results.verdicts) == [1, 2]
     (cost,) = training_cost(results).to_dict("records")
     assert (cost["arm"], cost["steps"], cost["seconds"]) == ("M_1SFT_ipo", 7, 15)

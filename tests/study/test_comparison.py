@@ -43,7 +43,6 @@ AT_START = {
 def small(root: Path, **changes: object) -> Params:
     content = yaml.safe_load((PARAMS / "comparison.yaml").read_text(encoding="utf-8"))
     content["run"] = str(root)
-    content["report"] = {"replicates": 200}
     content["training"]["batch_size"] = BATCH
     content["tasks"] |= {
         "sources": {TASK: {"kind": "twin"}}, "seeds": [1], "sft_epochs": 2, "workers": 1, "tuning": None,

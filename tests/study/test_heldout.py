@@ -42,7 +42,7 @@ ARM = scores((-3, -9), (-5, -6), (-3, -8), (-7, -9))
 
 
 def test_figures_by_hand():
-    table = heldout.table(heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"}), replicates=200)
+    table = heldout.table(heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"}))
     base, arm = table.iloc[0], table.iloc[1]
     assert base["nll"] == pytest.approx((4 + 6 + 2 + 8) / 2 / 4)
     # Chosen ahead: -4 > -8, -2 > -8; not -6 > -5 nor -8 > -8.
@@ -59,7 +59,7 @@ def test_figures_by_hand():
 
 
 def test_a_lead_is_claimed_only_where_the_interval_is_clear():
-    rows = heldout.table(heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"}), replicates=200)
+    rows = heldout.table(heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"}))
     apart = rows.assign(accuracy=[0.5, 0.9], accuracy_low=[0.4, 0.8], accuracy_high=[0.6, 0.95])
     assert finding(apart) == "arm prefers the chosen reply most often: in 90% of held-out pairs"
     close = apart.assign(accuracy_low=[0.2, 0.4])
@@ -68,7 +68,7 @@ def test_a_lead_is_claimed_only_where_the_interval_is_clear():
 
 def test_seeds_are_resampled_too():
     rows = pd.concat([heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"}, seed) for seed in (1, 2)])
-    table = heldout.table(rows, replicates=200)
+    table = heldout.table(rows)
     assert set(table["seeds"]) == {2} and set(table["n"]) == {8}
 
 
@@ -80,7 +80,7 @@ def test_a_run_without_a_judge_has_a_report_that_claims_nothing_about_guardrails
         for arm, said in {"base": BASE, "M_1SFT": BASE, "M_1SFT_ipo": ARM}.items():
             write_rows(root / folder / "scores" / f"{arm}.jsonl", said)
             write_rows(root / folder / "replies" / f"{arm}.jsonl", simulated.replies(arm, 2, 2))
-    page = report.write(root, replicates=200).read_text()
+    page = report.write(root).read_text()
     assert "No judge read" in page and "keeps all its guardrails" not in page and "src=" not in page
     told = re.sub(r"<[^>]+>", "", page[page.index('id="headline"') :]).split("</p>")[0]
     assert "Mipo1SFT prefers the chosen reply in 100 %" in told.replace("M1SFTipo", "Mipo1SFT")
@@ -116,7 +116,7 @@ def test_methods_share_everything_but_their_own_settings():
 def test_the_methods_table_joins_replies_and_is_drawn():
     from guardalign.data.conversations import Reply
 
-    table = heldout.table(heldout.rows({"M_1SFT": BASE, "dpo": ARM}, {"dpo": "M_1SFT"}), replicates=200)
+    table = heldout.table(heldout.rows({"M_1SFT": BASE, "dpo": ARM}, {"dpo": "M_1SFT"}))
     replies = [
         Reply(pair_id="0", conversation_id="0", arm="M_1SFT", text="one two three"),
         Reply(pair_id="0", conversation_id="0", arm="dpo", text="one", finished=False),

@@ -53,7 +53,6 @@ def parameters(run: Path, base: Path, **changes: Any) -> dict[str, Any]:
         "generation": {"max_new_tokens": 8, "batch_size": 16},
         "judge": {"kind": "embedded", "canaries": 4},
         "launch": {"kind": "none"},
-        "report": {"replicates": 100},
     } | changes
 
 

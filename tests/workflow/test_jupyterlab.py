@@ -30,7 +30,7 @@ def explorer_of_notebook_07(run: Path) -> str:
         cell.source for cell in source.cells for text in NEEDED if cell.cell_type == "code" and text in cell.source
     ]
     assert len(found) == len(NEEDED)
-    return "\n".join([f"run = {str(run)!r}", "report = {'replicates': 100, 'level': 0.95}", *found])
+    return "\n".join([f"run = {str(run)!r}", "report = {'level': 0.95}", *found])
 
 
 @pytest.fixture

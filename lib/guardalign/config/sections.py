@@ -275,9 +275,8 @@ class Launch(Section):
 
 
 class Report(Section):
-    """Intervals of the report: bootstrap replicates over conversations, and their level."""
+    """The level of the report's intervals."""
 
-    replicates: Annotated[int, Field(ge=100)]
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
 

@@ -29,14 +29,13 @@ def write(
     run: RunFolder | str | Path,
     output: str | Path | None = None,
     most_examples: int = 5_000,
-    replicates: int | None = None,
     level: float | None = None,
 ) -> Path:
     """Draw a run's figures, write its tables and its page, and return the page's path: ``draw_all`` and ``publish``.
 
     Raises MissingStage where nothing was judged nor scored.
     """
-    results = read(run.root if isinstance(run, RunFolder) else run, replicates, level)
+    results = read(run.root if isinstance(run, RunFolder) else run, level)
     return publish(results, draw_all(results), output, most_examples)
 
 

@@ -93,7 +93,7 @@ def training_cost(results: Results) -> pd.DataFrame:
 def _across_arms(results: Results) -> Iterator[Drawing]:
     rates, profile = results.rates, results.name
     if rates["comparison"].nunique() > 1:
-        ranked = stats.rank(results.compared, min(results.replicates, 200), level=results.level)
+        ranked = stats.rank(results.compared, results.level)
         yield Drawing("ranking", ranked.scores, _later(figures.ranking, ranked, rates, profile=profile))
         for dimension in DIMENSIONS:
             part = rates[rates["dimension"] == dimension]

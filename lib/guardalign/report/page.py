@@ -135,7 +135,7 @@ def _canary_verdicts(results: Results) -> list[Verdict]:
 
 def _canaries(results: Results) -> pd.DataFrame:
     """Share of preferences for the first arm (ties half) and how often the verdict failed."""
-    table = stats.table(_canary_verdicts(results), replicates=200)
+    table = stats.table(_canary_verdicts(results))
     table = table.rename(columns={"preferred": "prefers 1 (ties half)", "arm_1": "1", "arm_2": "2"})
     return table[["1", "2", "dimension", "prefers 1 (ties half)", "n", "invalid"]]
 
@@ -146,7 +146,7 @@ def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
     for part, by_seed in results.parts.items():
         if part != "canaries" and any(by_seed.values()):
             rows = pd.concat([stats.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
-            table = stats.table(rows, results.replicates, level=results.level)
+            table = stats.table(rows, results.level)
             columns = ["arm_1", "arm_2", "dimension"]
             for name in ("win_1", "win_2", "strict", "net"):
                 spans = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
@@ -155,5 +155,5 @@ def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
                     for value, low, high in spans
                 ]
                 columns.append(f"{name}, %")
-            found.append((f"Win rates on the part “{part}”", table[[*columns, "p_holm", "n", "seeds"]]))
+            found.append((f"Win rates on the part “{part}”", table[[*columns, "n", "seeds"]]))
     return found

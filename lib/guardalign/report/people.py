@@ -148,7 +148,7 @@ def read(files: Iterable[str | Path], key: str | Path) -> list[Verdict]:
     return verdicts
 
 
-def beside(said: Sequence[Verdict], judged: Iterable[Verdict], replicates: int = 2_000) -> pd.DataFrame:
+def beside(said: Sequence[Verdict], judged: Iterable[Verdict]) -> pd.DataFrame:
     """``stats.table`` of people (judge "people") and of the judge, on the prompts that people answered.
 
     Several people's answers to a prompt are averaged; the prompt counts once.
@@ -156,7 +156,7 @@ def beside(said: Sequence[Verdict], judged: Iterable[Verdict], replicates: int =
     prompts = {(verdict.arm_1, verdict.arm_2, verdict.pair_id) for verdict in said}
     same = [verdict for verdict in judged if (verdict.arm_1, verdict.arm_2, verdict.pair_id) in prompts]
     together = [verdict.model_copy(update={"judge": "people"}) for verdict in said]
-    return stats.table([*together, *same], replicates)
+    return stats.table([*together, *same])
 
 
 def _answers(file: Path, items: Mapping[str, Item]) -> dict[tuple[str, str], Answer]:

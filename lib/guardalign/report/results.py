@@ -39,7 +39,6 @@ class Results:
     replies: dict[int, dict[str, list[Reply]]]
     metrics: dict[str, pd.DataFrame]
     facts: dict[str, Any]
-    replicates: int = 2_000
     level: float = 0.95
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     parts: dict[str, dict[int, list[Verdict]]] = field(default_factory=dict)
@@ -70,7 +69,7 @@ class Results:
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        return stats.table(self.compared, self.replicates, level=self.level)
+        return stats.table(self.compared, self.level)
 
     @cached_property
     def preferred_rates(self) -> pd.DataFrame:
@@ -78,7 +77,7 @@ class Results:
         frames = [stats.frame(said, seed) for seed, said in self.preferred.items() if said]
         if not frames:
             return self.rates.iloc[:0]
-        return stats.table(pd.concat(frames, ignore_index=True), self.replicates, level=self.level)
+        return stats.table(pd.concat(frames, ignore_index=True), self.level)
 
     @cached_property
     def held_out(self) -> pd.DataFrame:
@@ -96,7 +95,7 @@ class Results:
         for seed, own in scores.items():
             ordered = {arm: own[arm] for arm in sorted(own, key=lambda arm: _place(arm, order))}
             rows.append(heldout.rows(ordered, {arm: arms.start_of(arm) for arm in own if arm != "base"}, seed))
-        return heldout.table(pd.concat(rows, ignore_index=True), self.replicates, self.level)
+        return heldout.table(pd.concat(rows, ignore_index=True), self.level)
 
     @cached_property
     def compliance(self) -> pd.DataFrame:
@@ -106,7 +105,7 @@ class Results:
             for seed, said in self.verdicts.items()
         ]
         joined = pd.concat(rows, ignore_index=True)
-        return stats.compliance(joined, min(self.replicates, 2_000), level=self.level)
+        return stats.compliance(joined, self.level)
 
     @cached_property
     def texts(self) -> dict[tuple[str, str], str]:
@@ -129,19 +128,19 @@ class Results:
         return self.verdicts[min(self.verdicts)] if self.verdicts else []
 
 
-def load(root: str | Path, replicates: int | None = None, level: float | None = None) -> Results:
+def load(root: str | Path, level: float | None = None) -> Results:
     """As ``read``. Raises MissingStage without verdicts."""
-    results = read(root, replicates, level)
+    results = read(root, level)
     if not results.judged:
         raise MissingStage(f"{root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
     return results
 
 
-def read(root: str | Path, replicates: int | None = None, level: float | None = None) -> Results:
+def read(root: str | Path, level: float | None = None) -> Results:
     """Read ``outputs/<run>``. Where it has folders ``seed-<n>`` with verdicts or scores, they are the training seeds.
     People's verdicts are read from ``people/*.jsonl``.
 
-    ``replicates`` and ``level`` default to the run's own parameters.
+    ``level`` defaults to the run's own parameter.
     """
     root = Path(root)
     folders = seed_folders(root)
@@ -161,7 +160,6 @@ def read(root: str | Path, replicates: int | None = None, level: float | None = 
         replies={seed: _replies(folder / "replies") for seed, folder in folders.items()},
         metrics=_metrics(first),
         facts=facts,
-        replicates=replicates or settings.get("replicates", 2_000),
         level=level or settings.get("level", 0.95),
         parts={
             part: {seed: _verdicts(folder / "verdicts" / part) for seed, folder in folders.items()}

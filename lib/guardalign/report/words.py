@@ -61,11 +61,11 @@ def headline(row: pd.Series) -> Markup:
         for side in (1, 2)
     ]
     points = f"{percent(-row['net'], 1)} [{percent(-row['net_high'], 1)}, {percent(-row['net_low'], 1)}]"
-    surely = row["p_holm"] < 0.05
-    ends = "more than chance explains" if surely else "which chance may explain"
-    return Markup(
-        "{} {} {} of prompts, {} on {}: a difference of {} points, {} (p = {} after Holm’s correction)."
-    ).format(arm(row["arm_2"]), does, rates[1], arm(row["arm_1"]), rates[0], points, ends, p_value(row["p_holm"]))
+    tested = "" if pd.isna(row["p_holm"]) else f" (p = {p_value(row['p_holm'])}, Holm-corrected)"
+    ends = "" if row["clear"] else " No difference detected."
+    return Markup("{} {} {} of prompts, {} on {}: a difference of {} points{}.{}").format(
+        arm(row["arm_2"]), does, rates[1], arm(row["arm_1"]), rates[0], points, tested, ends
+    )
 
 
 def training_seeds(count: int) -> str:
@@ -82,10 +82,10 @@ def lead(row: pd.Series, start: pd.Series) -> Markup:
         for each in (row, start)
     ]
     points = f"{percent(row['lead'], 1)} [{percent(row['lead_low'], 1)}, {percent(row['lead_high'], 1)}]"
-    surely = row["lead_low"] > 0 or row["lead_high"] < 0
-    ends = "more than chance explains" if surely else "which chance may explain"
+    clear = row["lead_low"] > 0 or row["lead_high"] < 0
+    ends = "" if clear else " No difference detected."
     does = "{} prefers the chosen reply in {} of {} held-out pairs, {} in {}"
-    return Markup(does + ": a difference of {} points, {}.").format(
+    return Markup(does + ": a difference of {} points.{}").format(
         arm(row["arm"]), shares[0], row["n"], arm(start["arm"]), shares[1], points, ends
     )
 
@@ -94,5 +94,5 @@ def summary(rates: pd.DataFrame) -> str:
     """How many comparisons differ on each dimension."""
     parts = []
     for dimension, rows in rates.groupby("dimension", sort=False):
-        parts.append(f"{int((rows['p_holm'] < 0.05).sum())} of {len(rows)} in {dimension}")
-    return f"Comparisons that differ clearly after correction: {'; '.join(parts)}."
+        parts.append(f"{int(rows['clear'].sum())} of {len(rows)} in {dimension}")
+    return f"Comparisons whose interval excludes zero: {'; '.join(parts)}."

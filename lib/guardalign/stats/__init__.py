@@ -2,48 +2,57 @@
 
 >>> from guardalign import stats
 >>> rows = stats.frame(verdicts)                      # one row a verdict and dimension; seed=… for several seeds
->>> table = stats.table(rows, replicates=10_000, seed=0)   # one row a comparison and dimension, with intervals
+>>> table = stats.table(rows, contrasts=[("sft", "ipo")])   # one row a comparison and dimension, with intervals
 >>> stats.opponents(table)                            # how much an arm's rate depends on whom it meets
->>> stats.planning(rows)                              # minimum detectable difference, prompts for a precision
+>>> stats.planning(rows, difference=0.05)             # what these data could show, and what it would take
 >>> stats.by_seed(rows)                               # the same rates, one row a seed
->>> stats.compliance(stats.statuses(verdicts, kind=…))   # share of guardrails kept, by guardrail and arm
+>>> said = stats.statuses(verdicts, kind=…)           # one row an application of a guardrail and arm
+>>> stats.adherence(said)                             # applications kept, and prompts with all of them kept
+>>> stats.exchanged(said, [("sft", "ipo")])           # applications gained and lost
+>>> stats.live(stats.compliance(said))                # by guardrail and arm; which kinds tell arms apart
 >>> stats.rank(rows)                                  # Bradley–Terry with ties; .scores, .fit
 >>> stats.kappa(rows, "judge a", "judge b"), stats.krippendorff_alpha(rows)
 >>> stats.gold_accuracy(rows)                         # judge against pairs whose better side is known
 
-statsmodels, scipy.stats and evalica are imported where they are used: together they take a second, and every notebook
-imports this package.
+evalica is imported where it is used: not every notebook that imports this package ranks arms.
 
 Everywhere: a *prompt* counts once (its two orders are averaged), an invalid verdict is left out and counted in
-``invalid``, and what is resampled is the *conversation*, because prompts of one conversation are not independent.
+``invalid``, and every interval and p value comes from :mod:`guardalign.stats.inference`: training seeds crossed with
+conversations, because neither the prompts of a conversation nor the replies of a trained model are independent.
 """
 
 from guardalign.stats.agreement import gold_accuracy, kappa, krippendorff_alpha
-from guardalign.stats.compliance import compliance, statuses
+from guardalign.stats.compliance import adherence, compliance, exchanged, live, statuses
 from guardalign.stats.frame import MEASURES, comparison_name, frame
-from guardalign.stats.intervals import bootstrap
-from guardalign.stats.planning import planning, sample_size
+from guardalign.stats.inference import DIFFERENCE, SHARE, UNBOUNDED, Estimate, estimate
+from guardalign.stats.intervals import means
+from guardalign.stats.planning import planning
 from guardalign.stats.ranking import Ranking, rank
-from guardalign.stats.rates import by_seed, opponents, table
-from guardalign.stats.significance import holm, paired_test
+from guardalign.stats.rates import CONTRASTS, by_seed, opponents, table
 
 __all__ = [
+    "CONTRASTS",
+    "DIFFERENCE",
     "MEASURES",
+    "SHARE",
+    "UNBOUNDED",
+    "Estimate",
     "Ranking",
-    "bootstrap",
+    "adherence",
     "by_seed",
     "comparison_name",
     "compliance",
+    "estimate",
+    "exchanged",
     "frame",
     "gold_accuracy",
-    "holm",
     "kappa",
     "krippendorff_alpha",
+    "live",
+    "means",
     "opponents",
-    "paired_test",
     "planning",
     "rank",
-    "sample_size",
     "statuses",
     "table",
 ]

@@ -20,9 +20,13 @@ from typing import Any
 import pandas as pd
 
 from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
+from guardalign.stats.inference import DIFFERENCE, SHARE, Bounds
 
 BIN_MEASURES = ("better_1", "both", "none", "better_2")
-MEASURES = ("win_1", "win_2", "strict", "net", "preferred", *BIN_MEASURES)
+MEASURES: dict[str, Bounds] = {
+    name: DIFFERENCE if name == "net" else SHARE
+    for name in ("win_1", "win_2", "strict", "net", "preferred", *BIN_MEASURES)
+}
 KEYS = ["comparison", "arm_1", "arm_2", "judge", "dimension"]
 
 

@@ -1,73 +1,76 @@
-"""How small a difference the judged prompts could have shown, and how many prompts a wished precision needs."""
+"""How small a difference a study could have found, and how large one that finds a given difference would be."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from math import ceil
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from guardalign.judging.verdicts import Verdict
 from guardalign.stats.frame import KEYS, as_frame, prompts
+from guardalign.stats.inference import Floats, linearised, mean_squares, variance_of_mean
+from guardalign.stats.intervals import cells
 
-
-def sample_size(rate: float, half_width: float, design_effect: float = 1.0, level: float = 0.95) -> int:
-    """Prompts for an interval of ``rate`` ± ``half_width`` (fractions), by statsmodels, times the design effect.
-
-    The design effect is how much the prompts of one conversation resemble each other: 1 if not at all (Kish 1965).
-    """
-    if not 0 < half_width < 1:
-        raise ValueError(f"half_width is a fraction between 0 and 1, not {half_width}")
-    from statsmodels.stats.proportion import samplesize_confint_proportion
-
-    return ceil(samplesize_confint_proportion(rate, half_width, alpha=1 - level) * max(design_effect, 1e-9))
+MOST_CONVERSATIONS = 10_000
 
 
 def planning(
-    verdicts: pd.DataFrame | Iterable[Verdict], half_width: float = 0.03, power: float = 0.8, level: float = 0.95
+    verdicts: pd.DataFrame | Iterable[Verdict],
+    difference: float = 0.05,
+    seeds: Sequence[int] = (3, 5, 10),
+    power: float = 0.8,
+    level: float = 0.95,
 ) -> pd.DataFrame:
-    """One row a comparison, judge and dimension: what these data can and cannot show.
+    """One row per comparison, judge and dimension: what these data can show of the net preference, and what it takes.
 
-    ``design_effect`` of the net preference; ``minimum_detectable``: the net preference that a paired test at 1 −
-    ``level`` finds with probability ``power``; ``prompts_needed`` for win_1 ± ``half_width``. One seed at a time is
-    planned for: prompts of several seeds are averaged first.
+    ``sd_seeds``, ``sd_conversations`` and ``sd_rest`` are the standard deviations of one seed's mean on one average
+    conversation; ``detectable`` is the true difference that a study of this size finds with probability ``power``;
+    ``conversations_<s>`` how many conversations, of as many prompts as these, find ``difference`` with s seeds
+    (infinity where more than 10,000 would not do: then it takes more seeds). A run of one seed says nothing about
+    ``seeds``: it has ``conversations_1``, for a claim about its trained models.
     """
     units = prompts(as_frame(verdicts))
-    per_prompt = units.groupby([*KEYS, "conversation_id", "pair_id"], sort=False)[["net", "win_1"]].mean().reset_index()
-    rows = [
-        dict(zip(KEYS, key, strict=True)) | _plan(group, half_width, power, level)
-        for key, group in per_prompt.groupby(KEYS, sort=False)
-    ]
+    rows = []
+    for key, group in units.groupby(KEYS, sort=False):
+        sums, counts = cells(group, ["net"])
+        residuals = linearised(sums[0], counts)[1]
+        row = dict(zip(KEYS, key, strict=True)) | {"seeds": counts.shape[0], "conversations": counts.shape[1]}
+        if counts.shape[1] > 1:
+            variances = components(residuals)
+            row |= dict(zip(("sd_seeds", "sd_conversations", "sd_rest"), np.sqrt(variances), strict=True))
+            row["detectable"] = float(detectable(variances, counts.shape[0], counts.shape[1], power, level))
+            for planned in seeds if counts.shape[0] > 1 else (1,):
+                row[f"conversations_{planned}"] = needed(variances, difference, planned, power, level)
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def design_effect(values: np.ndarray, clusters: np.ndarray) -> float:
-    """Variance of the mean with clusters, over the variance if prompts were independent; 1 where undefined."""
-    n, count = len(values), len(np.unique(clusters))
-    if n < 2 or count < 2 or np.ptp(values) == 0:
-        return 1.0
-    sums = pd.Series(values - values.mean()).groupby(clusters).sum().to_numpy()
-    return float(count / (count - 1) * (sums**2).sum() / n / values.var(ddof=1))
+def components(residuals: Floats) -> Floats:
+    """Variances between seeds, between conversations and of the rest, (3,), of (seeds, conversations) residuals.
+
+    The ANOVA estimator; negative components are 0. With one seed everything is the conversations'.
+    """
+    seeds, conversations = residuals.shape
+    of_seeds, of_conversations, rest = mean_squares(residuals)
+    return np.array([max(of_seeds - rest, 0) / conversations, max(of_conversations - rest, 0) / seeds, rest])
 
 
-def _plan(group: pd.DataFrame, half_width: float, power: float, level: float) -> dict[str, float]:
-    clusters = group["conversation_id"].to_numpy()
-    net, win = group["net"].to_numpy(), group["win_1"].to_numpy()
-    effect = design_effect(net, clusters)
-    spread = float(net.std(ddof=1)) if len(net) > 1 else float("nan")
-    detectable = float("nan")
-    if len(net) / effect > 2 and spread > 0:
-        from statsmodels.stats.power import TTestPower
+def detectable(variances: Floats, seeds: int, conversations: int | Floats, power: float, level: float) -> Floats:
+    """The smallest true difference that is found with probability ``power``: (t_{1−α/2} + t_power) standard errors.
 
-        solved = TTestPower().solve_power(nobs=len(net) / effect, alpha=1 - level, power=power)
-        detectable = spread * float(np.ravel(solved)[0])
-    needed = sample_size(float(win.mean()), half_width, design_effect(win, clusters), level)
-    return {
-        "n": len(net),
-        "design_effect": effect,
-        "minimum_detectable": detectable,
-        "prompts_needed": needed,
-        "half_width": half_width,
-        "power": power,
-    }
+    Bloom 1995, "Minimum detectable effects", Evaluation Review 19:547–556. ``conversations`` may be an array.
+    """
+    of_seeds, of_conversations, rest = variances
+    count = np.asarray(conversations, dtype=float)
+    squares = (rest + count * of_seeds, rest + seeds * of_conversations + 0 * count, rest + 0 * count)
+    variance, degrees = variance_of_mean(squares, seeds, count)
+    return (stdtrit(degrees, 0.5 + level / 2) + stdtrit(degrees, power)) * np.sqrt(variance)
+
+
+def needed(variances: Floats, difference: float, seeds: int, power: float, level: float) -> float:
+    """The fewest conversations with which ``difference`` is detectable with so many seeds; infinity past 10,000."""
+    counts = np.arange(2.0, MOST_CONVERSATIONS + 1)
+    enough = detectable(variances, seeds, counts, power, level) <= difference
+    return float(counts[enough.argmax()]) if enough.any() else float("inf")

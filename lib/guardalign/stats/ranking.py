@@ -1,9 +1,10 @@
 """A ranking of all arms from all comparisons: Bradley–Terry with ties.
 
-P(i beats j) = π_i / (π_i + π_j + 2ν√(π_i π_j)), P(tie) likewise with 2ν√(π_i π_j) above the line (Davidson 1970),
-fitted by evalica's implementation of Newman (2023, JMLR 24). Ties are the bins "both" and
-"none". Arms that no chain of comparisons joins cannot be ranked against each other: each connected group is ranked by
-itself.
+P(i beats j) = π_i / (π_i + π_j + 2ν√(π_i π_j)), P(tie) likewise with 2ν√(π_i π_j) above the line (Davidson 1970,
+*JASA* 65:317–328), fitted by evalica's implementation of Newman (2023, JMLR 24). Ties are the bins "both" and "none".
+Intervals come from the inference engine, applied to each cell's influence on the log-strengths: its score times the
+inverse of the information (Huber 1967). Strengths are finite only among arms of which each leads to every other by a
+chain of wins and ties (Ford 1957, *American Mathematical Monthly* 64:28–33): each such group is ranked by itself.
 """
 
 from __future__ import annotations
@@ -13,144 +14,134 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from guardalign.judging.verdicts import Verdict
 from guardalign.stats.frame import as_frame, prompts
-from guardalign.stats.intervals import resampled_sums
-from guardalign.stats.planning import design_effect
+from guardalign.stats.inference import Floats, standard_error
+from guardalign.stats.intervals import cells
 
 OUTCOMES = ["better_1", "tie", "better_2"]
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """``scores``: a row an arm and dimension: dimension, group, arm, rank, strength (log π, mean 0 within the group),
+    """``scores``: a row per arm and dimension: dimension, group, arm, rank, strength (log π, mean 0 within the group),
     low, high, wins (expected share of wins plus half the ties against an average arm of the group).
-    ``fit``: a row a dimension and group: ties (ν), deviance, scale (design effect), degrees, p, worst (largest gap
-    between an observed and a fitted share of an outcome) and where it is. A small p says that one strength an arm
-    does not describe who beats whom.
+    ``fit``: a row per dimension and group: ties (ν), worst (largest gap between an observed and a fitted share of an
+    outcome) and where it is. A wide gap says that one strength per arm does not describe who beats whom.
     """
 
     scores: pd.DataFrame
     fit: pd.DataFrame
 
 
-def rank(
-    verdicts: pd.DataFrame | Iterable[Verdict], replicates: int = 500, seed: int = 0, level: float = 0.95
-) -> Ranking:
-    """Rank arms on every dimension, with intervals from resampled conversations (and seeds)."""
+def rank(verdicts: pd.DataFrame | Iterable[Verdict], level: float = 0.95) -> Ranking:
+    """Rank arms on every dimension. Raises ValueError where the verdicts are of several judges."""
     rows = as_frame(verdicts)
     if rows["judge"].nunique() > 1:
         raise ValueError(f"rank the arms of one judge at a time, not of {sorted(rows['judge'].unique())}")
-    units = prompts(rows)
-    units = units.assign(tie=units["both"] + units["none"])
+    units = _oriented(prompts(rows))
     scores, fits = [], []
     for dimension, of_dimension in units.groupby("dimension", sort=False):
-        for group, members in enumerate(_groups(of_dimension), start=1):
+        for group, (arms, members) in enumerate(_groups(of_dimension), start=1):
             names = {"dimension": dimension, "group": group}
-            counts, table = _counts(members)
-            strength, ties = _solve(counts, table)
-            low, high = _intervals(members, counts, replicates, seed, level)
-            scores.append(_score_rows(strength, low, high, ties).assign(**names))
-            fits.append(names | _goodness(counts, table, strength, ties, members))
+            table, fit = _ranked(arms, members, level)
+            scores.append(table.assign(**names))
+            fits.append(names | fit)
     columns = ["dimension", "group", "arm", "rank", "strength", "low", "high", "wins"]
     return Ranking(pd.concat(scores, ignore_index=True)[columns], pd.DataFrame(fits))
 
 
-def probabilities(strength_1: float, strength_2: float, ties: float) -> np.ndarray:
+def probabilities(strength_1: float, strength_2: float, ties: float) -> Floats:
     """P(1 better), P(tie), P(2 better) of log-strengths under Davidson's model."""
     parts = np.array([np.exp(strength_1), 2 * ties * np.exp((strength_1 + strength_2) / 2), np.exp(strength_2)])
     return parts / parts.sum()
 
 
-def _groups(units: pd.DataFrame) -> list[pd.DataFrame]:
-    import networkx
-
-    graph = networkx.Graph(list(units[["arm_1", "arm_2"]].drop_duplicates().itertuples(index=False, name=None)))
-    return [units[units["arm_1"].isin(arms)] for arms in networkx.connected_components(graph)]
-
-
-def _counts(units: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """The comparisons' arms and the (comparisons, 3) counts of outcomes."""
-    sums = units.groupby(["arm_1", "arm_2"], sort=False)[OUTCOMES].sum()
-    return sums.index.to_frame(index=False), sums.to_numpy()
-
-
-def _solve(arms: pd.DataFrame, counts: np.ndarray) -> tuple[pd.Series, float]:
+def strengths(arms: list[str], pairs: list[tuple[str, str]], counts: Floats) -> tuple[Floats, float]:
+    """Log-strengths (arms,) of mean 0 and ν, from (pairs, 3) counts of :data:`OUTCOMES`, by evalica."""
     import evalica
 
-    names = list(dict.fromkeys([*arms["arm_1"], *arms["arm_2"]]))
-    number = {name: at for at, name in enumerate(names)}  # evalica looks up numbers much faster than text
-    # Half an outcome each way keeps strengths finite where an arm never won (Firth-like; vanishes with n).
-    filled = counts + 0.5
-    result = evalica.newman(
-        [number[name] for name in arms["arm_1"] for _ in OUTCOMES],
-        [number[name] for name in arms["arm_2"] for _ in OUTCOMES],
-        [evalica.Winner.X, evalica.Winner.Draw, evalica.Winner.Y] * len(arms),  # in the order of OUTCOMES
-        weights=filled.ravel().tolist(),
+    numbers = {arm: place for place, arm in enumerate(arms)}  # evalica looks up numbers much faster than text
+    found = evalica.newman(
+        [numbers[one] for one, _ in pairs for _ in OUTCOMES],
+        [numbers[two] for _, two in pairs for _ in OUTCOMES],
+        [evalica.Winner.X, evalica.Winner.Draw, evalica.Winner.Y] * len(pairs),  # in the order of OUTCOMES
+        weights=counts.ravel().tolist(),
         tolerance=1e-8,
         limit=2_000,
     )
-    logs = np.log(result.scores.sort_index().to_numpy())
-    return pd.Series(logs - logs.mean(), names), float(result.v)
+    logs = np.log(found.scores.sort_index().to_numpy())
+    return logs - logs.mean(), float(found.v)
 
 
-def _intervals(
-    units: pd.DataFrame, arms: pd.DataFrame, replicates: int, seed: int, level: float
-) -> tuple[pd.Series, pd.Series]:
-    cells = (
-        units.groupby(["seed", "conversation_id", "arm_1", "arm_2"], sort=False)[OUTCOMES]
-        .sum()
-        .unstack(["arm_1", "arm_2"], fill_value=0.0)
-    )
-    cells = cells[[(outcome, *pair) for pair in arms.itertuples(index=False, name=None) for outcome in OUTCOMES]]
-    seeds, conversations = cells.index.unique(0), cells.index.unique(1)
-    cube = cells.reindex(pd.MultiIndex.from_product([seeds, conversations]), fill_value=0.0).to_numpy()
-    sums = resampled_sums(
-        cube.reshape(len(seeds), len(conversations), -1), replicates, np.random.default_rng(seed)
-    ).reshape(replicates, len(arms), len(OUTCOMES))
-    # As many outcomes as were seen: the half added to each would otherwise weigh more in a replicate.
-    sums *= cube.sum() / sums.sum((1, 2), keepdims=True)
-    strengths = pd.DataFrame([_solve(arms, counts)[0] for counts in sums])
-    tail = (1 - level) / 2
-    return strengths.quantile(tail), strengths.quantile(1 - tail)
+def _oriented(units: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of arms in one order, so that (a, b) and (b, a) are one comparison."""
+    units = units.assign(tie=units["both"] + units["none"])
+    turned = units["arm_1"] > units["arm_2"]
+    swapped = {"arm_1": "arm_2", "arm_2": "arm_1", "better_1": "better_2", "better_2": "better_1"}
+    return pd.concat([units[~turned], units[turned].rename(columns=swapped)], ignore_index=True)
 
 
-def _score_rows(strength: pd.Series, low: pd.Series, high: pd.Series, ties: float) -> pd.DataFrame:
-    table = pd.DataFrame({"strength": strength, "low": low, "high": high}).sort_values("strength", ascending=False)
-    table["wins"] = [float(np.dot(probabilities(value, 0.0, ties), [1, 0.5, 0])) for value in table["strength"]]
-    table["rank"] = np.arange(1, len(table) + 1)
-    return table.rename_axis("arm").reset_index()
+def _groups(units: pd.DataFrame) -> list[tuple[list[str], pd.DataFrame]]:
+    import networkx
 
-
-def _goodness(
-    arms: pd.DataFrame, counts: np.ndarray, strength: pd.Series, ties: float, units: pd.DataFrame
-) -> dict[str, object]:
-    """Deviance against the saturated model, divided by the mean design effect (Rao & Scott 1984, first order)."""
-    from scipy import stats
-
-    fitted = np.array(
-        [probabilities(strength[first], strength[second], ties) for first, second in arms.itertuples(index=False)]
-    )
-    totals = counts.sum(1, keepdims=True)
-    expected = fitted * totals
-    with np.errstate(divide="ignore", invalid="ignore"):
-        deviance = 2 * float(np.nansum(np.where(counts > 0, counts * np.log(counts / expected), 0.0)))
-    effects = [
-        design_effect(group["net"].to_numpy(), group["conversation_id"].to_numpy())
-        for _, group in units.groupby(["arm_1", "arm_2"], sort=False)
+    sums = units.groupby(["arm_1", "arm_2"], sort=False)[OUTCOMES].sum()
+    graph = networkx.DiGraph()
+    for (one, two), (better_1, tie, better_2) in zip(sums.index, sums.to_numpy(), strict=True):
+        graph.add_nodes_from([one, two])
+        graph.add_edges_from([(one, two)] * bool(better_1 + tie) + [(two, one)] * bool(better_2 + tie))
+    order = {arm: place for place, arm in enumerate(graph)}
+    found = [sorted(arms, key=order.__getitem__) for arms in networkx.strongly_connected_components(graph)]
+    return [
+        (arms, units[units["arm_1"].isin(arms) & units["arm_2"].isin(arms)])
+        for arms in sorted(found, key=lambda arms: order[arms[0]])
     ]
-    scale = max(float(np.mean(effects)), 1e-9)
-    degrees = 2 * len(arms) - len(strength)
-    gaps = np.abs(counts / totals - fitted)
-    place = np.unravel_index(int(gaps.argmax()), gaps.shape)
-    pair = arms.iloc[int(place[0])]
-    return {
-        "ties": ties,
-        "deviance": deviance,
-        "scale": scale,
-        "degrees": degrees,
-        "p": float(stats.chi2.sf(deviance / scale, degrees)) if degrees > 0 else float("nan"),
-        "worst": float(gaps.max()),
-        "where": f"{pair['arm_1']} vs {pair['arm_2']}: {OUTCOMES[int(place[1])]}",
+
+
+def _ranked(arms: list[str], units: pd.DataFrame, level: float) -> tuple[pd.DataFrame, dict[str, object]]:
+    """The group's rows of scores, and its fit."""
+    if len(arms) == 1:
+        alone = {"arm": arms, "rank": 1, "strength": 0.0, "low": np.nan, "high": np.nan, "wins": 0.5}
+        return pd.DataFrame(alone), {"ties": np.nan, "worst": np.nan, "where": ""}
+    pairs = list(dict.fromkeys(zip(units["arm_1"], units["arm_2"], strict=True)))
+    place = pd.Series(list(zip(units["arm_1"], units["arm_2"], strict=True))).map(pairs.index).to_numpy()
+    columns = {
+        f"{pair} {outcome}": np.where(place == pair, units[outcome], 0.0)
+        for pair in range(len(pairs))
+        for outcome in OUTCOMES
     }
+    sums, _ = cells(units[["seed", "conversation_id"]].reset_index(drop=True).assign(**columns), list(columns))
+    observed = sums.reshape(len(pairs), 3, *sums.shape[1:])
+    counts = observed.sum((2, 3))
+    logs, ties = strengths(arms, pairs, counts)
+    ends = [(arms.index(one), arms.index(two)) for one, two in pairs]
+    fitted = np.array([probabilities(logs[one], logs[two], ties) for one, two in ends])
+    error, degrees = standard_error(_influence(observed, fitted, ends, len(arms)))
+    reach = stdtrit(degrees, 0.5 + level / 2) * error
+    table = pd.DataFrame({"arm": arms, "strength": logs, "low": logs - reach, "high": logs + reach})
+    table["wins"] = [float(probabilities(value, 0.0, ties) @ [1, 0.5, 0]) for value in logs]
+    table = table.sort_values("strength", ascending=False, kind="stable")
+    gaps = np.abs(counts / counts.sum(1, keepdims=True) - fitted)
+    pair, outcome = np.unravel_index(int(gaps.argmax()), gaps.shape)
+    where = f"{pairs[pair][0]} vs {pairs[pair][1]}: {OUTCOMES[outcome]}"
+    return table.assign(rank=np.arange(1, len(arms) + 1)), {"ties": ties, "worst": float(gaps.max()), "where": where}
+
+
+def _influence(observed: Floats, fitted: Floats, ends: list[tuple[int, int]], arms: int) -> Floats:
+    """Residuals (arms, seeds, conversations) whose mean has the variance of the log-strengths.
+
+    ``observed`` is (pairs, 3, seeds, conversations), ``fitted`` (pairs, 3). Parameters are the log-strengths and
+    log ν; what an outcome says about them is linear: a win counts for its side, a tie half for both and for ν.
+    """
+    says = np.zeros((len(ends), 3, arms + 1))
+    for pair, (one, two) in enumerate(ends):
+        says[pair, 0, one] = says[pair, 2, two] = says[pair, 1, arms] = 1.0
+        says[pair, 1, [one, two]] = 0.5
+    expected = np.einsum("po,pok->pk", fitted, says)
+    score = np.einsum("posc,pok->ksc", observed, says) - np.einsum("posc,pk->ksc", observed, expected)
+    around = says - expected[:, None]
+    information = np.einsum("p,po,pok,pol->kl", observed.sum((1, 2, 3)), fitted, around, around)
+    seeds, conversations = observed.shape[2:]
+    return seeds * conversations * np.tensordot(np.linalg.pinv(information)[:arms], score, axes=1)

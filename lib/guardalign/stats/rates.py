@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from guardalign.judging.verdicts import Verdict
 from guardalign.stats.frame import KEYS, MEASURES, as_frame, prompts
-from guardalign.stats.intervals import bootstrap
-from guardalign.stats.significance import holm, paired_test
+from guardalign.stats.inference import holm
+from guardalign.stats.intervals import means
+
+CONTRASTS = (
+    ("M_1SFT", "M_1SFT_ipo"), ("M_2SFT", "M_1SFT_ipo"), ("M_2SFT", "M_1SFT_kto"), ("N_1SFT", "N_1SFT_ipo"),
+)  # fmt: skip
+"""The comparisons of arms that were named before any result was seen."""
+TESTED = "adherence"
+"""The dimension that the contrasts are about."""
 
 
 def table(
-    verdicts: pd.DataFrame | Iterable[Verdict], replicates: int = 10_000, seed: int = 0, level: float = 0.95
+    verdicts: pd.DataFrame | Iterable[Verdict],
+    level: float = 0.95,
+    contrasts: Sequence[tuple[str, str]] = CONTRASTS,
 ) -> pd.DataFrame:
-    """Win rates with intervals, tests and the judge's reliability.
+    """Win rates with intervals, the tests of the contrasts, and the judge's reliability.
 
     Columns: comparison, arm_1, arm_2, judge, dimension; for each measure m of :data:`~guardalign.stats.MEASURES`
-    ``m``, ``m_low``, ``m_high`` (fractions); ``n`` prompts, ``conversations``, ``seeds``, ``orders`` (asked a prompt),
-    ``level``; ``p`` (paired, clustered) and ``p_holm`` (over all rows of this table); ``invalid`` (share of verdicts)
-    and ``flips`` (share of prompts whose preference changes with the order; NaN where one order was asked),
-    ``first_preferred`` (share of strict preferences that go to the reply shown first).
+    ``m``, ``m_low``, ``m_high`` (fractions); ``n`` prompts, ``conversations``, ``seeds``, ``orders`` (asked per
+    prompt), ``level``; ``p`` and ``p_holm`` of net = 0 for the ``contrasts`` (in either order of the arms) on
+    adherence, corrected over a judge's contrasts, NaN for all other rows, which are exploration and have intervals
+    only; ``clear``: the interval of net excludes 0 and, for a contrast, ``p_holm`` < 1 − ``level``; ``invalid`` (share
+    of verdicts) and ``flips`` (share of prompts whose preference changes with the order; NaN where one order was
+    asked), ``first_preferred`` (share of strict preferences that go to the reply shown first).
 
-    ``seed`` is the bootstrap's. Comparisons without one valid verdict have NaN rates and n = 0.
+    Comparisons without one valid verdict have NaN rates and n = 0.
     """
     rows = as_frame(verdicts)
-    units = prompts(rows)
-    rates = bootstrap(units, KEYS, MEASURES, replicates, seed, level)
-    result = _reliability(rows).join(rates)
-    tests = {key: paired_test(group) for key, group in units.groupby(KEYS, sort=False)}
-    result["p"] = [tests.get(key, float("nan")) for key in result.index]
-    result["p_holm"] = holm(result["p"].tolist())
+    rates = means(prompts(rows), KEYS, MEASURES, level)
+    result = _reliability(rows).reset_index().merge(rates, how="left", on=KEYS)
+    named = {frozenset(pair) for pair in contrasts}
+    tested = [frozenset(pair) in named for pair in zip(result["arm_1"], result["arm_2"], strict=True)]
+    result["p"] = result["net_p"].where(pd.Series(tested, dtype=bool) & (result["dimension"] == TESTED))
+    for _, own in result.groupby("judge"):
+        result.loc[own.index, "p_holm"] = holm(own["p"].to_numpy())
+    excluded = (result["net_low"] > 0) | (result["net_high"] < 0)
+    result["clear"] = excluded & ~(result["p_holm"] >= 1 - level)
     result["level"] = level
-    result[["n", "conversations", "seeds"]] = result[["n", "conversations", "seeds"]].fillna(0).astype(int)
-    measured = [column for name in MEASURES for column in (name, f"{name}_low", f"{name}_high")]
-    rest = ["n", "conversations", "seeds", "orders", "level", "p", "p_holm", "invalid", "flips", "first_preferred"]
-    return result[[*measured, *rest]].reset_index()
+    counts = ["n", "conversations", "seeds"]
+    result[counts] = result[counts].fillna(0).astype(int)
+    measured = [f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")]
+    rest = ["orders", "level", "p", "p_holm", "clear", "invalid", "flips", "first_preferred"]
+    return result[[*KEYS, *measured, *counts, *rest]]
 
 
 def by_seed(verdicts: pd.DataFrame | Iterable[Verdict]) -> pd.DataFrame:
-    """Mean of every measure for each seed apart: the spread that training again brings, without intervals."""
+    """Mean of every measure for each seed: the spread that training again brings, without intervals."""
     units = prompts(as_frame(verdicts))
     return units.groupby([*KEYS, "seed"], sort=False)[list(MEASURES)].mean().reset_index()
 

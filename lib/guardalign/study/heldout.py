@@ -15,7 +15,8 @@ from guardalign.models.encoding import examples_of
 from guardalign.models.loading import load_frozen, load_tokenizer, model_fingerprint
 from guardalign.training import PairScore, evaluate_pairs
 
-CHANGES = ("lead", "gain", "chosen_change")
+FIGURES = {"nll": stats.UNBOUNDED, "accuracy": stats.SHARE, "per_token": stats.SHARE}
+CHANGES = {"lead": stats.DIFFERENCE, "gain": stats.SHARE, "chosen_change": stats.UNBOUNDED}
 ENDS = ("", "_low", "_high")
 
 
@@ -49,21 +50,20 @@ def rows(scores: Mapping[str, Sequence[PairScore]], starts: Mapping[str, str], s
     return pd.DataFrame(found).assign(seed=seed)
 
 
-def table(pairs: pd.DataFrame, replicates: int = 2_000, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-    """One row an arm, each figure with its interval (``_low``, ``_high``; conversations are resampled, and training
-    seeds where ``pairs``, which are ``rows``, hold several).
+def table(pairs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """One row an arm, each figure with its interval (``_low``, ``_high``), from ``rows`` of one or several seeds.
 
     ``nll``: nats a token of the chosen reply, a mean over replies. ``accuracy``: share of pairs whose chosen reply has
     the higher log-prob; ``per_token`` the same for log-probs divided by length. Against the arm it started from (NaN
     where that has no scores): ``lead``, the difference in accuracy; ``gain``, the share of pairs whose
     log-prob margin grew; ``chosen_change``, by how many nats the chosen reply's log-prob moved.
     """
-    known = stats.bootstrap(pairs, ["arm"], ["nll", "accuracy", "per_token"], replicates, seed, level)
+    known = stats.means(pairs, ["arm"], FIGURES, level)
     later = pairs[pairs["started"]]
     if later.empty:
-        return known.assign(**{f"{name}{end}": float("nan") for name in CHANGES for end in ENDS}).reset_index()
-    changed = stats.bootstrap(later, ["arm"], CHANGES, replicates, seed, level)
-    return known.join(changed[[f"{name}{end}" for name in CHANGES for end in ENDS]]).reset_index()
+        return known.assign(**{f"{name}{end}": float("nan") for name in CHANGES for end in ENDS})
+    changed = stats.means(later, ["arm"], CHANGES, level)
+    return known.merge(changed[["arm", *(f"{name}{end}" for name in CHANGES for end in ENDS)]], how="left")
 
 
 def _rows(arm: str, own: Sequence[PairScore], before: Mapping[str, PairScore] | None) -> list[dict[str, object]]:

@@ -251,7 +251,7 @@ def _stacked(axis: Axes, table: pd.DataFrame, places: np.ndarray) -> None:
 
 
 def _caption(table: pd.DataFrame, tuned: pd.DataFrame | None, profile: str, note: str) -> str:
-    bounds = "95 % bootstrap intervals over prompts" + (" and seeds" if table["seeds"].max() > 1 else "")
+    bounds = "95 % intervals of " + ("the methods" if table["seeds"].max() > 1 else "these trained models")
     seeds = f"{span(table['seeds'])} seed{'s' if table['seeds'].max() > 1 else ''} an arm"
     if tuned is not None:
         seeds += f" ({span(tuned.loc[tuned['arm'] != SFT, 'seeds'])} with its own rate and β)"

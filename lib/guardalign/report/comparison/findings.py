@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from guardalign.report.comparison.names import label
-from guardalign.report.figures.words import SIGNIFICANT, interval
+from guardalign.report.figures.words import interval
 from guardalign.study.comparison.jobs import RLHF, SFT
 
 NEARLY_ALL = 0.95
@@ -78,11 +78,11 @@ def degeneration(summary: pd.DataFrame) -> str:
 
 
 def decided(pairs: pd.DataFrame) -> str:
-    """Which methods are better than which beyond doubt (Holm's correction over a task's pairs), a point a task."""
+    """Which methods are better than which: the pairs whose interval excludes 50 %, a point a task."""
     points = []
     for task, own in pairs.groupby("task", sort=False):
-        clear = own[own["p_holm"] < SIGNIFICANT]
-        points.append(f"* **{task}**: {len(clear)} of {len(own)} differences survive Holm's correction.")
+        clear = own[(own["win_low"] > 0.5) | (own["win_high"] < 0.5)]
+        points.append(f"* **{task}**: {len(clear)} of {len(own)} intervals exclude 50 %.")
         for arm in dict.fromkeys([*own["arm_1"], *own["arm_2"]]):
             beaten = [
                 *clear[(clear["arm_1"] == arm) & (clear["win"] > 0.5)]["arm_2"],

@@ -24,7 +24,7 @@ from guardalign.report.figures.style import (
     percent_axis,
     styled,
 )
-from guardalign.report.figures.words import SIGNIFICANT, Name, caption, finding, interval
+from guardalign.report.figures.words import Name, caption, finding, interval
 
 HEIGHT = 0.62
 NARROW = 0.045
@@ -74,7 +74,7 @@ def headline(rates: pd.DataFrame, name: Name = mathtext) -> str:
     first = rates[rates["dimension"] == rates["dimension"].iloc[0]]
     if len(first) == 1:
         return finding(first.iloc[0], name)
-    clear = first[first["p_holm"] < SIGNIFICANT]
+    clear = first[first["clear"]]
     dimension = first["dimension"].iloc[0]
     if clear.empty:
         return f"None of {len(first)} comparisons differs clearly in {dimension}"

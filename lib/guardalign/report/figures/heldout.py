@@ -24,8 +24,7 @@ def caption(table: pd.DataFrame, profile: str) -> str:
     count = int(table["seeds"].max())
     return (
         f"{profile}: n = {int(table['n'].max())} pairs of {int(table['conversations'].max())} conversations, "
-        f"{count} training seed{'s' * (count > 1)}. Bars: 95 % intervals, conversations "
-        f"{'and seeds ' * (count > 1)}resampled."
+        f"{count} training seed{'s' * (count > 1)}. Bars: 95 % intervals."
     )
 
 

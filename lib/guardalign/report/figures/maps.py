@@ -72,8 +72,7 @@ def guardrail_map(
         words = title or f"Most often broken: “{rule}”, kept by {mathtext(worst['arm'])} in {value}{HOLD}%"
         below = (
             f"Share of guardrails kept in %, where they apply; {span(counts)} judged replies a guardrail, all arms; "
-            f"judge: {judge}; intervals: 95 % bootstrap over conversations"
-            + (f" and {seeds} training seeds" if seeds > 1 else "")
+            f"judge: {judge}; {seeds} training seed{'s' * (seeds > 1)}; in brackets: 95 % interval"
             + (f"; profile: {profile}" if profile else "")
             + f". {note}"
         )

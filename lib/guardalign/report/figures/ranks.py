@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,7 +13,7 @@ from guardalign.stats import Ranking
 
 
 def ranking(ranked: Ranking, rates: pd.DataFrame, title: str = "", profile: str = "", note: str = "") -> Figure:
-    """Log-strength of each arm with its interval, a panel a dimension; groups that never met stand apart.
+    """Log-strength of each arm with its interval, a panel a dimension; groups without a finite distance stand apart.
 
     ``ranked`` is ``stats.rank``'s result, ``rates`` the table of the same verdicts (for the caption).
     """
@@ -30,8 +29,7 @@ def ranking(ranked: Ranking, rates: pd.DataFrame, title: str = "", profile: str 
         for axis, name, colour, marker in zip(axes, shown, SERIES, MARKERS, strict=False):
             rows = scores[scores["dimension"] == name]
             y = [places[arm] for arm in rows["arm"]]
-            # Of very few prompts an estimate may lie outside its percentile interval.
-            reach = np.maximum(0, [rows["strength"] - rows["low"], rows["high"] - rows["strength"]])
+            reach = [rows["strength"] - rows["low"], rows["high"] - rows["strength"]]
             axis.axvline(0, color=SERIES[7], linewidth=0.8)
             axis.errorbar(rows["strength"], y, xerr=reach, fmt=marker, color=colour, capsize=2.5, markersize=5)
             axis.set_title(name.capitalize())
@@ -43,13 +41,8 @@ def ranking(ranked: Ranking, rates: pd.DataFrame, title: str = "", profile: str 
         tops = first[first["rank"] == 1]["arm"]
         words = "First in {}: {}".format(shown[0], " and ".join("{}" for _ in tops))
         if groups > 1:
-            words += " (two groups of arms never met)" if groups == 2 else f" ({groups} groups of arms never met)"
-        misfit = ranked.fit["p"].min()
-        fit = (
-            "one strength an arm describes the comparisons"
-            if not misfit < 0.05
-            else ("one strength an arm does not describe all comparisons (see its fit)")
-        )
+            words += f" ({groups} groups of arms, each ranked by itself)"
+        fit = f"fitted shares of outcomes are within {100 * ranked.fit['worst'].max():.0f} points of the observed ones"
         below = f"Bradley–Terry with ties (Davidson); {fit}; strengths compare within a group only. {note}".strip()
         return finish(
             figure, title or words.format(*map(mathtext, tops)), caption(rates, profile, below),

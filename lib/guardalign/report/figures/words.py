@@ -16,7 +16,6 @@ KEEPS = {
     "naturalness": "sounds natural",
     "hallucination": "stays with the known facts",
 }
-SIGNIFICANT = 0.05
 HOLD = "\N{NO-BREAK SPACE}"
 
 
@@ -33,7 +32,7 @@ def interval(value: float, low: float, high: float, digits: int = 0, signed: boo
 def finding(row: pd.Series, name: Name = mathtext) -> str:
     """One sentence on who is ahead on the row's dimension, by how much, and whether that is more than chance.
 
-    ``row`` is one of ``stats.table``'s. Ahead means acceptable on more prompts; after Holm's correction.
+    ``row`` is one of ``stats.table``'s. Ahead means acceptable on more prompts.
     """
     ahead, behind = ("arm_1", "arm_2") if row["net"] >= 0 else ("arm_2", "arm_1")
     sign = 1 if ahead == "arm_1" else -1
@@ -42,7 +41,7 @@ def finding(row: pd.Series, name: Name = mathtext) -> str:
     does = KEEPS.get(row["dimension"], row["dimension"])
     if row["n"] == 0:
         return f"{name(row['arm_1'])} and {name(row['arm_2'])}: no valid verdict on {row['dimension']}"
-    if row["p_holm"] < SIGNIFICANT:
+    if row["clear"]:
         return f"{name(row[ahead])} {does} more often than {name(row[behind])}: {points}"
     return f"No clear difference in {row['dimension']} between {name(row[ahead])} and {name(row[behind])}: {points}"
 
@@ -56,7 +55,7 @@ def caption(rates: pd.DataFrame, profile: str = "", more: str = "") -> str:
         f"n = {span(rates['n'])} judged prompts of {span(rates['conversations'])} conversations",
         f"judge: {', '.join(sorted(rates['judge'].unique()))}",
         f"{span(rates['orders'])} order{'s' if rates['orders'].max() > 1 else ''} a prompt",
-        f"{level} bootstrap intervals over conversations" + (" and seeds" if rates["seeds"].max() > 1 else ""),
+        f"{level} intervals of " + ("the methods" if rates["seeds"].max() > 1 else "these trained models"),
         f"{span(rates['seeds'])} training seed{'s' if rates['seeds'].max() > 1 else ''}",
         f"invalid verdicts {100 * rates['invalid'].max():.1f} %" + _at_most(rates["invalid"]),
     ]

@@ -1,6 +1,6 @@
 """Answers in, tables out: win rates with intervals, all arms against each other, cost, and AlpacaEval's figures.
 
-What is resampled is the prompt, and the seed where there are several; every arm of a task answers the same prompts.
+Every arm of a task answers the same prompts; each prompt is a conversation of its own.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from guardalign.world.twins import Opinion
 _WORD = re.compile(r"\w+")
 Settled = tuple[Outcome, list[Answer]]
 Read = Callable[[str, str], Opinion]
-MEASURES = (
-    "win", "score", "accuracy", "accuracy_gain", "margin_gain", "nll", "kl", "entropy", "words", "tokens", "repetition",
-    "cut_off",
-)  # fmt: skip
+MEASURES = {
+    "win": stats.SHARE, "score": stats.UNBOUNDED, "accuracy": stats.SHARE, "accuracy_gain": stats.DIFFERENCE,
+    "margin_gain": stats.SHARE, "nll": stats.UNBOUNDED, "kl": stats.UNBOUNDED, "entropy": stats.UNBOUNDED,
+    "words": stats.UNBOUNDED, "tokens": stats.UNBOUNDED, "repetition": stats.SHARE, "cut_off": stats.SHARE,
+}  # fmt: skip
 GAINS = ("accuracy_gain", "margin_gain")
 ONLINE = ("reward_accuracy", "replies_drawn", "policy_passes", "reference_passes", "reward_passes")
-UNBOUNDED = ("score", "accuracy_gain", "nll", "kl", "entropy", "words", "tokens")
 
 
 def frame(settled: Sequence[Settled], examples: Sequence[Example], read: Read | None = None) -> pd.DataFrame:
@@ -74,35 +74,28 @@ def _row(job: Job, own: Answer, start: Answer, target: float) -> dict[str, objec
     }
 
 
-def summary(rows: pd.DataFrame, report: Report, seed: int = 0) -> pd.DataFrame:
+def summary(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
     """One row a task and arm: the mean of every measure and its interval (``_low``, ``_high``), n and seeds."""
-    measures = [name for name in MEASURES if rows[name].notna().all()]
-    table = stats.bootstrap(rows, ["task", "arm"], measures, report.replicates, seed, report.level).reset_index()
-    for name in set(UNBOUNDED) & set(measures):
-        flat = table["arm"].map(rows.groupby("arm")[name].nunique()) == 1
-        for end in ("low", "high"):
-            table[f"{name}_{end}"] = table[f"{name}_{end}"].mask(flat, table[name])
+    measures = {name: bounds for name, bounds in MEASURES.items() if rows[name].notna().all()}
+    table = stats.means(rows, ["task", "arm"], measures, report.level)
+    table = table.drop(columns=[f"{name}_p" for name in measures])
     for name in GAINS:
         table.loc[table["arm"] == SFT, [name, f"{name}_low", f"{name}_high"]] = np.nan
     return table
 
 
-def against_each_other(rows: pd.DataFrame, report: Report, seed: int = 0) -> pd.DataFrame:
+def against_each_other(rows: pd.DataFrame, report: Report) -> pd.DataFrame:
     """Every two arms of a task on the same prompts and seeds: how often ``arm_1`` scores higher (ties count half).
 
-    ``p`` is of the paired test against ½, ``p_holm`` corrected over the task's pairs of arms.
+    All of it is exploration: ``win`` has an interval (``win_low``, ``win_high``) and no test.
     """
     parts = []
     for task, own in rows.groupby("task", sort=False):
         arms = list(dict.fromkeys(own["arm"]))
         scores = {str(arm): part.set_index(["seed", "conversation_id"])["score"] for arm, part in own.groupby("arm")}
         compared = [_compared(str(task), one, two, scores) for one, two in combinations(arms, 2)]
-        tests = [stats.paired_test(each, "win", 0.5) for each in compared]
-        table = stats.bootstrap(
-            pd.concat(compared), ["task", "arm_1", "arm_2"], ["win"], report.replicates, seed, report.level
-        ).reset_index()
-        parts.append(table.assign(p=tests, p_holm=stats.holm(tests)))
-    return pd.concat(parts, ignore_index=True)
+        parts.append(stats.means(pd.concat(compared), ["task", "arm_1", "arm_2"], {"win": stats.SHARE}, report.level))
+    return pd.concat(parts, ignore_index=True).drop(columns="win_p")
 
 
 def _compared(task: str, one: str, two: str, scores: dict[str, pd.Series]) -> pd.DataFrame:
