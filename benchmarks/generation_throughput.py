@@ -19,8 +19,8 @@ from collections.abc import Callable
 import torch
 from transformers import MistralConfig, MistralForCausalLM
 
-from guardalign.generation import batched_trunks
 from guardalign.generation.decoding import Completion, Sampler, decode_plain, decode_shared, plan_trunks
+from guardalign.generation.replies import batched_trunks
 
 VOCABULARY = 2048
 PREAMBLE, GUARDRAILS, USER, AGENT = 60, (200, 400), (10, 30), (20, 50)  # tokens

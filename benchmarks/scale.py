@@ -29,7 +29,7 @@ from guardalign.config.params import Params
 from guardalign.config.sections import Conversations, Source
 from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.files import RunFolder, write_rows
-from guardalign.generation import generate
+from guardalign.generation.replies import generate
 from guardalign.launch.accelerate import accelerate_config
 from guardalign.models.loading import load_tokenizer
 from guardalign.study.arms import train_arm, training_metrics, writing

@@ -19,17 +19,7 @@ from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 from guardalign.data.construction import format_prompt
 from guardalign.data.conversations import PreferencePair, Reply, Turn
 from guardalign.files import read_rows
-from guardalign.generation import (
-    GenerationError,
-    GenerationJob,
-    GenerationSettings,
-    Ranks,
-    batched_trunks,
-    generate,
-    generate_side_by_side,
-    load_policy,
-    side_by_side,
-)
+from guardalign.generation import side_by_side
 from guardalign.generation.decoding import (
     Branch,
     Sampler,
@@ -40,7 +30,18 @@ from guardalign.generation.decoding import (
     decode_shared,
     plan_trunks,
 )
-from guardalign.generation.replies import dealt, made_with
+from guardalign.generation.job import GenerationJob
+from guardalign.generation.replies import (
+    GenerationError,
+    GenerationSettings,
+    Ranks,
+    batched_trunks,
+    dealt,
+    generate,
+    load_policy,
+    made_with,
+)
+from guardalign.generation.side_by_side import generate_side_by_side
 from guardalign.generation.store import Store
 from guardalign.launch.accelerate import run_generation
 from guardalign.models.encoding import encode_prompt, prompt_of
@@ -268,7 +269,7 @@ KILLED = """
 import sys
 from guardalign.data.conversations import PreferencePair
 from guardalign.files import read_rows
-from guardalign.generation import GenerationSettings, generate
+from guardalign.generation.replies import GenerationSettings, generate
 model, pairs, output = sys.argv[1:]
 generate(model, read_rows(pairs, PreferencePair), "arm", GenerationSettings(max_new_tokens=48, batch_size=1), output)
 """

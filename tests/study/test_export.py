@@ -12,7 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from guardalign.files import RunFolder
-from guardalign.generation import GenerationSettings, generate, load_policy
+from guardalign.generation.replies import GenerationSettings, generate, load_policy
 from guardalign.models.hub import ModelUnavailable
 from guardalign.models.loading import LoraSettings, load_frozen
 from guardalign.study.export import export, main

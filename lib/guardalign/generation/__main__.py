@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from guardalign.data.conversations import PreferencePair
 from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import first_error, read_rows
-from guardalign.generation import GenerationJob, Ranks, generate
+from guardalign.generation.job import GenerationJob
+from guardalign.generation.replies import Ranks, generate
 from guardalign.training.sharding import claim
 from guardalign.training.watch import check_processes, watch_caller
 

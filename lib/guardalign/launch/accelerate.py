@@ -26,7 +26,8 @@ from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.data.examples import Example
 from guardalign.errors import ParameterError, StageFailed
 from guardalign.files import project_root, read_rows, write_rows, write_text
-from guardalign.generation import GenerationJob, GenerationSettings, generate
+from guardalign.generation.job import GenerationJob
+from guardalign.generation.replies import GenerationSettings, generate
 from guardalign.processes import end_tree
 from guardalign.training import Preempted, TrainingConfig, TrainingResult, train
 from guardalign.training.ending import PREEMPTED, PREEMPTED_MARK, STUCK, Sigterm

@@ -13,8 +13,10 @@ from guardalign.config.params import Params
 from guardalign.config.sections import Alignment, Sft
 from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.files import RunFolder, require
-from guardalign.generation import GenerationJob, GenerationSettings, generate_side_by_side
 from guardalign.generation.hosted import hosted_replies
+from guardalign.generation.job import GenerationJob
+from guardalign.generation.replies import GenerationSettings
+from guardalign.generation.side_by_side import generate_side_by_side
 from guardalign.launch.accelerate import run_generation, run_training
 from guardalign.models.encoding import examples_of
 from guardalign.models.loading import LoraSettings, base_model, load_tokenizer

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import RunFolder, write_text
-from guardalign.generation import load_policy
+from guardalign.generation.replies import load_policy
 from guardalign.models.encoding import encode_prompt
 from guardalign.models.loading import adapter_base, is_adapter, load_tokenizer, without_bars
 

@@ -21,7 +21,7 @@ from guardalign.config.params import Params
 from guardalign.config.sections import Sweep
 from guardalign.data.conversations import PreferencePair, Reply, Row
 from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
-from guardalign.generation import GenerationSettings, generate
+from guardalign.generation.replies import GenerationSettings, generate
 from guardalign.generation.replystats import reply_statistics
 from guardalign.judging.embedded import assess
 from guardalign.judging.verdicts import DIMENSIONS

@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from guardalign.data.conversations import Row
 from guardalign.data.examples import Example
-from guardalign.generation import Policy
 from guardalign.generation.decoding import Completion, Sampler, decode_plain
+from guardalign.generation.replies import Policy
 from guardalign.models.encoding import encode_prompt, left_padded
 from guardalign.training import evaluate_pairs
 from guardalign.world.twins import Opinion

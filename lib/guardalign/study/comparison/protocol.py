@@ -25,7 +25,7 @@ from guardalign.data.examples import Example
 from guardalign.data.tasks import load_instructions
 from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
-from guardalign.generation import load_policy
+from guardalign.generation.replies import load_policy
 from guardalign.launch.accelerate import run_training
 from guardalign.models.encoding import encode
 from guardalign.models.loading import base_model, load_frozen, load_tokenizer, model_fingerprint
