@@ -8,13 +8,13 @@ No function averages over the batch: each returns its terms, and a batch's loss 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, PositiveFloat
+from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 from torch import Tensor
 
 Replies = Literal["chosen", "pair", "single"]
@@ -203,7 +203,7 @@ def rpo(chosen_ratio: Tensor, rejected_ratio: Tensor, weights: Tensor, beta: flo
 
 
 class LossOptions(BaseModel):
-    """Every method's constants; a method reads its own and ignores the rest. Defaults: the sources' own."""
+    """Every method's constants. Which are a method's own stands in ``METHODS``. Defaults: the sources' own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -312,7 +312,8 @@ class Method:
     """A named loss and what it must be fed.
 
     ``replies``: whether a batch draws chosen replies alone, pairs, or single replies shuffled apart from each other.
-    ``joint``: some statistic spans the batch, so a term's gradient depends on all replies of the batch.
+    ``joint``: some statistic spans the batch, so a term's gradient depends on all replies of the batch. ``options``:
+    the fields of ``LossOptions`` that the loss reads, beside ``beta``.
     """
 
     terms: Callable[[ScoredBatch, LossOptions], Tensor]
@@ -322,18 +323,45 @@ class Method:
     mismatched: bool = False
     value_head: bool = False
     embeddings: bool = False
+    options: tuple[str, ...] = ()
 
 
+_KTO_OPTIONS = ("desirable_weight", "undesirable_weight")
+_PPO_OPTIONS = tuple(name for name in LossOptions.model_fields if name.startswith("ppo_"))
 METHODS: dict[str, Method] = {
-    "sft": Method(_sft, replies="chosen", reference=False),
+    "sft": Method(_sft, replies="chosen", reference=False, options=("average",)),
     "dpo": Method(lambda batch, o: dpo(*batch.split(batch.ratio), o.beta)),
     "ipo_sum": Method(lambda batch, o: ipo_sum(*batch.split(batch.ratio), o.beta)),
     "ipo_mean": Method(lambda batch, o: ipo_mean(*batch.split(batch.ratio), *batch.split(batch.lengths), o.beta)),
-    "slic": Method(lambda batch, o: slic(*batch.split(batch.logps), o.slic_delta, o.slic_weight), reference=False),
+    "slic": Method(
+        lambda batch, o: slic(*batch.split(batch.logps), o.slic_delta, o.slic_weight),
+        reference=False,
+        options=("slic_delta", "slic_weight"),
+    ),
     "hinge": Method(lambda batch, o: hinge(*batch.split(batch.ratio), o.beta)),
-    "kto": Method(_kto(kto), replies="single", joint=True, mismatched=True),
-    "kto_tanh": Method(_kto(kto_tanh), replies="single", joint=True, mismatched=True),
-    "kto_pair": Method(lambda batch, o: kto_pair(*batch.split(batch.ratio), o.beta, o.kl_gradient), joint=True),
-    "ppo_offline": Method(_ppo_offline, replies="single", joint=True, value_head=True),
-    "rpo": Method(_rpo, joint=True, embeddings=True),
+    "kto": Method(_kto(kto), replies="single", joint=True, mismatched=True, options=_KTO_OPTIONS),
+    "kto_tanh": Method(_kto(kto_tanh), replies="single", joint=True, mismatched=True, options=_KTO_OPTIONS),
+    "kto_pair": Method(
+        lambda batch, o: kto_pair(*batch.split(batch.ratio), o.beta, o.kl_gradient),
+        joint=True,
+        options=("kl_gradient",),
+    ),
+    "ppo_offline": Method(_ppo_offline, replies="single", joint=True, value_head=True, options=_PPO_OPTIONS),
+    "rpo": Method(_rpo, joint=True, embeddings=True, options=("rpo_temperature", "rpo_paired")),
 }
+
+
+def check_options(method: str, options: Mapping[str, object]) -> LossOptions:
+    """``options`` as the method's loss gets them. Raises ValueError naming one that is not the method's or has a wrong
+    value."""
+    own = METHODS[method].options
+    for name, value in options.items():
+        if name not in own:
+            raise ValueError(f"{method} has no option {name!r}; it has {', '.join(own) or 'none'}")
+        if isinstance(value, bool) and LossOptions.model_fields[name].annotation is not bool:
+            raise ValueError(f"option {name} should not be true or false")
+    try:
+        return LossOptions.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"option {first['loc'][0]}: {first['msg']}") from None

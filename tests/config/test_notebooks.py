@@ -10,6 +10,7 @@ from statistics import median
 import nbformat
 import pytest
 import yaml
+from nbclient import NotebookClient
 
 from guardalign.config import params
 from guardalign.config.notebooks import failure, literal, refresh, shown_parameters
@@ -89,3 +90,16 @@ def test_a_notebook_without_a_parameters_cell_is_refused(tmp_path):
     with pytest.raises(ParameterError, match="0 cells tagged `parameters`"):
         shown_parameters(path)
     assert failure(path) is None and failure(tmp_path / "absent.ipynb") is None
+
+
+def test_a_notebook_runs_twice_in_one_kernel(tmp_path):
+    notebook = nbformat.read(ROOT / "notebooks" / "01_dataset_construction.ipynb", as_version=4)
+    counts = {"train": 3, "feedback": 2, "test": 2, "transfer": 1}
+    notebook.cells[1].source += f"\nrun = {str(tmp_path / 'run')!r}\nsource['conversations'] = {counts}"
+    client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "notebooks")}})
+    with client.setup_kernel():
+        for _ in range(2):
+            for index, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, index)
+            pairs = (tmp_path / "run" / "data" / "pairs.jsonl").read_bytes()
+            assert len({json.loads(line)["split"] for line in pairs.splitlines()}) == 4

@@ -68,6 +68,14 @@ def test_a_rate_written_as_yaml_reads_it_is_a_number(tmp_path):
         ("source", {"kind": "jsonl", "path": "a.jsonl"}, "the embedded judge reads only"),
         ("model.precision", "nf4", "precision nf4 trains adapters only"),
         ("source.shares", {"train": 0.9, "feedback": 0.2}, "must stay below 1"),
+        ("source.shares", {"train": 0.5, "feedback": 0.2, "validation": 0.3}, "must stay below 1"),
+        ("seed", True, "`seed` should not be true or false"),
+        ("sweep.betas", [0.1, True], "`sweep.betas` should not be true or false"),
+        ("generation.temperature", float("inf"), "`generation.temperature` should be a finite number"),
+        ("flow1.ipo.options", {"kl_gradient": False}, "ipo_mean has no option 'kl_gradient'; it has none"),
+        ("flow1.kto.options", {"kl_gradint": False}, "kto_pair has no option 'kl_gradint'; it has kl_gradient"),
+        ("comparison.methods.slic.options", {"slic_delta": "wide"}, "option slic_delta"),
+        ("comparison.methods.slic.options", {"slic_delta": True}, "option slic_delta should not be true or false"),
     ],
 )
 def test_a_bad_parameter_is_refused_by_name(changed, key, value, message):
@@ -97,6 +105,54 @@ def test_files_that_are_no_parameters_are_named(tmp_path):
         Params.load(tmp_path / "list.yaml")
 
 
+BOMB = "a: &a [x, x]\n" + "".join(f"{chr(at + 1)}: &{chr(at + 1)} [*{chr(at)}, *{chr(at)}]\n" for at in range(97, 120))
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (BOMB, "aliases"),
+        ("a: &a [*a]", "aliases"),
+        ("run: " + "[" * 100_000, "nested"),
+        ("run: Grüße".encode("latin-1"), "is no YAML"),
+        ("run: " + "1" * 5_000, "is no YAML"),
+        ("run: a\nseed: 1\nrun: b", "'run' stands there twice"),
+        ("training: {batch_size: 8, batch_size: 9}", "'batch_size' stands there twice"),
+    ],
+    ids=["bomb", "circle", "deep", "latin-1", "digits", "twice", "twice inside"],
+)
+def test_yaml_that_would_hang_or_lose_something_is_refused(tmp_path, content, reason):
+    path = tmp_path / "own.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ParameterError, match=reason) as refusal:
+        Params.load(path)
+    assert str(refusal.value).startswith(str(path))
+
+
+def test_aliases_stand_for_their_values(tmp_path):
+    text = EMBEDDED.read_text().replace("flow1:\n", "flow1: &flow\n")
+    start, end = text.index("flow2:"), text.index("# The whole comparison")
+    (tmp_path / "own.yaml").write_text(f"{text[:start]}flow2: *flow\n{text[end:]}")
+    assert Params.load(tmp_path / "own.yaml").flow2 == Params.load(EMBEDDED).flow1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_changes_nothing(tmp_path, encoding):
+    (tmp_path / "own.yaml").write_bytes(EMBEDDED.read_text().encode(encoding))
+    assert Params.load(tmp_path / "own.yaml") == Params.load(EMBEDDED)
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "/tmp/evil", "", "a b", "a\0", "x" * 100, ".hidden"])
+def test_a_name_that_becomes_a_files_stays_in_its_folder(changed, name):
+    for key, value in (
+        ("generation.replies", {name: {"model": "m"}}),
+        ("launch.kind", name),
+        ("run", name if name != "/tmp/evil" else "/tmp/" + "x" * 300),
+    ):
+        with pytest.raises(ParameterError, match="is no name"):
+            Params.load(changed(key, value))
+
+
 def test_the_command_checks_files(changed):
     good = subprocess.run([sys.executable, "-m", "guardalign.config.params", EMBEDDED], capture_output=True, text=True)
     assert good.returncode == 0
@@ -106,12 +162,34 @@ def test_the_command_checks_files(changed):
 
 
 def test_a_notebook_reads_the_sections_it_shows():
-    shown = {"run": "x", "seed": 3, "sft": {"learning_rate": "2e-6"}, "Path": Path, "_hidden": 1, "In": ["run = 'x'"]}
+    shown = {"run": "x", "seed": 3, "sft": {"learning_rate": "2e-6"}, "Path": Path, "_hidden": 1}
     settings = params.read(shown)
     assert settings.sft.learning_rate == 2e-6
     assert settings.sections() == {"run": "x", "seed": 3, "sft": {"learning_rate": 2e-6, "epochs": 1}}
     with pytest.raises(ParameterError, match="`judge` is used but not shown"):
         _ = settings.judge
+
+
+TYPED, PAPERMILLS, READ = "run = 'x'\nseed = 3", "# Parameters\nseed = 4", "from guardalign import config\nread()"
+
+
+def after(*cells, **values):
+    """What a notebook's globals are once these cells, and the one that reads them, have run."""
+    return params.read({"In": ["", *cells, READ], **values}).sections()
+
+
+def test_a_notebooks_own_variables_are_no_parameters():
+    own = {"trained": {"M": 1}, "report": {"level": 3}}
+    assert after(TYPED, READ, "trained = {}; report = {}", TYPED, run="x", seed=3, **own) == {"run": "x", "seed": 3}
+    assert after(TYPED, PAPERMILLS, run="x", seed=4, **own) == {"run": "x", "seed": 4}
+
+
+def test_a_typo_in_either_cell_is_refused_and_one_put_right_is_not():
+    with pytest.raises(ParameterError, match="unknown parameter `sed`"):
+        after(TYPED, "# Parameters\nsed = 4", run="x", seed=3, sed=4)
+    with pytest.raises(ParameterError, match="unknown parameter `sed`"):
+        after("run = 'x'\nsed = 3", run="x", sed=3)
+    assert after("run = 'x'\nsed = 3", READ, TYPED, run="x", sed=3, seed=3) == {"run": "x", "seed": 3}
 
 
 def test_a_notebook_refuses_names_that_are_no_section():

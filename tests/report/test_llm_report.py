@@ -36,9 +36,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = read_rows(path, Reply)
     assert len(said) >= len(texts)
     write_rows(path, [each.model_copy(update={"text": texts[at % len(texts)]}) for at, each in enumerate(said)])
-    facts = {
-        "06_judging": {"parameters": {"run": "attacked", "source": {"kind": "jsonl"}, "report": {"level": 0.9}}}
-    }
+    facts = {"06_judging": {"parameters": {"run": "attacked", "source": {"kind": "jsonl"}, "report": {"level": 0.9}}}}
     (root / "run.json").write_text(json.dumps(facts))
     report.write(root)
     return root

@@ -6,17 +6,19 @@ A key that is not known, has the wrong type or lies out of range is refused by n
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from guardalign.config.reading import read_mapping
 from guardalign.config.sections import (
+    NAME,
     Comparison,
     Flow,
     Generation,
@@ -39,7 +41,7 @@ from guardalign.errors import ParameterError
 class Params(Section):
     """All sections. A notebook may show only those it uses; asking for another one raises ParameterError."""
 
-    run: str = Field(pattern=r"^(/.+|[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*)$")
+    run: str = Field(pattern=rf"^({NAME}(/{NAME})*|(/+[^/\x00-\x1f]{{1,200}})+)$")
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     source: Source
     model: Model
@@ -64,15 +66,7 @@ class Params(Section):
     @classmethod
     def load(cls, path: Path | str) -> Params:
         """Read a parameter file; every section must be there. Raises ParameterError naming file and key."""
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            raise ParameterError(f"{path}: {error.strerror}") from None
-        except yaml.YAMLError as error:
-            raise ParameterError(f"{path} is no YAML: {error}") from None
-        if not isinstance(content, dict):
-            raise ParameterError(f"{path} holds no sections; compare params/embedded.yaml")
-        return cls.checked(content, f"{path}: ")
+        return cls.checked(read_mapping(path), f"{path}: ")
 
     @classmethod
     def checked(cls, content: Mapping[str, Any], where: str = "") -> Params:
@@ -125,17 +119,45 @@ class Params(Section):
 
 
 def read(namespace: Mapping[str, Any]) -> Params:
-    """The parameters that stand in a notebook's ``globals()``, from its parameters cell or put there by papermill.
+    """The parameters in a notebook's ``globals()`` that its parameters cell assigned, or papermill's cell after it.
 
-    Raises ParameterError where a plain value (dict, list, number, text) is no section's: that is how a misspelt
-    section or a parameter given with ``papermill -p`` shows. So call it before anything else is assigned.
+    Without those cells (a script, or all in one cell) every plain value (dict, list, number, text) counts. Raises
+    ParameterError where one of them is no section's, which is how a misspelt section shows.
     """
-    plain = {
-        name: value
+    names = _parameter_names(namespace.get("In", [])) or {
+        name
         for name, value in namespace.items()
         if not name.startswith("_") and name not in ("In", "Out") and _is_plain(value)
     }
-    return Params._checked(plain, "", partial=True)
+    return Params._checked({name: namespace[name] for name in sorted(names & namespace.keys())}, "", partial=True)
+
+
+def _parameter_names(cells: Sequence[str]) -> set[str]:
+    """What the last parameters cell run before this one assigns, and papermill's below it; empty where there is none.
+
+    A parameters cell does nothing but assign, ``run`` among others. IPython keeps the text of every cell run in ``In``.
+    """
+    found: set[str] = set()
+    for cell in reversed(cells[:-1]):
+        names = _assigned(cell)
+        injected = cell.startswith("# Parameters")  # papermill's own heading
+        if injected or "run" in names:
+            found |= names
+        if "run" in names and not injected:
+            return found
+    return found
+
+
+def _assigned(cell: str) -> set[str]:
+    """The names that a cell assigns; empty where it does anything else."""
+    try:
+        statements = ast.parse(cell).body
+    except (SyntaxError, ValueError):
+        return set()
+    targets = [target for each in statements if isinstance(each, ast.Assign) for target in each.targets]
+    if not all(isinstance(each, ast.Assign) for each in statements):
+        return set()
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _is_plain(value: Any) -> bool:
@@ -148,6 +170,8 @@ def _complaint(model: type[BaseModel], problem: Any) -> str:
     name = ".".join(path) or "parameters"
     if problem["type"] == "extra_forbidden":
         return f"unknown parameter `{name}`{_did_you_mean(path, _known(model, path[:-1]))}"
+    if problem["type"] == "string_pattern_mismatch":
+        return f"`{name[:100]}` is no name: letters, digits, `.`, `_` and `-`, 80 at most (a run may also be a path)"
     if problem["loc"] and problem["loc"][-1] == "[key]":
         return f"unknown parameter `{name}`{_did_you_mean(path, get_args(Method))}"
     if problem["type"] == "missing":

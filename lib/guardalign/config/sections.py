@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Method = Literal[
     "sft", "dpo", "ipo_sum", "ipo_mean", "slic", "hinge", "kto", "kto_tanh", "kto_pair", "ppo_offline", "rpo"
 ]
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+"""A name that is also a file's or a folder's: of an arm, a task, a run."""
+Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -18,7 +22,17 @@ Count = Annotated[int, Field(ge=0)]
 class Section(BaseModel):
     """A group of parameters; frozen, and strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts ``true`` as 1, and so would every number here."""
+        given = value if isinstance(value, list | tuple) else [value]
+        expected = cls.model_fields[str(info.field_name)].annotation
+        if any(isinstance(each, bool) for each in given) and "bool" not in str(expected):
+            raise ValueError("should not be true or false")
+        return value
 
 
 class Conversations(Section):
@@ -190,6 +204,14 @@ class Sft(Section):
     epochs: Positive = 1
 
 
+def own_options(method: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that are not the method's. The losses, which declare them, need torch: asked only where needed."""
+    if options:
+        from guardalign.losses import check_options
+
+        check_options(method, options)
+
+
 class Alignment(Section):
     """One arm's alignment: its method, how fast, and how far from the reference (β)."""
 
@@ -198,6 +220,11 @@ class Alignment(Section):
     beta: Annotated[float, Field(gt=0, le=100)]
     epochs: Positive = 1
     options: dict[str, float | bool | str] = {}
+
+    @model_validator(mode="after")
+    def _has_its_methods_options(self) -> Alignment:
+        own_options(self.method, self.options)
+        return self
 
 
 class Flow(Section):
@@ -222,6 +249,12 @@ class Comparison(Section):
     epochs: Positive = 1
     prompts: Positive = 40
 
+    @model_validator(mode="after")
+    def _has_its_methods_options(self) -> Comparison:
+        for name, variant in self.methods.items():
+            own_options(name, variant.options)
+        return self
+
 
 class ServerArm(Server):
     """An arm that a server answers. ``style: prompt`` sends what trained arms get, as one message; ``chat`` sends the
@@ -238,7 +271,7 @@ class Generation(Section):
     max_new_tokens: Positive
     batch_size: Positive
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    replies: dict[str, ServerArm] = {}
+    replies: dict[Name, ServerArm] = {}
 
 
 class JudgeSection(Server):
@@ -271,7 +304,7 @@ class JudgeSection(Server):
 class Launch(Section):
     """How training starts: in this process (``none``) or by ``accelerate launch`` with a named configuration."""
 
-    kind: str = Field(default="none", pattern=r"^[A-Za-z0-9_-]+$")
+    kind: Name = "none"
 
 
 class Report(Section):

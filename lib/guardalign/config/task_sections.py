@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from guardalign.config.sections import Count, Method, Positive, Rate, Section
+from guardalign.config.sections import Count, Method, Name, Positive, Rate, Section, own_options
 
 Beta = Annotated[float, Field(gt=0, le=100)]
 
@@ -84,7 +84,7 @@ class Rlhf(Section):
 class Tasks(Section):
     """Tasks, seeds and arms. ``controls`` and ``rlhf`` run with the first seed alone."""
 
-    sources: dict[str, TaskSource] = Field(min_length=1)
+    sources: dict[Name, TaskSource] = Field(min_length=1)
     seeds: tuple[Count, ...] = Field(min_length=1)
     data_seed: Count = 0
     train: Positive
@@ -93,8 +93,8 @@ class Tasks(Section):
     max_new_tokens: Positive = 64
     sft_epochs: Positive = 1
     identical: Identical
-    methods: dict[str, Arm] = Field(min_length=1)
-    controls: dict[str, Arm] = Field(default_factory=dict)
+    methods: dict[Name, Arm] = Field(min_length=1)
+    controls: dict[Name, Arm] = Field(default_factory=dict)
     tuning: TaskTuning | None = None
     rlhf: Rlhf | None = None
     workers: Positive = 2
@@ -114,6 +114,7 @@ class Tasks(Section):
         for name, arm in (self.methods | self.controls).items():
             if arm.method is None and name not in known:
                 raise ValueError(f"arm {name} is no method's name: say its method ({', '.join(known)})")
+            own_options(arm.method or name, arm.options)
             if name in ("sft", "rlhf"):
                 raise ValueError(f"{name} is the name of an arm that is always there: choose another")
         return self

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from guardalign.config.precision import Precision
-from guardalign.losses import METHODS, LossOptions, Method, Replies
+from guardalign.losses import METHODS, LossOptions, Method, Replies, check_options
 from guardalign.models.encoding import Overlong
 from guardalign.models.loading import LoraSettings
 from guardalign.training.schedule import Schedule
@@ -67,16 +67,12 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _known_options(self) -> TrainingConfig:
-        unknown = set(self.options) - set(LossOptions.model_fields) | set(self.options) & {"beta"}
-        if unknown:
-            known = ", ".join(name for name in LossOptions.model_fields if name != "beta")
-            raise ValueError(f"unknown option {', '.join(sorted(unknown))}: one of {known}")
-        self.loss_options  # noqa: B018  (refuses ill-typed options here rather than after loading a model)
+        check_options(self.method, self.options)
         return self
 
     @property
     def loss_options(self) -> LossOptions:
-        return LossOptions(beta=self.beta, **self.options)
+        return check_options(self.method, self.options).model_copy(update={"beta": self.beta})
 
     @property
     def loss(self) -> Method:

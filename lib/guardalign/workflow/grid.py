@@ -28,6 +28,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
 from guardalign.config.params import Params
+from guardalign.config.reading import read_mapping
 from guardalign.config.sections import Section
 from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, first_error, project_root, write_text
@@ -81,11 +82,7 @@ class Point:
 def read_sweep(path: Path) -> tuple[str, list[Point]]:
     """The run's name and every point of a sweep file. Raises ParameterError naming the file and what is wrong in it."""
     try:
-        sweep = SweepFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
-    except OSError as error:
-        raise ParameterError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{path} is no YAML: {error}") from None
+        sweep = SweepFile.model_validate(read_mapping(path))
     except ValidationError as error:
         raise ParameterError(f"{path} is no sweep (base, run, grid): {first_error(error)}") from None
     run = sweep.run or path.stem
@@ -99,7 +96,7 @@ def points(base: Path, run: str, grid: Mapping[str, Sequence[Any] | Mapping[str,
     Raises ParameterError.
     """
     Params.load(base)
-    content = yaml.safe_load(base.read_text(encoding="utf-8-sig"))
+    content = read_mapping(base)
     axes = {key: _named(key, values) for key, values in grid.items()}
     _refuse_overlap(list(axes))
     ordered = [*(key for key in axes if key != SEED), *(key for key in axes if key == SEED)]

@@ -1,0 +1,57 @@
+"""YAML files that people write, read so that nothing in them is lost or taken for something else."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from guardalign.errors import ParameterError
+
+MOST_VALUES = 100_000
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys stand once, and whose aliases do not stand for more than fits into memory."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _size(node, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f"with its aliases written out it holds more than {MOST_VALUES:,} values")
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands there twice", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node stands for; infinitely many where it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+        inner = [each for part in parts for each in (part if isinstance(part, tuple) else (part,))]
+        known[id(node)] = 1 + sum(_size(each, known) for each in inner)
+    return known[id(node)]
+
+
+def read_mapping(path: Path | str) -> dict[Any, Any]:
+    """A YAML file's mapping; UTF-8 or UTF-16, with or without a BOM. Raises ParameterError naming the file, and the
+    line where there is one."""
+    try:
+        content = yaml.load(Path(path).read_bytes(), _Loader)
+    except OSError as error:
+        raise ParameterError(f"{path}: {error.strerror}") from None
+    except RecursionError:
+        raise ParameterError(f"{path} is no YAML that can be read: too deeply nested") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
+        raise ParameterError(f"{path} is no YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ParameterError(f"{path} holds no sections; compare params/embedded.yaml")
+    return content
