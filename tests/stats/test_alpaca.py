@@ -145,6 +145,32 @@ def test_outputs_are_read_back_in_alpaca_evals_format(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("gamed", [None, anchors(4)])
+def test_without_a_single_preference_nothing_is_known(gamed):
+    rows = made([None, math.nan, 3.0, None])
+    assert alpaca.win_rate(rows).total == 0 and math.isnan(alpaca.win_rate(rows).win_rate)
+    assert math.isnan(alpaca.length_controlled(rows, [0.0] * 4, gamed).win_rate)
+
+
+def test_a_missing_first_preference_does_not_hide_that_all_others_are_wins():
+    assert alpaca.length_controlled(made([None, 2.0, 2.0]), [0.0] * 3).win_rate == 100
+
+
+def test_a_preference_that_is_no_number_is_refused(tmp_path):
+    rows = annotations(0.0, 1.0, 1, count=50, failed=0)
+    rows[3]["preference"] = True
+    with pytest.raises(InputError, match="preference"):
+        alpaca.read_annotations(write(tmp_path / "annotations.json", rows))
+
+
+def test_repeated_comparisons_are_refused_and_named(tmp_path):
+    rows = annotations(0.0, 1.0, 1, count=50, failed=0)
+    with pytest.raises(InputError, match="50 of 100"):
+        alpaca.read_annotations(write(tmp_path / "annotations.json", rows + rows))
+    other = [rows[0] | {"output_2": "another answer"}]
+    assert len(alpaca.read_annotations(write(tmp_path / "annotations.json", rows + other))) == 51
+
+
 def test_annotations_of_two_models_are_refused(tmp_path):
     rows = annotations(0.0, 1.0, 1, count=50, failed=0)
     rows[3]["generator_2"] = "another"

@@ -9,24 +9,47 @@ import pandas as pd
 
 from guardalign.data.conversations import Reply
 
-_WORD = re.compile(r"\w+", re.UNICODE)
+_WORD = re.compile(r"\w+")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+REPETITIVE = 0.2
+"""Repetition above which a reply is degenerate. None of 1,625 replies by the embedded study's arms of SFT and of IPO
+after SFT is above it; loops reach 0.3 to 0.9."""
+COLLAPSED = 0.2
+"""Share of an arm's replies that are cut off, degenerate or empty from which on the arm is marked."""
 
 
 def repetition(text: str, n: int = 3) -> float:
-    """Share of n-grams of words that stood in the text before (seq-rep-n, Welleck et al. 2020, arXiv 1908.04319).
-
-    0 where the text has fewer than two n-grams.
+    """Share of n-grams of words and punctuation marks that stood in the text before (seq-rep-n, Welleck et al. 2020,
+    arXiv 1908.04319). Each mark of a run (``,,,,``) counts. 0 where the text has fewer than two n-grams.
     """
-    words = _WORD.findall(text.lower())
-    grams = list(zip(*(words[start:] for start in range(n)), strict=False))
+    tokens = _TOKEN.findall(text.lower())
+    grams = list(zip(*(tokens[start:] for start in range(n)), strict=False))
     return 1 - len(set(grams)) / len(grams) if len(grams) > 1 else 0.0
 
 
 def reply_statistics(replies: Iterable[Reply], n: int = 3) -> pd.DataFrame:
-    """One row a reply: arm, pair_id, conversation_id, words, tokens, repetition (:func:`repetition`), finished."""
+    """One row per reply: arm, pair_id, conversation_id, words, tokens, repetition (:func:`repetition`), finished."""
     rows = [
         (r.arm, r.pair_id, r.conversation_id, len(_WORD.findall(r.text)), r.tokens, repetition(r.text, n), r.finished)
         for r in replies
     ]
     names = ["arm", "pair_id", "conversation_id", "words", "tokens", "repetition", "finished"]
     return pd.DataFrame(rows, columns=names)
+
+
+def collapse(statistics: pd.DataFrame) -> pd.DataFrame:
+    """One row per arm: shares of replies ``cut_off``, ``repetitive`` (above :data:`REPETITIVE`), ``empty`` (no word)
+    and ``degenerate`` (any of the three), and ``collapsed``: at least :data:`COLLAPSED` are degenerate.
+
+    ``statistics`` are :func:`reply_statistics`. The win rate of a collapsed arm says little: a reply that says nothing
+    breaks few guardrails.
+    """
+    marks = pd.DataFrame({
+        "arm": statistics["arm"],
+        "cut_off": ~statistics["finished"].astype(bool),
+        "repetitive": statistics["repetition"] > REPETITIVE,
+        "empty": statistics["words"] == 0,
+    })  # fmt: skip
+    marks["degenerate"] = marks[["cut_off", "repetitive", "empty"]].any(axis=1)
+    shares = marks.groupby("arm", sort=False).mean()
+    return shares.assign(collapsed=shares["degenerate"] >= COLLAPSED).reset_index()

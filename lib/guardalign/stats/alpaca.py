@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
@@ -45,7 +45,7 @@ class Annotation(BaseModel):
     generator_1: str
     output_2: str
     generator_2: str
-    preference: float | None = None
+    preference: float | None = Field(default=None, strict=True)
     annotator: str = ""
     dataset: str = ""
 
@@ -98,7 +98,10 @@ def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:
 
 
 def read_annotations(path: Path) -> list[Annotation]:
-    """``annotations.json`` of one model against one baseline. Raises InputError where it is something else."""
+    """``annotations.json`` of one model against one baseline.
+
+    Raises InputError where it is something else, and where a comparison of the same two outputs occurs twice.
+    """
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
         found = [Annotation.model_validate(row) for row in rows]
@@ -110,6 +113,12 @@ def read_annotations(path: Path) -> list[Annotation]:
         names = {getattr(each, side) for each in found}
         if len(names) != 1:
             raise InputError(f"{path}: {side} must be one model, it is {', '.join(sorted(names)) or 'none'}")
+    compared = [(each.instruction, each.output_1, each.output_2) for each in found]
+    if again := [place for place, key in enumerate(compared, start=1) if key in compared[: place - 1]]:
+        raise InputError(
+            f"{path}: {len(again)} of {len(found)} rows repeat an earlier comparison, the first is row {again[0]} "
+            f"({compared[again[0] - 1][0][:60]!r}): remove them"
+        )
     return found
 
 
@@ -136,7 +145,8 @@ def length_controlled(
 
     ``difficulty`` (n,) is each annotation's instruction's. Win ~ tanh(Δ length / its standard deviation) + difficulty +
     1, Δ being the baseline's characters less the model's; predicted at Δ = 0. L1-regularised, the strength chosen by
-    five folds; where every comparison ends alike there is nothing to fit. ``anchors`` are annotations of the baseline
+    five folds; where every comparison ends alike there is nothing to fit, and where none has a preference the win rate
+    is NaN. ``anchors`` are annotations of the baseline
     against itself at other lengths, with columns ``preference`` (0 to 1), ``std_delta_len`` and
     ``instruction_difficulty``; they weigh 0.1 each and have no constant.
     """
@@ -146,8 +156,11 @@ def length_controlled(
     spread = delta.std(ddof=1)
     features = np.column_stack([np.tanh(delta / spread if spread else delta), difficulty, np.ones(len(delta))])
     wins = np.array([each.win for each in annotations])
-    if np.nanmax(wins) == np.nanmin(wins) and wins[0] in (0, 1):
-        return LengthControlled(100 * float(wins[0]), 0.0, math.nan, math.nan, math.nan)
+    seen = set(wins[~np.isnan(wins)].tolist())
+    if not seen:
+        return LengthControlled(*[math.nan] * 5)
+    if seen in ({0.0}, {1.0}):
+        return LengthControlled(100 * seen.pop(), 0.0, math.nan, math.nan, math.nan)
     weights = np.ones(len(wins))
     table, target = features, wins
     if anchors is not None:
