@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from guardalign.data.construction import format_prompt
+from guardalign.config.sections import Model
 from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.errors import InputError
-from guardalign.models.encoding import chat_prompt, drop_oldest_turn, encode, encode_prompt, examples_of
+from guardalign.models.encoding import chat_prompt, encode, encode_prompt, examples_of, fitted, lengths_of
 from guardalign.tree.prefix_tree import EmptyReply
 from tiny import make_tokenizer
 
@@ -109,34 +109,36 @@ def test_a_tokenizer_without_the_habit_gets_no_bos():
     assert 1 not in s.tokens
 
 
-def conversation(*texts: str) -> str:
-    turns = [Turn(role="user" if i % 2 == 0 else "agent", text=text) for i, text in enumerate(texts)]
-    return format_prompt(["say page 7"], turns)
+def limits(tokenizer, pair: PreferencePair, spare: int = 0, **options) -> Model:
+    [length] = lengths_of([pair], tokenizer, options.get("prompt", "plain"))
+    return Model(name="m", max_length=length + spare, **{"overlong": "truncate"} | options)
 
 
-def test_truncation_drops_the_oldest_turns_and_keeps_the_guardrails(tokenizer):
-    long = conversation("hello order", "sorry parcel", "refund please")
-    [whole] = encode(tokenizer, [long], [" thanks."])
-    [cut] = encode(tokenizer, [long], [" thanks."], len(whole.tokens) - 1, "truncate")
-    text = tokenizer.decode(cut.tokens)
-    assert "say page 7" in text and "hello order" not in text
-    assert text.endswith("Conversation:\nAgent: sorry parcel\nUser: refund please\nAgent: thanks.</s>")
+@pytest.mark.parametrize("prompt", ["plain", "chat"])
+def test_a_pair_that_is_too_long_gives_up_its_oldest_turns_for_both_replies(tokenizer, prompt):
+    tokenizer.chat_template = CHATML
+    whole = talk("hello order", "sorry parcel", "refund please").model_copy(update={"rejected": "no " * 6 + "refund."})
+    assert fitted([whole], tokenizer, limits(tokenizer, whole, prompt=prompt)) == ([whole], {})
+    ([cut], refused) = fitted([whole], tokenizer, limits(tokenizer, whole, -1, prompt=prompt))
+    assert (cut.turns, refused) == (whole.turns[1:], {})
+    assert cut.model_copy(update={"turns": whole.turns}) == whole
+    [example] = examples_of([cut], tokenizer if prompt == "chat" else None)
+    chosen, rejected = encode(tokenizer, [example.prompt] * 2, [example.chosen, str(example.rejected)])
+    assert np.array_equal(chosen.tokens[: chosen.start], rejected.tokens[: rejected.start])
+    assert "say page 7" in example.prompt and "hello order" not in example.prompt
+
+
+def test_pairs_that_cannot_be_shortened_enough_are_told_apart_with_their_length(tokenizer):
+    short, long = talk("hello"), talk("sorry", "hello", "order " * 30).model_copy(update={"id": "c.9"})
+    [alone] = lengths_of([long.model_copy(update={"turns": long.turns[2:]})], tokenizer)
+    for overlong, length in (("truncate", alone), ("refuse", lengths_of([long], tokenizer)[0])):
+        model = limits(tokenizer, short, 2, overlong=overlong)
+        assert fitted([long, short], tokenizer, model) == ([short], {"c.9": length})
 
 
 def test_over_long_examples_are_refused_by_name(tokenizer):
-    prompt = conversation("hello order")
-    with pytest.raises(InputError, match=r"point-3: \d+ tokens, more than max_length 20"):
-        encode(tokenizer, [prompt], [" thanks."], 20, "refuse", ["point-3"])
-    with pytest.raises(InputError, match="point-3: longer than max_length 20 even without"):
-        encode(tokenizer, [prompt], [" thanks."], 20, "truncate", ["point-3"])
-
-
-def test_the_last_turn_is_never_dropped():
-    assert drop_oldest_turn(conversation("hello")) is None
-    assert drop_oldest_turn("no conversation here") is None
-    prompt = conversation("hello", "thanks", "order")
-    once = drop_oldest_turn(prompt)
-    assert once is not None and "User: hello" not in once and "Agent: thanks\nUser: order\nAgent:" in once
+    with pytest.raises(InputError, match=r"point-3: \d+ tokens"):
+        encode(tokenizer, [examples_of([talk("hello order")])[0].prompt], [" thanks."], 20, ["point-3"])
 
 
 def test_empty_replies_are_refused_by_name(tokenizer):

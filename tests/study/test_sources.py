@@ -8,13 +8,17 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from guardalign.config.sections import Source
+from guardalign.config.params import Params
+from guardalign.config.sections import Model, Source
 from guardalign.data.conversations import SPLITS
 from guardalign.errors import InputError
 from guardalign.files import project_root, resolved
-from guardalign.study.sources import load, split_conversations
+from guardalign.models.encoding import lengths_of
+from guardalign.models.loading import base_model, load_tokenizer
+from guardalign.study.sources import fit, load, split_conversations
 from guardalign.world.domains import DOMAINS
 
+STAR = project_root().parent / "shared" / "data" / "care" / "star_pairs_600.jsonl"
 COUNTS = {"train": 8, "feedback": 4, "test": 4, "transfer": 2}
 
 
@@ -83,6 +87,33 @@ def test_own_conversations_come_back_validated_and_without_pairs(tmp_path):
     assert sourced.pairs == [] and len(sourced.conversations) == 30
     assert [row.reason for row in sourced.refused] == ["no agent turn"]
     assert sum(split_conversations(sourced.conversations, source).values()) == 30
+
+
+def test_pairs_that_do_not_fit_are_shortened_or_refused_and_counted():
+    sourced, tokenizer = load(Source(kind="world", conversations=COUNTS)), load_tokenizer(base_model("embedded"))
+    lengths = lengths_of(sourced.pairs, tokenizer)
+    whole = fit(sourced, Model(name="m", max_length=max(lengths), overlong="refuse"), tokenizer)
+    assert whole == sourced
+    limit = sorted(lengths)[len(lengths) // 2]
+    for overlong in ("refuse", "truncate"):
+        fitting = fit(sourced, Model(name="m", max_length=limit, overlong=overlong), tokenizer)
+        assert max(lengths_of(fitting.pairs, tokenizer)) <= limit
+        shortened = fitting.notes["point without its oldest turns, to fit model.max_length"]
+        assert len(fitting.pairs) + len(fitting.refused) == len(lengths)
+        assert len(fitting.refused) + shortened == sum(length > limit for length in lengths)
+        assert (shortened > 0) == (overlong == "truncate")
+    with pytest.raises(InputError, match="max_length 10"):
+        fit(sourced, Model(name="m", max_length=10), tokenizer)
+
+
+@pytest.mark.skipif(not STAR.exists(), reason="the real rows are not here")
+def test_real_pairs_share_one_history():
+    model = Params.load(project_root() / "params" / "star_pairs.yaml").model
+    sourced, tokenizer = load(Source(kind="jsonl", path=str(STAR))), load_tokenizer(base_model("embedded"))
+    long = sum(length > model.max_length for length in lengths_of(sourced.pairs, tokenizer))
+    fitting = fit(sourced, model, tokenizer)
+    assert long > 44 and max(lengths_of(fitting.pairs, tokenizer)) <= model.max_length
+    assert len(fitting.refused) + fitting.notes["point without its oldest turns, to fit model.max_length"] == long
 
 
 def test_paths_are_relative_to_the_project():

@@ -115,8 +115,6 @@ def test_what_trl_does_not_have_is_refused(base, tmp_path):
         train(config(base, tmp_path / "a", "rpo", engine="trl"), EXAMPLES, quiet)
     with pytest.raises(GuardalignError, match=r"options\.average to token"):
         train(config(base, tmp_path / "b", "sft", engine="trl", options={}), EXAMPLES, quiet)
-    with pytest.raises(GuardalignError, match="overlong: refuse"):
-        train(config(base, tmp_path / "c", "dpo", engine="trl", overlong="truncate"), EXAMPLES, quiet)
 
 
 def test_trl_trains_adapters_and_keeps_conversation_order(base, tmp_path):

@@ -157,9 +157,9 @@ class Lora(Section):
 class Model(Section):
     """The base model: ``embedded`` (ships with the project), a folder, or a name on the Hugging Face hub.
 
-    ``max_length`` counts the tokens of prompt and reply; longer points are refused by name, or (``overlong: truncate``)
-    lose their conversation's oldest turns. ``prompt``: ``plain`` is paper A's, ``chat`` the model's own chat template
-    with the guardrails as the system's message.
+    ``max_length`` counts the tokens of prompt and reply. Notebook 01 refuses longer points by name, or
+    (``overlong: truncate``) takes their conversation's oldest turns away. ``prompt``: ``plain`` is paper A's, ``chat``
+    the model's own chat template with the guardrails as the system's message.
     """
 
     name: str
@@ -168,12 +168,6 @@ class Model(Section):
     prompt: Literal["plain", "chat"] = "plain"
     precision: Literal["fp32", "bf16", "int8", "nf4"] = "fp32"
     lora: Lora | None = None
-
-    @model_validator(mode="after")
-    def _can_be_shortened(self) -> Model:
-        if self.prompt == "chat" and self.overlong == "truncate":
-            raise ValueError("overlong: truncate shortens plain prompts only; with prompt: chat raise max_length")
-        return self
 
     @model_validator(mode="after")
     def _can_be_trained(self) -> Model:

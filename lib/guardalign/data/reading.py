@@ -33,9 +33,9 @@ Item = TypeVar("Item", Conversation, PreferencePair)
 
 
 class Refused(Row):
-    """A row that was not used: where it stands, why, and the row itself."""
+    """A row that was not used: where it stands (its line, if it is a file's), why, and the row itself."""
 
-    line: int
+    line: int | None = None
     id: str
     reason: str
     row: str

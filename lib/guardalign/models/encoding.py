@@ -7,7 +7,7 @@ that reaches past the prompt's last character belongs to the completion.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +16,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
+from guardalign.config.sections import Model
 from guardalign.data.construction import ChatMessage, format_messages, format_prompt
 from guardalign.data.conversations import PreferencePair
 from guardalign.data.examples import Example
 from guardalign.errors import InputError
 from guardalign.tree.prefix_tree import EmptyReply, TokenSequence
-
-Overlong = Literal["refuse", "truncate"]
-_CONVERSATION = "Conversation:\n"
-_TURNS = ("\nUser: ", "\nAgent: ")
 
 
 def prompt_of(pair: PreferencePair, chat: PreTrainedTokenizerBase | None = None) -> str:
@@ -107,50 +104,50 @@ def encode(
     prompts: Sequence[str],
     completions: Sequence[str],
     max_length: int | None = None,
-    overlong: Overlong = "refuse",
     names: Sequence[str] | None = None,
 ) -> list[TokenSequence]:
     """Encode prompts and their completions, EOS appended.
 
-    Longer than ``max_length`` tokens: refused by name, or shortened by the conversation's oldest turns (guardrails and
-    the last turn are kept). Raises ``EmptyReply`` for a completion without text, ``InputError`` for an over-long one.
+    Raises ``EmptyReply`` for a completion without text, ``InputError`` for one that ends beyond ``max_length`` tokens;
+    both by name.
     """
     names = names or [str(i) for i in range(len(prompts))]
     for name, completion in zip(names, completions, strict=True):
         if not completion.strip():
             raise EmptyReply(f"{name}: the reply is empty")
     sequences = _encode_all(tokenizer, prompts, completions)
-    if max_length is None:
-        return sequences
-    for i, sequence in enumerate(sequences):
-        if len(sequence.tokens) > max_length:
-            if overlong == "refuse":
-                raise InputError(
-                    f"{names[i]}: {len(sequence.tokens)} tokens, more than max_length {max_length} "
-                    "(raise it, or set overlong to truncate)"
-                )
-            sequences[i] = _shortened(tokenizer, prompts[i], completions[i], max_length, names[i])
+    for name, sequence in zip(names, sequences, strict=True):
+        if max_length is not None and len(sequence.tokens) > max_length:
+            raise InputError(f"{name}: {len(sequence.tokens)} tokens, more than max_length {max_length}: raise it")
     return sequences
 
 
-def _shortened(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, completion: str, max_length: int, name: str
-) -> TokenSequence:
-    while (shorter := drop_oldest_turn(prompt)) is not None:
-        prompt = shorter
-        [sequence] = _encode_all(tokenizer, [prompt], [completion])
-        if len(sequence.tokens) <= max_length:
-            return sequence
-    raise InputError(f"{name}: longer than max_length {max_length} even without its older turns")
+def lengths_of(pairs: Sequence[PreferencePair], tokenizer: PreTrainedTokenizerBase, prompt: str = "plain") -> list[int]:
+    """Tokens of each pair's prompt and the longer of its replies; ``prompt`` is that of ``sections.Model``."""
+    examples = examples_of(pairs, tokenizer if prompt == "chat" else None)
+    replies = [[e.chosen for e in examples], [e.rejected or e.chosen for e in examples]]
+    encoded = (_encode_all(tokenizer, [e.prompt for e in examples], side) for side in replies)
+    return [max(len(one.tokens), len(two.tokens)) for one, two in zip(*encoded, strict=True)]
 
 
-def drop_oldest_turn(prompt: str) -> str | None:
-    """A prompt of paper A's format without its conversation's first turn; None where only one turn is left."""
-    head, marker, turns = prompt.rpartition(_CONVERSATION)
-    if not marker:
-        return None
-    cuts = [at for at in (turns.find(turn, 1) for turn in _TURNS) if at >= 0]
-    return f"{head}{marker}{turns[min(cuts) + 1 :]}" if cuts else None
+def fitted(
+    pairs: Sequence[PreferencePair], tokenizer: PreTrainedTokenizerBase, model: Model
+) -> tuple[list[PreferencePair], dict[str, int]]:
+    """The pairs that fit into ``model.max_length``, and the tokens of those that do not, by id.
+
+    With ``overlong: truncate`` a pair gives up whole turns, oldest first and never the last, until its longer reply
+    fits. The pair itself gets shorter: both replies, policy and reference, training and evaluation share its prompt.
+    """
+    kept, waiting = list(pairs), list(range(len(pairs)))
+    too_long: dict[int, int] = {}
+    while waiting:
+        lengths = lengths_of([kept[i] for i in waiting], tokenizer, model.prompt)
+        over = {i: length for i, length in zip(waiting, lengths, strict=True) if length > model.max_length}
+        waiting = [i for i in over if model.overlong == "truncate" and len(kept[i].turns) > 1]
+        too_long |= {i: length for i, length in over.items() if i not in waiting}
+        for i in waiting:
+            kept[i] = kept[i].model_copy(update={"turns": kept[i].turns[1:]})
+    return [pair for i, pair in enumerate(kept) if i not in too_long], {kept[i].id: n for i, n in too_long.items()}
 
 
 def _encode_all(

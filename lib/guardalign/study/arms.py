@@ -18,7 +18,7 @@ from guardalign.generation.job import GenerationJob
 from guardalign.generation.replies import GenerationSettings
 from guardalign.generation.side_by_side import generate_side_by_side
 from guardalign.launch.accelerate import run_generation, run_training
-from guardalign.models.encoding import examples_of
+from guardalign.models.encoding import examples_of, fitted
 from guardalign.models.loading import LoraSettings, base_model, load_tokenizer
 from guardalign.study import heldout
 from guardalign.training import TrainingConfig, TrainingResult
@@ -79,7 +79,6 @@ def training_config(settings: Params, run: RunFolder, arm: str, how: Sft | Align
         output=Path(run.model(arm)),
         seed=settings.seed,
         max_length=settings.model.max_length,
-        overlong=settings.model.overlong,
         precision=settings.model.precision,
         lora=LoraSettings(**lora.model_dump()) if lora else None,
         **settings.training.model_dump(),
@@ -90,9 +89,15 @@ def training_config(settings: Params, run: RunFolder, arm: str, how: Sft | Align
 def train_arm(
     settings: Params, run: RunFolder, arm: str, how: Sft | Alignment, pairs: Sequence[PreferencePair]
 ) -> TrainingResult:
-    """Train ``arm`` on ``pairs``; an arm that is trained already and unchanged is left as it is."""
+    """Train ``arm`` on ``pairs``; an arm that is trained already and unchanged is left as it is.
+
+    Pairs whose rejected reply is a model's own may have become too long: they are shortened, or left out, once more.
+    """
+    kept, too_long = fitted(pairs, load_tokenizer(base_model(settings.model.name)), settings.model)
+    if too_long:
+        print(f"{arm}: {len(too_long)} pairs left out, longer than model.max_length: {', '.join(list(too_long)[:5])}")
     return run_training(
-        training_config(settings, run, arm, how), examples_of(pairs, chat_template(settings)), settings.launch.kind
+        training_config(settings, run, arm, how), examples_of(kept, chat_template(settings)), settings.launch.kind
     )
 
 

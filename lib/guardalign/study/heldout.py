@@ -24,13 +24,13 @@ def score_arm(run: RunFolder, arm: str, folder: str, pairs: Sequence[PreferenceP
     """Log-probs of every pair's two replies under the model in ``folder``; kept in ``scores/<arm>.jsonl``."""
     path = run.root / "scores" / f"{arm}.jsonl"
     mark = path.with_suffix(".made")
-    how = (model.max_length, model.overlong, model.precision, model.prompt)
+    how = (model.precision, model.prompt)
     made = fingerprint(model_fingerprint(folder), *how, list(pairs))
     if path.exists() and mark.exists() and mark.read_text() == made:
         return read_rows(path, PairScore)
     policy, tokenizer = load_frozen(folder, model.precision), load_tokenizer(folder)
     examples = examples_of(pairs, tokenizer if model.prompt == "chat" else None)
-    scores = evaluate_pairs(policy, tokenizer, examples, max_length=model.max_length, overlong=model.overlong)
+    scores = evaluate_pairs(policy, tokenizer, examples, max_length=model.max_length)
     write_rows(path, scores)
     write_text(mark, made)
     return scores

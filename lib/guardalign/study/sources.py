@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerBase
+
 from guardalign.annotation.datacard import DataCard
-from guardalign.config.sections import Source
+from guardalign.config.sections import Model, Source
 from guardalign.data.construction import Rejection, points
 from guardalign.data.conversations import SPLITS, Conversation, PreferencePair
 from guardalign.data.reading import Refused, holds_pairs, read_conversations, read_pairs
 from guardalign.data.splitting import split_of, split_pairs
 from guardalign.errors import InputError
-from guardalign.files import resolved
+from guardalign.files import json_line, resolved
+from guardalign.models.encoding import fitted
 from guardalign.world.domains import DOMAINS
 from guardalign.world.scripts import Script, write_scripts
 
@@ -79,6 +82,27 @@ def _points(script: Script) -> list[PreferencePair]:
         return Rejection(found.text, found.broken) if found else None
 
     return points(script.conversation, written)
+
+
+def fit(sourced: Sourced, model: Model, tokenizer: PreTrainedTokenizerBase) -> Sourced:
+    """Every pair shortened or refused so that it fits the model (``encoding.fitted``), which is counted.
+
+    Raises InputError where no pair of a split is left.
+    """
+    pairs, too_long = fitted(sourced.pairs, tokenizer, model)
+    if lost := {pair.split for pair in sourced.pairs} - {pair.split for pair in pairs}:
+        raise InputError(
+            f"every pair of the split {', '.join(sorted(lost))} is longer than model.max_length {model.max_length}: "
+            "raise it, or set model.overlong to truncate"
+        )
+    whole = {pair.id: pair for pair in sourced.pairs}
+    shorter = sum(pair.turns != whole[pair.id].turns for pair in pairs)
+    refused = [
+        Refused(id=name, reason=f"{tokens} tokens: model.max_length is {model.max_length}", row=json_line(whole[name]))
+        for name, tokens in too_long.items()
+    ]
+    notes = sourced.notes + Counter({"point without its oldest turns, to fit model.max_length": shorter})
+    return replace(sourced, pairs=pairs, refused=[*sourced.refused, *refused], notes=notes)
 
 
 def split_conversations(conversations: list[Conversation], source: Source) -> Counter[str]:

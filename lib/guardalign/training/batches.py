@@ -33,15 +33,14 @@ def encode_examples(
     """Encode what the method reads of the examples. Raises ``InputError`` for over-long, empty or missing replies."""
     if not examples:
         raise InputError("there are no examples to train on")
-    max_length, overlong = config.max_length, config.overlong
     prompts, names = [e.prompt for e in examples], [e.id for e in examples]
-    chosen = encode(tokenizer, prompts, [e.chosen for e in examples], max_length, overlong, names)
+    chosen = encode(tokenizer, prompts, [e.chosen for e in examples], config.max_length, names)
     rejected: list[TokenSequence] = []
     if config.replies != "chosen":
         unpaired = [e.id for e in examples if e.rejected is None]
         if unpaired:
             raise InputError(f"{unpaired[0]}: the method needs a rejected reply ({len(unpaired)} examples have none)")
-        rejected = encode(tokenizer, prompts, [str(e.rejected) for e in examples], max_length, overlong, names)
+        rejected = encode(tokenizer, prompts, [str(e.rejected) for e in examples], config.max_length, names)
     return EncodedExamples(tuple(examples), tuple(chosen), tuple(rejected))
 
 

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 
 from guardalign.config.precision import Precision
 from guardalign.losses import METHODS, LossOptions, Method, Replies, check_options
-from guardalign.models.encoding import Overlong
 from guardalign.models.loading import LoraSettings
 from guardalign.training.schedule import Schedule
 
@@ -45,7 +44,6 @@ class TrainingConfig(BaseModel):
     max_grad_norm: PositiveFloat = 1.0
     seed: int = 0
     max_length: PositiveInt | None = None
-    overlong: Overlong = "refuse"
     engine: Literal["tree", "trl"] = "tree"
     batching: Literal["conversation", "pair"] = "conversation"
     precision: Precision = "fp32"

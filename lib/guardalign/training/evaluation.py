@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from guardalign.data.conversations import Row
 from guardalign.data.examples import Example
-from guardalign.models.encoding import Overlong, encode
+from guardalign.models.encoding import encode
 from guardalign.tree.prefix_tree import TokenSequence, pack, tree_row
 from guardalign.tree.scoring import TreeScorer
 
@@ -37,14 +37,13 @@ def evaluate_pairs(
     reference: PreTrainedModel | None = None,
     *,
     max_length: int | None = None,
-    overlong: Overlong = "refuse",
     row_tokens: int = 8192,
 ) -> list[PairScore]:
     """Score every example's replies; each model keeps its mode and its own attention afterwards."""
     pairs = [e for e in examples if e.rejected is not None]
     texts = [(e, e.chosen) for e in examples] + [(e, str(e.rejected)) for e in pairs]
     prompts, names = [e.prompt for e, _ in texts], [e.id for e, _ in texts]
-    sequences = encode(tokenizer, prompts, [reply for _, reply in texts], max_length, overlong, names)
+    sequences = encode(tokenizer, prompts, [reply for _, reply in texts], max_length, names)
     policy = sequence_logprobs(model, sequences, row_tokens)
     frozen = None if reference is None else sequence_logprobs(reference, sequences, row_tokens)
     rejected = {e.id: len(examples) + i for i, e in enumerate(pairs)}

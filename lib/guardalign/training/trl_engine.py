@@ -101,8 +101,6 @@ def _check(config: TrainingConfig) -> None:
         )
     if config.method == "sft" and config.loss_options.average != "token":
         raise GuardalignError(f"{config.arm}: TRL averages SFT over the batch's tokens: set options.average to token")
-    if config.overlong == "truncate":
-        raise GuardalignError(f"{config.arm}: TRL truncates tokens, not turns: engine trl needs overlong: refuse")
 
 
 def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer: Any) -> Trainer:

@@ -95,7 +95,6 @@ def config_of(settings: Params, run: RunFolder, job: Job) -> TrainingConfig:
         options=job.options,
         seed=job.seed,
         max_length=settings.model.max_length,
-        overlong=settings.model.overlong,
         precision=settings.model.precision,
         lora=settings.model.lora.model_dump() if settings.model.lora else None,  # type: ignore[arg-type]
         **shared,
@@ -224,7 +223,7 @@ def fill_reference(config: TrainingConfig, settings: Params, examples: Sequence[
     model = str(config.output)
     texts = [(each.prompt, reply) for each in examples for reply in (each.chosen, each.rejected) if reply]
     prompts, replies = [prompt for prompt, _ in texts], [reply for _, reply in texts]
-    sequences = encode(load_tokenizer(model), prompts, replies, config.max_length, config.overlong)
+    sequences = encode(load_tokenizer(model), prompts, replies, config.max_length)
     store = store_of(config.reference_cache, model_fingerprint(model), config.precision)
 
     def scorer() -> TreeScorer:
