@@ -18,6 +18,7 @@ from transformers.utils import logging
 from guardalign.config.precision import Precision
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint, resolved
+from guardalign.models import packaged
 from guardalign.models.hub import ModelUnavailable, may_run_code, reaching, read_config
 from guardalign.world import BASE_MODEL
 
@@ -53,9 +54,11 @@ def adapter_base(path: str) -> str:
 
 
 def base_model(name: str) -> str:
-    """What transformers is given for ``embedded``, a folder (absolute or in the project's), or a name on the hub."""
+    """What transformers is given for a model that a package carries, a folder, or a name on the hub."""
     if name == "embedded":
         return str(BASE_MODEL)
+    if name == packaged.NAME:
+        return str(packaged.unpacked())
     folder = resolved(name)
     return str(folder) if folder.is_dir() else name
 
