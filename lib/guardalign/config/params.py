@@ -53,7 +53,7 @@ class Params(Section):
     generation: Generation
     judge: JudgeSection
     launch: Launch
-    report: Report
+    report: Report = Report()
     pretraining: Pretraining | None = None
     sweep: Sweep | None = None
     tasks: Tasks | None = None
