@@ -34,7 +34,6 @@ from guardalign.data.conversations import PreferencePair, Turn  # noqa: E402
 from guardalign.judging.llm_judge import BOTH, Item, LLMJudge, Order  # noqa: E402
 from guardalign.judging.verdicts import DIMENSIONS  # noqa: E402
 from guardalign.llm import Client, Endpoint  # noqa: E402
-from guardalign.llm.request import written  # noqa: E402
 from guardalign.processes import peak_resident  # noqa: E402
 from misbehaving_server import judge as honest  # noqa: E402
 
@@ -115,7 +114,8 @@ async def post_all(url: str, bodies: list[bytes]) -> None:
 def bare_seconds(items: list[Item]) -> float:
     with server(LATENCY) as url, tempfile.TemporaryDirectory() as store:
         judge = LLMJudge(client(url, Path(store)))
-        bodies = [written(judge.request(item, order).body(judge.client.endpoint)) for item in items for order in BOTH]
+        there = judge.client.endpoint
+        bodies = [json.dumps(judge.request(item, order).body(there)) for item in items for order in BOTH]
         start = time.perf_counter()
         asyncio.run(post_all(url, [body.encode() for body in bodies]))
         return time.perf_counter() - start

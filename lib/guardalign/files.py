@@ -31,23 +31,31 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises GuardalignError where the disk is full; nothing half-written is left behind in any case.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
+    with space_for(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.chmod(0o644)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def space_for(path: Path) -> Iterator[None]:
+    """Raises GuardalignError naming ``path`` where the block finds the disk full."""
     try:
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.chmod(0o644)
-        os.replace(part, path)
+        yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise GuardalignError(
-                f"The disk is full: {path} could not be written. Free some space and run again."
-            ) from error
-        raise
-    finally:
-        part.unlink(missing_ok=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise GuardalignError(
+            f"The disk is full: {path} could not be written. Free some space and run again."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -63,7 +63,7 @@ def test_a_rate_written_as_yaml_reads_it_is_a_number(tmp_path):
         ("flow1.ipo.method", "ipo", "`flow1.ipo.method` should be 'sft', 'dpo'"),
         ("run", "../elsewhere", "`run`"),
         ("judge.api_key", "sk-123", "unknown parameter `judge.api_key`; did you mean `judge.api_key_env`?"),
-        ("judge.base_url", "https://me:secret@host/v1", "base_url must not hold a key"),
+        ("judge.base_url", "https://me:secret@host/v1", "base_url` is a plain address"),
         ("source.kind", "jsonl", "kind: jsonl needs a path"),
         ("source", {"kind": "jsonl", "path": "a.jsonl"}, "the embedded judge reads only"),
         ("model.precision", "nf4", "precision nf4 trains adapters only"),

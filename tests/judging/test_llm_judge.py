@@ -13,8 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from comparisons import comparisons, endpoint, pair
+from guardalign.config.params import Params
 from guardalign.config.sections import JudgeSection, ServerArm
 from guardalign.data.conversations import PreferencePair
+from guardalign.errors import InputError, ParameterError
 from guardalign.generation.hosted import HostedArmError, hosted_replies, messages
 from guardalign.judging import canaries
 from guardalign.judging.choice import chosen_judge
@@ -274,6 +276,20 @@ def test_a_recording_replays_offline_and_says_what_it_does_not_hold(
         assert [each.invalid for each in more[8:]] == ["not recorded: the store has no reply to this question"] * 2
 
 
+@pytest.mark.parametrize("damage", [("tie", "the"), ("{", ""), ('"text"', '"test"')])
+def test_a_damaged_recording_is_named_with_its_line(tmp_path: Path, damage: tuple[str, str]) -> None:
+    with Server() as server:
+        live = llm_judge(server, tmp_path / "store", orders=("12",))
+        live.compare(list(comparisons(3)), "one", "two")
+    path = tmp_path / "recording.jsonl"
+    record(tmp_path / "store", path)
+    lines = path.read_text().split("\n")
+    assert damage[0] in lines[1]
+    path.write_text("\n".join([lines[0], lines[1].replace(*damage, 1), *lines[2:]]))
+    with pytest.raises(InputError, match="line 2"):
+        recorded_judge(live.client.endpoint, path)
+
+
 class Fixed:
     """A judge with one opinion, in one order or two."""
 
@@ -419,9 +435,33 @@ def test_the_parameters_choose_the_judge(tmp_path: Path) -> None:
         ({"kind": "recorded", "model": "x"}, "needs a recording"),
         ({"kind": "panel", "judges": [{"kind": "embedded"}]}, "two judges or more"),
         ({"kind": "panel", "judges": [{"kind": "embedded"}, {"kind": "none"}]}, "are embedded, llm or recorded"),
-        ({"kind": "llm", "model": "x", "api_key_env": "sk-123"}, "api_key_env"),
+        ({"kind": "llm", "model": "x", "base_url": "localhost:8000/v1#token"}, "base_url"),
     ],
 )
 def test_a_judge_that_is_not_fully_named_is_refused(section: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         JudgeSection.model_validate(section)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"api_key_env": "sk-proj-Zx81QqP0"},
+        {"api_key_env": "AKIAIOSFODNN7Q2E4K3M"},
+        {"api_key_env": "Q7F2_9K4T0_AA81"},
+        {"api_key_env": 99174420118},
+        {"base_url": "https://api.example.org/v1?token=Zx81QqP0"},
+        {"base_url": "https://api.example.org/v1?sig=Zx81QqP0"},
+        {"base_url": "https://Zx81QqP0@api.example.org/v1"},
+        {"base_url": "https://user:Zx81QqP0@api.example.org/v1"},
+        {"base_url": "https://api.example.org/v1#Zx81QqP0"},
+    ],
+)
+def test_a_key_in_the_parameters_is_refused_and_not_repeated(given: dict[str, Any]) -> None:
+    secret = str(given.get("api_key_env", "Zx81QqP0"))
+    with pytest.raises(ValidationError) as strict:
+        JudgeSection.model_validate({"kind": "llm", "model": "x", **given})
+    with pytest.raises(ParameterError) as shown:
+        Params.checked({"judge": {"kind": "llm", "model": "x", **given}})
+    assert next(iter(given)) in str(strict.value) and next(iter(given)) in str(shown.value)
+    assert secret not in str(strict.value) + str(shown.value)

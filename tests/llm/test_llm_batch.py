@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from batch_server import BatchServer
 from comparisons import comparisons, endpoint
+from guardalign.errors import GuardalignError
 from guardalign.judging.llm_judge import LLMJudge
-from guardalign.llm import BudgetReached, Client, EndpointError
+from guardalign.judging.recorded import record
+from guardalign.llm import BudgetReached, Client, EndpointError, Message, Recording, Request
 from guardalign.llm.batch import BatchRecord
 
 
@@ -105,6 +110,48 @@ def test_a_batch_made_just_before_the_run_died_is_found_at_the_provider(tmp_path
         verdicts = judge(server, tmp_path).compare(list(comparisons(4)), "one", "two")
         assert all(each.invalid is None for each in verdicts)
         assert len(server.batches) == 1
+
+
+def test_a_batch_whose_confirmation_was_lost_is_not_made_again(tmp_path: Path) -> None:
+    with BatchServer() as server:
+        server.die_after_create = True
+        with pytest.raises(EndpointError):
+            judge(server, tmp_path, retries=3).compare(list(comparisons(2)), "one", "two")
+        server.die_after_create = False
+        verdicts = judge(server, tmp_path, retries=3).compare(list(comparisons(2)), "one", "two")
+        assert all(each.invalid is None for each in verdicts)
+        assert len(server.batches) == 1
+        assert judge(server, tmp_path).client.ledger.open_calls == 0
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\x0b", "\x1c"])
+def test_replies_with_other_line_separators_arrive_and_can_be_recorded(tmp_path: Path, separator: str) -> None:
+    def answer(body: dict) -> str:
+        return json.dumps({"text": f"one{separator}two"}, ensure_ascii=False)
+
+    request = Request("q", (Message("user", f"What{separator}now?"),), prompt="p")
+    with BatchServer(answer) as server:
+        there = endpoint(server.url, mode="batch", poll_seconds=0.01)
+        outcome = Client(there, tmp_path / "store", progress=False).ask(request)
+    assert separator in outcome.text or json.loads(outcome.text) == {"text": f"one{separator}two"}
+    assert outcome.invalid is None
+    record(tmp_path / "store", tmp_path / "recording.jsonl")
+    replayed = Client(there, Recording(tmp_path / "recording.jsonl"), offline=True, progress=False).ask(request)
+    assert replayed.text == outcome.text
+
+
+def test_a_full_disk_loses_no_reply_of_a_batch(tmp_path: Path, disk: Callable[[int], Path]) -> None:
+    with BatchServer(lambda body: '{"text": "' + "word " * 4_000 + '"}') as server:
+        small = disk(400_000)
+        requests = [Request(str(at), (Message("user", str(at)),)) for at in range(40)]
+        there = endpoint(server.url, mode="batch", poll_seconds=0.01)
+        with pytest.raises(GuardalignError, match="disk is full"):
+            list(Client(there, small / "store", progress=False).run(requests))
+        subprocess.run(["mount", "-o", "remount,size=16m", small], check=True)
+        done = list(Client(there, small / "store", progress=False).run(requests))
+        assert all(each.invalid is None for each in done)
+        assert len(server.batches) == 1
+        assert len(server.made_lines) == 40
 
 
 def test_a_batch_never_sent_is_sent_by_the_next_run(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from comparisons import IMPATIENT, endpoint
-from guardalign.errors import ParameterError
+from guardalign.errors import GuardalignError, ParameterError
 from guardalign.llm import BudgetReached, Client, EndpointError, Message, Outcome, Request
-from guardalign.llm.pacing import backoff, retry_after
 from misbehaving_server import Server
 
 SECRET = "sk-test-5f3a9c0be1774d0e"
@@ -162,27 +162,21 @@ def test_retry_after_holds_back_every_call(tmp_path: Path) -> None:
         assert server.times[1] - server.times[0] >= 0.2
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"retry-after": "7"}, 7.0),
-        ({"retry-after": "1.5", "retry-after-ms": "30"}, 0.03),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "-3"}, None),
-        ({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}, 0.0),
-    ],
-)
-def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers) == seconds
+@pytest.mark.parametrize("wait", ["0", "-3", "Mon, 01 Jan 2001 00:00:00 GMT", "nan", "soon"])
+def test_no_retry_after_cancels_the_backoff(tmp_path: Path, wait: str) -> None:
+    with Server(red, schedule=first(f"429 retry-after {wait}")) as server:
+        assert client(server, tmp_path).ask(question()).value == Colour(colour="red")
+        assert server.times[1] - server.times[0] >= 0.3
 
 
-def test_backoff_grows_within_its_bounds() -> None:
-    for fault in range(12):
-        waits = [backoff(fault, 1.0, 60.0) for _ in range(200)]
-        assert min(waits) >= 0.5
-        assert max(waits) <= min(60, 2.0**fault) or fault == 0
-        assert len(set(waits)) > 1 or fault == 0
+@pytest.mark.parametrize("wait", ["86400", "1e400", "Wed, 01 Jan 2110 00:00:00 GMT"])
+def test_a_huge_retry_after_is_reported_and_not_waited_for(tmp_path: Path, wait: str) -> None:
+    with Server(red, schedule=lambda number: f"429 retry-after {wait}") as server:
+        asked = client(server, tmp_path, concurrency=2)
+        assert f"Retry-After: {wait}" in (asked.ask(question()).invalid or "")
+        with pytest.raises(EndpointError, match="Retry-After"):
+            list(asked.run([question(str(at)) for at in range(100)]))
+        assert server.calls < 15
 
 
 def test_the_rate_limits_space_the_calls(tmp_path: Path) -> None:
@@ -214,18 +208,123 @@ def test_concurrency_is_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "says"), [("401", "key is not accepted"), ("403", "denied"), ("404", "no such model")]
+    ("status", "code", "most"),
+    [
+        ("401", "invalid_api_key", 8),
+        ("402", None, 8),
+        ("403", None, 8),
+        ("404", "model_not_found", 8),
+        ("400", "model_not_found", 8),
+        ("429", "insufficient_quota", 8),
+        ("400", None, 16),
+        ("422", None, 16),
+    ],
 )
-def test_a_hopeless_endpoint_stops_the_run_and_shows_no_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, says: str
+def test_an_endpoint_that_refuses_everything_stops_the_run_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, code: str | None, most: int
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     with Server(red, schedule=lambda number: status) as server:
-        server.said[status] = f"Incorrect API key provided: {SECRET}"
-        with pytest.raises(EndpointError, match=says) as caught:
+        server.said[status] = {"message": f"This will not do, {SECRET}", "code": code}
+        with pytest.raises(EndpointError, match="This will not do") as caught:
             list(client(server, tmp_path, concurrency=4).run([question(str(at)) for at in range(100)]))
-        assert server.calls <= 8
+        assert server.calls <= most
         assert SECRET not in str(caught.value)
+        assert str(caught.value).count("\n") <= 1
+
+
+def test_requests_refused_for_their_own_reasons_stop_nothing_once_others_were_answered(tmp_path: Path) -> None:
+    with Server(red, schedule=lambda number: "400" if number else None) as server:
+        outcomes = list(client(server, tmp_path, concurrency=1).run([question(str(at)) for at in range(40)]))
+        assert [each.invalid is None for each in outcomes] == [True] + [False] * 39
+
+
+def test_one_refusal_between_replies_stops_nothing(tmp_path: Path) -> None:
+    with Server(red, schedule=lambda number: "404" if number % 2 else None) as server:
+        outcomes = list(client(server, tmp_path, concurrency=1).run([question(str(at)) for at in range(20)]))
+        assert sum(each.invalid is None for each in outcomes) == 10
+
+
+def test_a_quota_that_is_used_up_is_not_asked_again(tmp_path: Path) -> None:
+    with Server(red, schedule=lambda number: "429") as server:
+        server.said["429"] = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
+        client(server, tmp_path).ask(question())
+        assert server.calls == 1
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": float("inf")},
+        {"completion_tokens": -5_000},
+        {"completion_tokens": float("nan")},
+        {"prompt_tokens": "many"},
+        {"prompt_tokens": 10**40},
+        {"prompt_tokens_details": {"cached_tokens": -7}},
+        {"prompt_tokens_details": [1]},
+    ],
+)
+def test_usage_that_cannot_be_counts_at_its_worst_case(tmp_path: Path, usage: dict[str, object]) -> None:
+    with Server(red) as server:
+        server.usage = usage
+        asked = client(server, tmp_path)
+        assert asked.ask(question()).value == Colour(colour="red")
+        assert asked.ledger.known.tokens >= 4096
+        assert client(server, tmp_path).ledger.known == asked.ledger.known
+
+
+def test_more_cached_tokens_than_there_were_cost_no_less_than_nothing(tmp_path: Path) -> None:
+    with Server(red) as server:
+        server.usage = {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 1_000_000}}
+        assert client(server, tmp_path).ask(question()).cost > 0
+
+
+def test_a_body_nested_too_deeply_is_tried_again(tmp_path: Path) -> None:
+    with Server(red, schedule=first("deep body")) as server:
+        asked = client(server, tmp_path)
+        assert asked.ask(question()).value == Colour(colour="red")
+        assert asked.statistics.faults == {"unreadable response": 1}
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000, '{"colour":' + "[" * 200_000])
+def test_a_reply_nested_too_deeply_is_invalid(tmp_path: Path, text: str) -> None:
+    with Server(lambda body: text) as server:
+        assert (client(server, tmp_path, asks=1).ask(question()).invalid or "").startswith("not JSON")
+
+
+def test_a_full_disk_asks_nothing_twice(tmp_path: Path, disk: Callable[[int], Path]) -> None:
+    questions = [question(f"{at} " + "long " * 800) for at in range(60)]
+    with Server(red, idempotent=False, latency=0.05) as server:
+        small = disk(300_000)
+        with pytest.raises(GuardalignError, match="disk is full"):
+            list(client(server, small / "store", concurrency=16, max_tokens=512).run(questions))
+        assert 0 < server.calls < 60
+        subprocess.run(["mount", "-o", "remount,size=16m", small], check=True)
+        done = list(client(server, small / "store", concurrency=16, max_tokens=512).run(questions))
+        assert all(each.value == Colour(colour="red") for each in done)
+        assert server.calls == 60
+        assert not list(small.rglob(".*.part"))
+
+
+def test_one_changed_letter_of_a_stored_reply_is_noticed(tmp_path: Path) -> None:
+    with Server(red) as server:
+        client(server, tmp_path).ask(question())
+        path = next(tmp_path.glob("*/*.json"))
+        whole = path.read_text()
+        path.write_text(whole.replace("red", "rod"))
+        offline = Client(endpoint(server.url), tmp_path, offline=True, progress=False)
+        assert offline.ask(question()).invalid == "not recorded: the file is damaged"
+        assert client(server, tmp_path).ask(question()).value == Colour(colour="red")
+        assert server.calls == 2
+        older = {name: value for name, value in json.loads(path.read_text()).items() if name != "digest"}
+        path.write_text(json.dumps(older))
+        assert client(server, tmp_path).ask(question()).stored
+
+
+def test_the_run_waits_for_no_lock_when_equal_questions_fail(tmp_path: Path) -> None:
+    with Server(red, schedule=lambda number: "400") as server:
+        outcomes = list(client(server, tmp_path, concurrency=4).run([question(id=str(at)) for at in range(8)]))
+        assert len(outcomes) == 8
 
 
 def test_a_request_the_server_refuses_is_invalid_and_the_others_go_on(tmp_path: Path) -> None:
@@ -247,7 +346,7 @@ def test_a_server_without_structured_replies_is_named(tmp_path: Path) -> None:
 
 def test_an_endpoint_that_stopped_answering_ends_the_run(tmp_path: Path) -> None:
     nobody = endpoint("http://127.0.0.1:9/v1", retries=1, concurrency=4)
-    with pytest.raises(EndpointError, match="stopped answering"):
+    with pytest.raises(EndpointError, match="in a row"):
         list(Client(nobody, tmp_path, progress=False).run([question(str(at)) for at in range(500)]))
 
 
@@ -301,7 +400,7 @@ def test_the_books_survive_a_torn_line(tmp_path: Path) -> None:
         client(server, tmp_path).ask(question("one"))
         before = client(server, tmp_path).ledger.known
         with (tmp_path / "ledger.jsonl").open("a") as stream:
-            stream.write('{"is": "paid", "call": "x", "tok')
+            stream.write('\n{"is": "paid", "call": "x", "tok')
         assert client(server, tmp_path).ledger.known == before
         client(server, tmp_path).ask(question("two"))
         assert client(server, tmp_path).ledger.known.tokens > before.tokens
@@ -325,7 +424,7 @@ def test_money_needs_a_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert priced.price is not None
     assert priced.price.completion == 2.0
     own.write_text("models: {mystery: [1.0]}\n")
-    with pytest.raises(ParameterError, match="no price table"):
+    with pytest.raises(ParameterError, match="price table"):
         Client(endpoint("https://example.invalid/v1", prices=str(own)), tmp_path)
 
 

@@ -27,6 +27,7 @@ FAKE = '{"item": "7", "better": false}'
         f"{GOOD}\n{GOOD}",
         f"I use braces {{like this}} and { {1, 2} } first. {GOOD}",
         f"<think>Perhaps {FAKE}? No.</think>{GOOD}",
+        f"<think>Perhaps <think>{FAKE}</think>? No.</think> {GOOD}",
         '{"better": true, "item": "7"}{"item": "7", "better": true}',
     ],
 )
@@ -53,6 +54,10 @@ def test_one_object_is_found(text: str) -> None:
         ('{"a":' * 100_000, "not JSON"),
         ("{" * 5_000, "not JSON"),
         ("x" * 1_000_001, "not JSON"),
+        (f"<think>Perhaps {FAKE}", "not JSON"),
+        (f"<think>One says <think> and </think> {FAKE}", "not JSON"),
+        (f"<think>so</think><think>or {FAKE}", "not JSON"),
+        ("<think></think>" * 60_000 + f"<think>{FAKE}", "not JSON"),
     ],
 )
 def test_anything_else_is_refused_with_its_kind(text: str, kind: str) -> None:

@@ -81,7 +81,7 @@ class BatchServer(Server):
 
     def _work(self, content: bytes) -> tuple[bytes, bytes]:
         good, bad = [], []
-        for line in map(json.loads, content.decode().splitlines()):
+        for line in map(json.loads, content.decode().split("\n")):
             name, body = line["custom_id"], line["body"]
             spoilt = self.spoils(name)
             if spoilt == "error":
@@ -93,9 +93,8 @@ class BatchServer(Server):
             self.bodies.append(body)
             made = completion(body, "?" if spoilt == "junk" else self.answer(body), "stop", None)
             self.tokens += made["usage"]["total_tokens"]
-            row = json.dumps(
-                {"id": "1", "custom_id": name, "response": {"status_code": 200, "body": made}, "error": None}
-            )
+            line = {"id": "1", "custom_id": name, "response": {"status_code": 200, "body": made}, "error": None}
+            row = json.dumps(line, ensure_ascii=False)
             good += [row[: len(row) // 2]] if spoilt == "cut" else [row] * (2 if spoilt == "twice" else 1)
         good.append(json.dumps({"custom_id": "somebody-else", "response": {"status_code": 200, "body": {}}}))
         random.Random(3).shuffle(good)

@@ -44,8 +44,6 @@ def endpoint(url: str, **changes: object) -> Endpoint:
         "timeout_seconds": 20,
         "total_seconds": 30,
         "retries": 8,
-        "backoff_seconds": 0.01,
-        "backoff_max_seconds": 0.1,
     }
     return Endpoint(**(settings | changes))
 

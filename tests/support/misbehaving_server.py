@@ -81,8 +81,9 @@ def prefer(findings: dict[str, Any], dimension: str) -> str:
 class Server:
     """Runs in a thread of its own while used as a context manager.
 
-    ``schedule(n)`` names the fault of call n (from 0; any status will do), or None. ``silence``: seconds that a silent
-    or endlessly dripping reply lasts. ``keep``: whether to remember request bodies and headers.
+    ``schedule(n)`` names the fault of call n (from 0; any status will do, with "retry-after" and its value behind it),
+    or None. ``silence``: seconds that a silent or endlessly dripping reply lasts. ``keep``: whether to remember request
+    bodies and headers. ``said``: the error's message, or the whole error, by fault. ``usage`` changes what is reported.
     """
 
     def __init__(
@@ -104,7 +105,8 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
-        self.said: dict[str, str] = {}
+        self.said: dict[str, str | dict[str, str]] = {}
+        self.usage: dict[str, Any] = {}
         self.paths: deque[str] = deque(maxlen=100)
         self._made: dict[str, dict[str, Any]] = {}
         self._ready = threading.Event()
@@ -178,8 +180,10 @@ class Server:
         if fault == "silence":
             await asyncio.sleep(self.silence)
             raise ConnectionResetError
-        extra = {"retry-after": "0.2"} if fault == "429 retry-after" else {}
-        await send(writer, int(fault[:3]), {"error": {"message": self.said.get(fault, fault)}}, extra)
+        _, waits, wait = fault.partition("retry-after")
+        extra = {"retry-after": wait.strip() or "0.2"} if waits else {}
+        said = self.said.get(fault, fault)
+        await send(writer, int(fault[:3]), {"error": said if isinstance(said, dict) else {"message": said}}, extra)
 
     def _complete(self, body: dict[str, Any], fault: str | None, key: str) -> dict[str, Any]:
         """The completion; made and billed once for every Idempotency-Key."""
@@ -187,6 +191,7 @@ class Server:
             return self._made[key]
         self.billed[key] += 1
         made = completion(body, *spoil(self.answer(body), fault, body))
+        made["usage"] |= self.usage
         self.tokens += made["usage"]["total_tokens"]
         if self.idempotent:
             self._made[key] = made
@@ -194,7 +199,9 @@ class Server:
 
     async def _deliver(self, fault: str | None, made: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         data = json.dumps(made).encode()
-        if fault == "cut body":
+        if fault == "deep body":
+            await send_bytes(writer, 200, b'{"choices":' + b"[" * 200_000)
+        elif fault == "cut body":
             await send_bytes(writer, 200, data[: len(data) // 2])
         elif fault == "reset midway":
             writer.write(header(200, len(data)) + data[: len(data) // 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ Count = Annotated[int, Field(ge=0)]
 class Section(BaseModel):
     """A group of parameters; frozen, and strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -73,7 +74,7 @@ class Server(Section):
 
     model: str | None = None
     base_url: str = "https://api.openai.com/v1"
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = "OPENAI_API_KEY"
+    api_key_env: str = "OPENAI_API_KEY"
     api_version: str | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     second_temperature: Annotated[float, Field(ge=0, le=2)] = 0.5
@@ -88,8 +89,6 @@ class Server(Section):
     timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     total_seconds: Annotated[float, Field(gt=0)] = 300.0
     retries: Count = 6
-    backoff_seconds: Annotated[float, Field(gt=0)] = 1.0
-    backoff_max_seconds: Annotated[float, Field(gt=0)] = 60.0
     asks: Positive = 2
     max_cost: Annotated[float, Field(ge=0)] | None = None
     max_total_tokens: Count | None = None
@@ -98,11 +97,23 @@ class Server(Section):
     batch_hours: Annotated[float, Field(gt=0)] = 25.0
     poll_seconds: Annotated[float, Field(gt=0)] = 30.0
 
+    @field_validator("api_key_env", mode="before")
+    @classmethod
+    def _is_a_name(cls, value: Any) -> Any:
+        # What is refused may be a key, so it is not repeated. Keys have no such shape: words, and an underscore.
+        if not re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", str(value)) or len(re.findall(r"\d", str(value))) > 3:
+            raise ValueError("names the environment variable that holds the key, such as OPENAI_API_KEY; not the key")
+        return value
+
     @field_validator("base_url")
     @classmethod
     def _holds_no_secret(cls, value: str) -> str:
-        if urlsplit(value).password or "key=" in value:
-            raise ValueError("base_url must not hold a key: it is written into the run's folder; use api_key_env")
+        address = urlsplit(value)
+        if "@" in address.netloc or address.query or address.fragment:
+            raise ValueError(
+                "is a plain address, without user, password or query: it is written into the run's folder. The key "
+                "stands in the environment (api_key_env), Azure's version in api_version"
+            )
         return value
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from guardalign.files import write_rows
 from guardalign.judging.llm_judge import BOTH, LLMJudge, Order
 from guardalign.llm import Client, Endpoint, Recording, Store
+from guardalign.llm.store import digest
 
 
 def recorded_judge(
@@ -23,8 +24,12 @@ def recorded_judge(
 
 
 def record(store: Path, path: Path) -> int:
-    """Write all replies of a store into one JSONL file, without the prompts; returns how many questions it holds."""
+    """Write all replies of a store into one JSONL file, without the prompts; returns how many questions it holds.
+
+    Damaged files are left out.
+    """
     source = Store(store)
-    keys = list(source.keys())
-    write_rows(path, ({"key": key, "replies": source.record(key)["replies"]} for key in keys))
-    return len(keys)
+    replies = {key: [reply.row() for reply in source.replies(key)] for key in source.keys()}  # noqa: SIM118
+    kept = {key: rows for key, rows in replies.items() if rows}
+    write_rows(path, ({"key": key, "replies": rows, "digest": digest(key, rows)} for key, rows in kept.items()))
+    return len(kept)

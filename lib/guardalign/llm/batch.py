@@ -1,37 +1,38 @@
 """The provider's Batch API as a mode: half the price, hours for seconds, and a cut-off run finds its batches again.
 
-What a batch needs to be found lies in the store before it is sent: ``batches/<name>.jsonl`` (its input) and
-``batches/<name>.json`` (its questions, its id at the provider once known, its state). The name also travels in the
-batch's metadata, so that one sent just before the run died is found by asking the provider.
+``batches/<name>.json`` in the store says which questions a batch holds, its entry in the ledger, and its id at the
+provider once known. It is written before the batch is made, and the name travels in the batch's metadata: one made
+just before the run died is found by asking the provider.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from uuid import uuid4
 
 import openai
+from openai.types import Batch
 from pydantic import BaseModel
 
 from guardalign.files import write_text
 from guardalign.llm.budget import Spent
 from guardalign.llm.endpoint import EndpointError
-from guardalign.llm.request import NO_TOKENS, Outcome, Request, written
-from guardalign.llm.transport import Transport
-
-if TYPE_CHECKING:
-    from guardalign.llm.client import Client
+from guardalign.llm.examination import examine, good
+from guardalign.llm.request import NO_TOKENS, Outcome, Request
+from guardalign.llm.store import Store
+from guardalign.llm.transport import UNREADABLE, Transport
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 MOST_BYTES = 150_000_000
 METADATA = "guardalign"
-PAGES = 20
+MOST_LISTED = 2_000
 
 
 class BatchRecord(BaseModel):
@@ -40,42 +41,45 @@ class BatchRecord(BaseModel):
     name: str
     keys: dict[str, str]
     call: str
-    tokens: int
-    cost: float
     id: str | None = None
     state: str = "made"
 
 
-async def batches(client: Client, transport: Transport, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
+async def batched(transport: Transport, store: Store, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
     """The outcomes of ``requests``, asked in batches; batches of an earlier run are collected first.
 
     Raises BudgetReached before a batch that does not fit, EndpointError where a batch has not ended in ``batch_hours``.
     """
-    office = Office(client, transport)
+    endpoint, office = transport.endpoint, _Office(transport, store)
     await office.collect_open()
-    for chunk in _chunks(requests, client.endpoint.batch_size):
+    for chunk in _chunks(requests, endpoint.batch_size):
         waiting: dict[str, list[Request]] = {}
         for request in chunk:
-            key = request.key(client.endpoint)
-            if outcome := client.recall(request, key):
+            key = request.key(endpoint)
+            if outcome := good(request, store.replies(key)):
                 yield outcome
             else:
                 waiting.setdefault(key, []).append(request)
-        before = {key: len(client.store.replies(key)) for key in waiting}
-        for last in range(1 - client.endpoint.asks, 1):
-            if not waiting:
-                break
-            wrong = await office.ask({key: each[0] for key, each in waiting.items()})
+        before = {key: len(store.replies(key)) for key in waiting}
+        for ask in range(1, endpoint.asks + 1):
+            wrong = await office.ask({key: each[0] for key, each in waiting.items()}) if waiting else {}
             for key in list(waiting):
-                first, *twins = waiting[key]
-                outcome = client.latest(first, key, before[key], wrong.get(key))
-                if outcome.invalid is None or last == 0:
-                    del waiting[key]
+                outcome = _latest(store, waiting[key][0], key, before[key], wrong.get(key))
+                if outcome.invalid is None or ask == endpoint.asks:
                     yield outcome
-                    for twin in twins:
-                        yield client.recall(twin, key) or replace(
+                    for twin in waiting.pop(key)[1:]:
+                        yield good(twin, store.replies(key)) or replace(
                             outcome, request=twin, calls=0, usage=NO_TOKENS, cost=0.0
                         )
+
+
+def _latest(store: Store, request: Request, key: str, before: int, wrong: str | None) -> Outcome:
+    """The outcome after a batch: ``before`` replies were stored earlier, ``wrong`` says why it brought none."""
+    asked = store.replies(key)[before:]
+    usage, cost = sum((each.usage for each in asked), NO_TOKENS), sum(each.cost or 0.0 for each in asked)
+    if wrong is not None:
+        return Outcome(request, invalid=wrong, calls=len(asked), usage=usage, cost=cost)
+    return examine(request, asked[-1], calls=len(asked), usage=usage, cost=cost)
 
 
 def _chunks(requests: Iterable[Request], most: int) -> Iterator[list[Request]]:
@@ -91,71 +95,73 @@ def _chunks(requests: Iterable[Request], most: int) -> Iterator[list[Request]]:
         yield chunk
 
 
-class Office:
+def _line(name: str, body: dict[str, Any]) -> bytes:
+    return json.dumps({"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}).encode()
+
+
+class _Office:
     """Sends, finds and collects the batches of one store."""
 
-    def __init__(self, client: Client, transport: Transport) -> None:
-        self.client = client
+    def __init__(self, transport: Transport, store: Store) -> None:
         self.transport = transport
-        self.endpoint = client.endpoint
-        self.folder = client.store.root / "batches"
-        self.server = transport.client.with_options(max_retries=self.endpoint.retries)
+        self.endpoint = transport.endpoint
+        self.store = store
+        self.folder = store.root / "batches"
 
     async def collect_open(self) -> None:
         """Collect every batch that an earlier run made and did not see the end of."""
         for path in sorted(self.folder.glob("*.json")):
-            record = BatchRecord.model_validate_json(path.read_text(encoding="utf-8"))
-            if record.state in ("made", "sent"):
-                record = record if record.id else await self._find_or_send(record)
+            record = BatchRecord.model_validate_json(path.read_bytes())
+            if record.state not in ("made", "sent"):
+                continue
+            if record.id is None:
+                record = await self._found(record)
+            if record.id is None:  # it never was at the provider
+                self.transport.ledger.settle(record.call, Spent())
+                path.unlink()
+            else:
                 await self._collect(record)
 
     async def ask(self, requests: dict[str, Request]) -> dict[str, str]:
-        """Put one question a key in one batch and store the replies; returns what went wrong, by key."""
-        lines, keys, size = [], {}, 0
-        for key, request in requests.items():
-            ask = len(self.client.store.replies(key))
-            name = f"{key[:48]}-{ask}"
-            keys[name] = key
-            size += request.size
-            body = request.body(self.endpoint, ask)
-            lines.append({"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body})
-        most = self.transport.most(size, len(lines))
-        call = await self.transport.purse.reserve(most)
-        record = BatchRecord(name=self._new_name(keys), keys=keys, call=call, tokens=most.tokens, cost=most.cost)
-        write_text(self._input(record), "".join(json.dumps(line) + "\n" for line in lines))
-        self._save(record)
-        return await self._collect(await self._send(record))
-
-    def _new_name(self, keys: Iterable[str]) -> str:
-        stem = hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
-        number = len(list(self.folder.glob(f"{stem}-*.json")))
-        return f"{stem}-{number}"
-
-    def _input(self, record: BatchRecord) -> Path:
-        return self.folder / f"{record.name}.jsonl"
-
-    def _save(self, record: BatchRecord) -> None:
-        write_text(self.folder / f"{record.name}.json", record.model_dump_json() + "\n")
-
-    async def _find_or_send(self, record: BatchRecord) -> BatchRecord:
+        """Put one question per key in one batch and store the replies; returns what went wrong, by key."""
+        asked = {key: request.record(self.endpoint, len(self.store.replies(key))) for key, request in requests.items()}
+        names = {key: f"{key[:48]}-{len(self.store.replies(key))}" for key in asked}
+        content = b"\n".join(_line(names[key], each["body"]) for key, each in asked.items())
+        call = await self.transport.ledger.reserve(self.transport.most(len(content), len(asked)))
         try:
-            page = await self.server.batches.list(limit=100)
-            for _ in range(PAGES):
-                for batch in page.data:
-                    if (batch.metadata or {}).get(METADATA) == record.name:
-                        return self._sent(record, batch.id)
-                if not page.has_next_page():
+            keys = {name: key for key, name in names.items()}
+            record = self._save(BatchRecord(name=uuid4().hex, keys=keys, call=call))
+            return await self._collect(await self._send(record, content), asked)
+        finally:
+            self.transport.ledger.settle(call, None)  # where it failed, nobody waits for it in this run
+
+    def _path(self, record: BatchRecord) -> Path:
+        return self.folder / f"{record.name}.json"
+
+    def _save(self, record: BatchRecord) -> BatchRecord:
+        write_text(self._path(record), record.model_dump_json() + "\n")
+        return record
+
+    async def _found(self, record: BatchRecord) -> BatchRecord:
+        """The record with its id at the provider, where the provider knows of it."""
+        number = 0
+        try:
+            async for batch in self.transport.client.batches.list(limit=100):
+                if (batch.metadata or {}).get(METADATA) == record.name:
+                    return self._save(record.model_copy(update={"id": batch.id, "state": "sent"}))
+                number += 1
+                if number == MOST_LISTED:
                     break
-                page = await page.get_next_page()
         except openai.APIError as error:
             raise self._failure(error) from None
-        return await self._send(record)
+        return record
 
-    async def _send(self, record: BatchRecord) -> BatchRecord:
+    async def _send(self, record: BatchRecord, content: bytes) -> BatchRecord:
+        client = self.transport.client
         try:
-            content = self._input(record).read_bytes()
-            uploaded = await self.server.files.create(file=(f"{record.name}.jsonl", content), purpose="batch")
-            batch = await self.server.batches.create(
+            uploaded = await client.files.create(file=(f"{record.name}.jsonl", content), purpose="batch")
+            # Not repeated by the SDK: a batch whose confirmation was lost would be made, and paid for, twice.
+            batch = await client.with_options(max_retries=0).batches.create(
                 input_file_id=uploaded.id,
                 endpoint="/v1/chat/completions",
                 completion_window="24h",
@@ -163,42 +169,39 @@ class Office:
             )
         except openai.APIError as error:
             raise self._failure(error) from None
-        return self._sent(record, batch.id)
+        return self._save(record.model_copy(update={"id": batch.id, "state": "sent"}))
 
-    def _sent(self, record: BatchRecord, number: str) -> BatchRecord:
-        sent = record.model_copy(update={"id": number, "state": "sent"})
-        self._save(sent)
-        return sent
+    async def _collect(self, record: BatchRecord, asked: dict[str, dict[str, Any]] | None = None) -> dict[str, str]:
+        """Wait for a batch's end and store its replies; returns what went wrong, by key.
 
-    async def _collect(self, record: BatchRecord) -> dict[str, str]:
-        """Wait for a batch's end and store its replies; returns what went wrong, by key."""
+        ``asked``: the calls by key; None for a batch of an earlier run, which may have stored some of the replies.
+        """
         batch = await self._ended(record)
         wrong = dict.fromkeys(record.keys.values(), f"no reply: the batch is {batch.status} without it")
-        bodies = self._bodies(record)
         spent = Spent()
-        for file in (batch.output_file_id, batch.error_file_id):
-            for line in await self._lines(file):
-                key = record.keys.get(str(line.get("custom_id")))
-                if key is None or key not in wrong:
-                    continue  # a line that is not ours, or one delivered twice
-                problem = self._problem(line)
-                if problem is not None:
-                    wrong[key] = problem
-                    continue
+        for line in [*await self._lines(batch.output_file_id), *await self._lines(batch.error_file_id)]:
+            key = record.keys.get(str(line.get("custom_id")))
+            if key is None or key not in wrong:
+                continue  # a line that is not ours, or one delivered twice
+            try:
                 reply = self.transport.read(line["response"]["body"])
-                self.client.keep(key, reply, self.client.store.replies(key), written(bodies[line["custom_id"]]))
-                spent += Spent(reply.usage.total, reply.cost or 0.0)
-                del wrong[key]
-        await self.transport.purse.close(record.call, spent)
+            except UNREADABLE:
+                wrong[key] = self._problem(line)
+                continue
+            before = self.store.replies(key)
+            if asked or reply not in before:
+                self.store.add(key, asked[key] if asked else {"batch": record.id}, reply, before)
+            spent += Spent(reply.usage.total, reply.cost or 0.0)
+            del wrong[key]
+        self.transport.ledger.settle(record.call, spent)
         self._save(record.model_copy(update={"state": batch.status}))
-        self._input(record).unlink(missing_ok=True)
         return wrong
 
-    async def _ended(self, record: BatchRecord) -> Any:
+    async def _ended(self, record: BatchRecord) -> Batch:
         give_up = time.monotonic() + self.endpoint.batch_hours * 3600
         while True:
             try:
-                batch = await self.server.batches.retrieve(str(record.id))
+                batch = await self.transport.client.batches.retrieve(str(record.id))
             except openai.APIError as error:
                 raise self._failure(error) from None
             if batch.status in ENDED:
@@ -211,40 +214,28 @@ class Office:
             await asyncio.sleep(self.endpoint.poll_seconds)
 
     async def _lines(self, file: str | None) -> list[dict[str, Any]]:
+        """The JSON lines of a file at the provider; a broken one is left out, its question counts as unanswered."""
         if not file:
             return []
         try:
-            content = await self.server.files.content(file)
+            content = await self.transport.client.files.content(file)
         except openai.APIError as error:
             raise self._failure(error) from None
         found = []
-        for line in content.text.splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # its question counts as unanswered
-            if isinstance(row, dict):
-                found.append(row)
-        return found
+        for line in content.content.splitlines():  # of bytes: JSON may hold U+2028, where a text's lines would end
+            with suppress(ValueError, RecursionError):
+                found.append(json.loads(line))
+        return [row for row in found if isinstance(row, dict)]
 
-    def _problem(self, line: dict[str, Any]) -> str | None:
+    def _problem(self, line: dict[str, Any]) -> str:
+        """Why a line holds no reply."""
         response = line.get("response") or {}
-        if response.get("status_code") != 200:
-            said = line.get("error") or (response.get("body") or {}).get("error") or {}
-            status = response.get("status_code", "")
-            return f"refused by the server: {status} {self.transport.hide(str(said.get('message', said)))[:300]}"
-        try:
-            self.transport.read(response["body"])
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        status = response.get("status_code", "") if isinstance(response, dict) else ""
+        if status == 200:
             return "no reply: unreadable response"
-        return None
-
-    def _bodies(self, record: BatchRecord) -> dict[str, dict[str, Any]]:
-        lines = (json.loads(line) for line in self._input(record).read_text(encoding="utf-8").splitlines())
-        return {line["custom_id"]: line["body"] for line in lines}
+        said = line.get("error") or response
+        return f"refused by the server: {status} {self.transport.hide(json.dumps(said))[:300]}"
 
     def _failure(self, error: openai.APIError) -> EndpointError:
         said = self.transport.hide(str(error.message))[:500]
-        return EndpointError(
-            f"{self.endpoint.base_url} does not take or give back batches: {said}. Run again to go on."
-        )
+        return EndpointError(f"{self.endpoint.base_url}: the Batch API fails: {said}. Run again to resume.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from guardalign.llm.request import NO_TOKENS, Outcome, Request, Usage
 from guardalign.llm.store import Delivered
 from guardalign.llm.structured import Unreadable, parse
@@ -35,6 +37,12 @@ def examine(
         usage=usage,
         cost=cost,
     )
+
+
+def good(request: Request, replies: Iterable[Delivered]) -> Outcome | None:
+    """The outcome of the first stored reply that is valid; None where there is none."""
+    outcomes = (examine(request, reply, stored=True) for reply in replies)
+    return next((outcome for outcome in outcomes if outcome.invalid is None), None)
 
 
 def _fault_of(request: Request, reply: Delivered) -> str | None:

@@ -37,8 +37,12 @@ class Request:
 
     def body(self, endpoint: Endpoint, ask: int = 0) -> dict[str, Any]:
         """The JSON body of the call."""
-        messages = [{"role": message.role, "content": message.content} for message in self.messages]
+        messages = [{"role": message.role, "content": proper(message.content)} for message in self.messages]
         return endpoint.sampling(ask) | {"messages": messages} | response_format(self.reply, endpoint)
+
+    def record(self, endpoint: Endpoint, ask: int = 0) -> dict[str, Any]:
+        """What a store keeps of the call."""
+        return {"base_url": endpoint.base_url, "prompt": self.prompt, "body": self.body(endpoint, ask)}
 
     def key(self, endpoint: Endpoint) -> str:
         """64 hex digits of SHA-256 over everything that could change the reply: endpoint, prompt, messages, schema."""
@@ -52,13 +56,13 @@ class Request:
 
     @property
     def size(self) -> int:
-        """UTF-8 bytes of all messages: no tokenizer in use makes more tokens than bytes of them."""
-        return sum(len(message.content.encode("utf-8", "replace")) + 16 for message in self.messages)
+        """UTF-8 bytes of all messages, and some for their roles."""
+        return sum(len(proper(message.content).encode()) + 16 for message in self.messages)
 
 
-def written(tree: dict[str, Any]) -> str:
-    """JSON as it is sent and stored: a call's body is written once for both."""
-    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
+def proper(text: str) -> str:
+    """``text`` with a question mark for every lone surrogate, which UTF-8 cannot express."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @cache

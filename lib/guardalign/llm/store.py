@@ -1,20 +1,23 @@
-"""Every reply that was ever paid for, by the content of its question: one JSON file a question.
+"""Every reply that was ever paid for, by the content of its question: one JSON file per question.
 
-A file holds the whole request and all replies to it, the unusable ones too: they cost money and
-number the next ask. Which of them is good is decided anew at every reading, so nothing invalid is ever final.
+A file holds the whole request and all replies to it, the unusable ones too: they cost money and number the next ask.
+Which of them is good is decided anew at every reading, so nothing invalid is ever final. A digest guards the replies: a
+damaged file counts as no reply.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guardalign.llm.request import NO_TOKENS, Usage, written
+from guardalign.errors import InputError
+from guardalign.files import fingerprint, space_for
+from guardalign.llm.request import NO_TOKENS, Usage
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,20 @@ class Delivered:
         return vars(self) | {"usage": vars(self.usage)}
 
 
+def digest(key: str, rows: list[dict[str, Any]]) -> str:
+    """What stands beside the replies to a question, so that damage shows."""
+    return fingerprint(key, rows)
+
+
+def intact(record: dict[str, Any]) -> list[Delivered]:
+    """The replies of a record. Raises ValueError, KeyError or TypeError where it is damaged."""
+    # Stores and recordings made before there were digests have none.
+    older = record.keys() <= {"key", "request", "replies"}
+    if not older and record["digest"] != digest(record["key"], record["replies"]):
+        raise ValueError("the replies do not match their digest")
+    return [Delivered.of(row) for row in record["replies"]]
+
+
 class Store:
     """A folder of replies: ``<2 digits>/<64 digits>.json``, written whole or not at all."""
 
@@ -46,40 +63,48 @@ class Store:
         return self.root / key[:2] / f"{key}.json"
 
     def replies(self, key: str) -> list[Delivered]:
-        """All replies to the question, oldest first; none where it was never answered (or its file is damaged)."""
+        """All replies to the question, oldest first; none where it was never answered or its file is damaged."""
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return intact(self.record(key))
+        return []
+
+    @contextmanager
+    def room(self, key: str, size: int) -> Iterator[None]:
+        """Hold ``size`` bytes of the disk for what ``add`` writes in this block: a reply that is paid for finds room.
+
+        Raises GuardalignError where the disk is full.
+        """
+        part = self._part(key)
         try:
-            record = json.loads(self.path(key).read_bytes())
-            return [Delivered.of(row) for row in record["replies"]]
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-            return []
+            with space_for(self.path(key)):
+                part.parent.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(bytes(size))
+            yield
+        finally:
+            part.unlink(missing_ok=True)
 
-    def add(self, key: str, request: str, reply: Delivered, before: list[Delivered]) -> list[Delivered]:
-        """Append ``reply`` to those stored ``before``; returns all replies to the question. ``request`` is JSON.
+    def add(self, key: str, request: dict[str, Any], reply: Delivered, before: list[Delivered]) -> list[Delivered]:
+        """Append ``reply`` to those stored ``before``; returns all replies to the question.
 
-        The rename makes it safe against a killed process. It is not forced to the disk: at hundreds of replies a
-        second that would cost more than the few replies a power cut can lose.
+        The rename makes it safe against a killed process. It is not forced to the disk: at hundreds of replies per
+        second that would cost more than the few replies a power cut can lose. Raises GuardalignError where the disk is
+        full.
         """
         replies = [*before, reply]
-        rows = ",".join(written(each.row()) for each in replies)
-        record = f'{{"key":"{key}","request":{request},"replies":[{rows}]}}'
-        path = self.path(key)
-        part = path.with_name(f".{key}.{os.getpid()}.part")
-        try:
-            self._write(part, record)
-            os.replace(part, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise
+        rows = [each.row() for each in replies]
+        record = {"key": key, "request": request, "replies": rows, "digest": digest(key, rows)}
+        part = self._part(key)
+        with space_for(self.path(key)):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            # Not emptied first: the room that is held for it would be given back.
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
+                file.write(json.dumps(record, ensure_ascii=False).encode())
+                file.truncate()
+            os.replace(part, self.path(key))
         return replies
 
-    def _write(self, part: Path, record: str) -> None:
-        data = record.encode("utf-8", "surrogatepass")
-        try:
-            part.write_bytes(data)
-        except FileNotFoundError:
-            part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(data)
+    def _part(self, key: str) -> Path:
+        return self.root / key[:2] / f".{key}.{os.getpid()}.part"
 
     def keys(self) -> Iterator[str]:
         """Every question that has a reply."""
@@ -88,17 +113,27 @@ class Store:
                 yield path.stem
 
     def record(self, key: str) -> dict[str, Any]:
-        """The whole file of one question: key, request, replies."""
+        """The whole file of one question: key, request, replies, digest."""
         return json.loads(self.path(key).read_bytes())
 
 
 class Recording(Store):
-    """Replies from one JSONL file (rows with ``key`` and ``replies``), for reading alone."""
+    """Replies from one JSONL file (rows with ``key``, ``replies`` and ``digest``), for reading alone.
+
+    Raises InputError naming the line where the file is damaged.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.parent)
-        rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-        self._replies = {row["key"]: [Delivered.of(reply) for reply in row["replies"]] for row in rows}
+        self._replies = {}
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            try:
+                row = json.loads(line)
+                self._replies[row["key"]] = intact(row)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise InputError(
+                    f"{path}, line {number} is damaged ({error}): replace the file by an intact copy."
+                ) from None
 
     def replies(self, key: str) -> list[Delivered]:
         return self._replies.get(key, [])

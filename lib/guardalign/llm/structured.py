@@ -16,7 +16,7 @@ from guardalign.files import first_error
 
 LONGEST = 1_000_000
 MOST_STARTS = 1_000
-THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+THINKING = re.compile("</?think>")
 
 
 class Unreadable(ValueError):
@@ -37,7 +37,7 @@ def the_object(text: str) -> dict[str, Any]:
     """The one JSON object in ``text``; the same object delivered twice counts once. Raises Unreadable."""
     if len(text) > LONGEST:
         raise Unreadable(f"not JSON: {len(text)} characters")
-    found = objects(THINKING.sub("", text, count=1))
+    found = objects(_answer(text))
     if not found:
         raise Unreadable("not JSON: no object in the reply")
     if len(found) == 1:
@@ -65,6 +65,19 @@ def objects(text: str) -> list[dict[str, Any]]:
             raise Unreadable("not JSON: nested too deeply") from None
         start = text.find("{", end)
     raise Unreadable("not JSON: too many opening braces")
+
+
+def _answer(text: str) -> str:
+    """``text`` without the thoughts before it. Raises Unreadable where they do not end: what they hold is a draft."""
+    depth = end = 0
+    for tag in THINKING.finditer(text):
+        if depth == 0 and (tag[0] != "<think>" or text[end : tag.start()].strip()):
+            break
+        depth += 1 if tag[0] == "<think>" else -1
+        end = tag.end()
+    if depth:
+        raise Unreadable("not JSON: the reply ends before its thoughts do")
+    return text[end:]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

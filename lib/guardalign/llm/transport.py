@@ -1,200 +1,155 @@
-"""One call to the server, sent until it is answered: time-outs, faults, back-off, limits, and the books of each try."""
+"""Chat completions by the openai SDK, which repeats what can pass. Every try is paced, timed and in the ledger."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import os
-import ssl
+import math
+import time
 from collections import Counter
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import cached_property, partial
+from typing import Any
 
-import certifi
+import httpx2
+import openai
 
-from guardalign.llm.budget import Budget, BudgetReached, Ledger, Price, Spent
+from guardalign.errors import GuardalignError
+from guardalign.llm.budget import Ledger, Price, Spent
 from guardalign.llm.endpoint import Endpoint, EndpointError
-from guardalign.llm.pacing import Pacer, backoff, retry_after
-from guardalign.llm.request import Usage
+from guardalign.llm.request import NO_TOKENS, Usage, proper
 from guardalign.llm.store import Delivered
 
-# The openai package takes a second to import and every notebook imports this one: whoever calls a server waits for it.
-if TYPE_CHECKING:
-    import openai
-
-HOPELESS = {401: "the key is not accepted", 403: "access is denied", 404: "no such model or address"}
-PASSING = (408, 409, 425, 429)
-DEAD_AFTER = 10
-"""So many requests in a row that used up all their tries: the endpoint has stopped answering."""
+HOPELESS = {
+    401: "the key is not accepted",
+    402: "the account has no credit",
+    403: "access is denied",
+    404: "no such model or address",
+}
+HOPELESS_CODES = ("insufficient_quota", "model_not_found")
+REFUSED, SILENT = 3, 10
+"""So many requests in a row without a reply end the run: refused for a reason that no request can help, or any."""
+MOST_TOKENS = 10**9
+"""Of one reply: what a server says beyond that is no count."""
+UNREADABLE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 
 
 class NoReply(Exception):
     """This request got no reply, for a reason of its own; the message begins with the kind."""
 
 
-class Fault(Exception):
-    """One try failed in a way that passes. ``pause`` is what the server asked for, in seconds."""
+class _Http(openai.DefaultAsyncHttpxClient):
+    """The SDK's HTTP client with ``guard`` around each try."""
 
-    def __init__(self, kind: str, pause: float | None = None) -> None:
-        super().__init__(kind)
-        self.pause = pause
+    def __init__(self, guard: Callable[..., Awaitable[httpx2.Response]], seconds: float) -> None:
+        super().__init__(timeout=openai.Timeout(seconds))
+        self._guard = guard
 
-
-class Purse:
-    """Lets calls leave only while their worst case fits the budget, and keeps the ledger."""
-
-    def __init__(self, budget: Budget, ledger: Ledger) -> None:
-        self.budget = budget
-        self.ledger = ledger
-        self._run = os.urandom(6).hex()
-        self._numbers = itertools.count()
-        self._flying = 0
-        self._settled = asyncio.Condition()
-
-    async def reserve(self, most: Spent) -> str:
-        """Enter a call that may cost ``most``. Raises BudgetReached if it cannot fit when all others have ended."""
-        async with self._settled:
-            while not self.budget.allows(self.ledger.most + most):
-                if self._flying == 0:
-                    raise BudgetReached(self._message())
-                await self._settled.wait()
-            self._flying += 1
-        call = f"{self._run}.{next(self._numbers)}"
-        self.ledger.write("asked", call, most)
-        return call
-
-    async def close(self, call: str, spent: Spent) -> None:
-        """End a call that this or an earlier run entered."""
-        self.ledger.write("paid" if spent.tokens or spent.cost else "free", call, spent)
-        async with self._settled:
-            self._flying = max(0, self._flying - 1)
-            self._settled.notify_all()
-
-    async def settle(self, call: str, spent: Spent | None) -> None:
-        """End a call: it cost ``spent``; None where that is not known."""
-        if spent is not None:
-            self.ledger.write("paid" if spent.tokens or spent.cost else "free", call, spent)
-        async with self._settled:
-            self._flying -= 1
-            self._settled.notify_all()
-
-    def _message(self) -> str:
-        known, lost = self.ledger.known, self.ledger.open_calls
-        more = f", and {lost} calls without a known end may have cost ${self.ledger.uncertain.cost:.4f} more"
-        return (
-            f"The next call could pass the budget of {self.budget}: ${known.cost:.4f} and {known.tokens} tokens are "
-            f"spent{more if lost else ''}. What was paid is stored; raise `max_cost` or `max_total_tokens` to go on."
-        )
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        return await self._guard(request, partial(super().send, request, **options))
 
 
 class Transport:
-    """The connection to one endpoint, for one event loop. Use as an asynchronous context manager."""
+    """The connection to one endpoint, for one event loop. Use as an asynchronous context manager.
 
-    def __init__(self, endpoint: Endpoint, purse: Purse, price: Price | None, faults: Counter[str]) -> None:
+    ``faults`` counts tries that failed, by kind.
+    """
+
+    def __init__(self, endpoint: Endpoint, ledger: Ledger, price: Price | None, faults: Counter[str]) -> None:
         self.endpoint = endpoint
-        self.purse = purse
+        self.ledger = ledger
         self.faults = faults
-        self.stopping = False
-        self.client = connect(endpoint)
-        self._key = endpoint.key()
         self._price = price
-        self._slots = asyncio.Semaphore(endpoint.concurrency)
-        self._pacer = Pacer(endpoint.requests_per_minute, endpoint.tokens_per_minute)
-        self._given_up = 0
+        self._next_request = self._next_tokens = 0.0
+        self._without_reply = self._replies = 0
+        self._stopped: GuardalignError | None = None
 
     async def __aenter__(self) -> Transport:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.client.close()
+        if "client" in vars(self):
+            await self.client.close()
 
-    async def send(self, body: str, name: str, size: int) -> Delivered:
-        """The reply to ``body``, which is JSON.
+    @cached_property
+    def client(self) -> openai.AsyncOpenAI:
+        """The SDK's client. Raises EndpointError where there is no key."""
+        there = self.endpoint
+        settings: dict[str, Any] = {
+            "api_key": there.key(),
+            "max_retries": there.retries,
+            "http_client": _Http(self._try, there.timeout_seconds),
+        }
+        if there.api_version:
+            return openai.AsyncAzureOpenAI(azure_endpoint=there.base_url, api_version=there.api_version, **settings)
+        return openai.AsyncOpenAI(base_url=there.base_url, **settings)
 
-        ``name`` tells the server which calls are the same one sent again (Idempotency-Key); ``size`` is the messages'
-        length in bytes, the most tokens they can be. Raises NoReply, EndpointError, BudgetReached.
+    async def send(self, body: dict[str, Any], name: str) -> Delivered:
+        """The reply to ``body``. ``name`` shows the server which calls are the same one (Idempotency-Key).
+
+        Raises NoReply; EndpointError and BudgetReached, which end the run; GuardalignError where the disk is full.
         """
-        for tries in itertools.count():
-            try:
-                async with self._slots:
-                    reply = await self._in_turn(body, name, size)
-            except Fault as fault:
-                self.faults[str(fault)] += 1
-                if tries >= self.endpoint.retries or self.stopping:
-                    self._count_failure(fault)
-                    raise NoReply(f"no reply: {fault}, {tries + 1} tries") from None
-                await self._rest(fault, tries)
-            else:
-                self._given_up = 0
-                return reply
-        raise AssertionError("unreachable")
-
-    async def _in_turn(self, body: str, name: str, size: int) -> Delivered:
-        await self._pacer.turn(size // 4)
-        if self.stopping:
-            raise EndpointError("no new calls: an earlier one has ended the run")
+        create = self.client.chat.completions.with_raw_response.create
         try:
-            return await self._try(body, name, size)
-        except (BudgetReached, EndpointError):
-            self.stopping = True
+            answer = await create(**body, extra_headers={"Idempotency-Key": name})
+        except openai.APIStatusError as error:
+            raise self._refusal(error) from None
+        except openai.APIConnectionError as error:
+            raise self._no_reply(f"no reply: {_kind(error.__cause__)}", SILENT) from None
+        self._without_reply, self._replies = 0, self._replies + 1
+        return answer.http_response.extensions["delivered"]
+
+    async def _try(self, request: httpx2.Request, send: Callable[[], Awaitable[httpx2.Response]]) -> httpx2.Response:
+        if not request.url.path.endswith("/chat/completions"):
+            return await send()
+        if self._stopped:
+            raise self._stopped
+        await self._turn(len(request.content) // 4)
+        most = self.most(len(request.content))
+        try:
+            call = await self.ledger.reserve(most)
+        except GuardalignError as error:
+            self._stopped = error
             raise
-
-    async def _rest(self, fault: Fault, tries: int) -> None:
-        if fault.pause is not None:
-            self._pacer.pause(fault.pause)
-        else:
-            await asyncio.sleep(backoff(tries, self.endpoint.backoff_seconds, self.endpoint.backoff_max_seconds))
-
-    def _count_failure(self, fault: Fault) -> None:
-        self._given_up += 1
-        if self._given_up >= DEAD_AFTER:
-            self.stopping = True
-            raise EndpointError(
-                f"{self.endpoint.base_url} has stopped answering: {self._given_up} requests in a row used up their "
-                f"tries, the last with {fault}. Everything paid for is stored; run again when the server is back."
-            )
-
-    async def _try(self, body: str, name: str, size: int) -> Delivered:
-        import openai
-
-        most = self.most(size)
-        call = await self.purse.reserve(most)
         spent: Spent | None = None
         try:
-            reply = await self._post(body, name)
-            spent = Spent(reply.usage.total, reply.cost or 0.0) if reply.usage.total else most
-            return reply
-        except openai.APIStatusError as error:
-            spent = Spent()
-            raise self._refusal(error) from None
-        except (openai.APIConnectionError, TimeoutError) as error:
-            raise Fault("time-out" if _ran_out(error) else "connection lost") from None
-        finally:
-            await self.purse.settle(call, spent)
-
-    async def _post(self, body: str, name: str) -> Delivered:
-        # Azure's client looks for the model in the body, so it needs it as an object.
-        sent = json.loads(body) if self.endpoint.api_version else body.encode("utf-8", "replace")
-        try:
             async with asyncio.timeout(self.endpoint.total_seconds):
-                data = await self.client.post(
-                    "/chat/completions", body=sent, cast_to=object, options={"headers": {"Idempotency-Key": name}}
-                )
-            return self.read(data)
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-            raise Fault("unreadable response") from None
+                response = await send()
+            if response.is_success:
+                reply = self.read(json.loads(response.content))
+                response.extensions["delivered"] = reply
+                spent = Spent(reply.usage.total, reply.cost or 0.0) if reply.usage.total else most
+            else:
+                spent = Spent()
+                self.faults[str(response.status_code)] += 1
+                if "insufficient_quota" in response.text:  # a rate limit by status, but it does not pass
+                    response.headers["x-should-retry"] = "false"
+            return response
+        except TimeoutError:
+            self.faults["time-out"] += 1
+            raise httpx2.ReadTimeout("no whole reply in time", request=request) from None
+        except UNREADABLE:
+            self.faults["unreadable response"] += 1
+            raise httpx2.DecodingError("unreadable response", request=request) from None
+        except httpx2.RequestError as error:
+            self.faults[_kind(error)] += 1
+            raise
+        finally:
+            self.ledger.settle(call, spent)
+
+    async def _turn(self, tokens: int) -> None:
+        """Wait until a call of ``tokens`` may leave: calls are spaced evenly, so that neither rate limit is passed."""
+        now = time.monotonic()
+        start = max(now, self._next_request, self._next_tokens)
+        self._next_request = start + 60 / (self.endpoint.requests_per_minute or math.inf)
+        self._next_tokens = start + tokens * 60 / (self.endpoint.tokens_per_minute or math.inf)
+        await asyncio.sleep(start - now)
 
     def read(self, data: Any) -> Delivered:
-        """A chat completion as JSON → what was delivered. Raises KeyError and its like where it is none."""
+        """A chat completion as JSON → what was delivered. Raises one of UNREADABLE where it is none."""
         choice = data["choices"][0]
-        message, used = choice["message"], data.get("usage") or {}
-        details = used.get("prompt_tokens_details") or {}
-        usage = Usage(
-            int(used.get("prompt_tokens") or 0),
-            int(details.get("cached_tokens") or 0),
-            int(used.get("completion_tokens") or 0),
-        )
+        message, usage = choice["message"], _usage(data.get("usage"))
         content, refusal = message.get("content") or "", message.get("refusal")
         return Delivered(
             text=self.hide(str(content)),
@@ -206,52 +161,53 @@ class Transport:
 
     def hide(self, text: str) -> str:
         """``text`` as proper Unicode and without the key, whatever the server put into it."""
-        proper = text.encode("utf-8", "replace").decode()
-        return proper.replace(self._key, "[key]") if len(self._key) > 6 else proper
+        key = self.endpoint.key()
+        return proper(text).replace(key, "[key]") if len(key) > 6 else proper(text)
 
     def most(self, size: int, calls: int = 1) -> Spent:
-        """The most that ``calls`` with ``size`` bytes of messages in all can cost."""
+        """The most that ``calls`` with bodies of ``size`` bytes in all can cost: no token is shorter than a byte."""
         usage = Usage(size, 0, calls * self.endpoint.max_tokens)
         return Spent(usage.total, self._price.of(usage) if self._price else 0.0)
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
         status, said = error.status_code, self.hide(str(error.message))[:500]
-        spent_up = getattr(error, "code", None) == "insufficient_quota"
-        if (status in PASSING or status >= 500) and not spent_up:
-            return Fault(str(status), retry_after(dict(error.response.headers)))
-        if status in HOPELESS or spent_up:
-            why = "the account's quota is used up" if spent_up else HOPELESS[status]
-            return EndpointError(
-                f"{self.endpoint.base_url}, model {self.endpoint.model}: {why}. The server says: {said}"
-            )
+        hopeless = HOPELESS.get(status) or (error.code in HOPELESS_CODES and str(error.code).replace("_", " "))
+        if hopeless:
+            return self._no_reply(f"refused by the server: {hopeless}. It says: {said}", REFUSED)
+        if status in (408, 409, 429) or status >= 500:
+            wait = error.response.headers.get("retry-after")
+            return self._no_reply(f"no reply: {said}{f' (Retry-After: {wait[:40]})' if wait else ''}", SILENT)
         if "response_format" in said:
-            return EndpointError(f"The server takes no response_format; set `reply_format: text`. It says: {said}")
-        return NoReply(f"refused by the server: {status} {said}")
+            self._stopped = EndpointError(
+                f"The server takes no response_format; set `reply_format: text`. It says: {said}"
+            )
+            return self._stopped
+        # Such a reason may be the request's own (too long, filtered) unless nothing else was ever answered.
+        return self._no_reply(f"refused by the server: {said}", SILENT if not self._replies else math.inf)
 
-
-def _ran_out(error: BaseException | None) -> bool:
-    """Whether a time-out is behind ``error``: openai calls a connection that the server closed by that name too."""
-    while error is not None and not isinstance(error, TimeoutError):
-        error = error.__cause__
-    return error is not None
-
-
-def connect(endpoint: Endpoint) -> openai.AsyncOpenAI:
-    """The openai package's client, without its own retries: they could not be counted or held back together."""
-    import openai
-
-    timeout = openai.Timeout(endpoint.timeout_seconds)
-    # aiohttp takes half of httpx's time a call, and looks after many connections without searching them all.
-    carrier = openai.DefaultAioHttpClient(verify=certificates(), timeout=timeout)
-    key, base = endpoint.key(), endpoint.base_url
-    if endpoint.api_version:
-        return openai.AsyncAzureOpenAI(
-            api_key=key, azure_endpoint=base, api_version=endpoint.api_version, max_retries=0, http_client=carrier
+    def _no_reply(self, reason: str, limit: float) -> Exception:
+        """NoReply, or what ends the run after ``limit`` requests in a row without a reply."""
+        self._without_reply += 1
+        if self._without_reply < limit:
+            return NoReply(reason)
+        self._stopped = EndpointError(
+            f"{self.endpoint.base_url}, model {self.endpoint.model}: {self._without_reply} requests in a row got no "
+            f"reply; the last: {reason}. Every reply so far is stored; run again to resume."
         )
-    return openai.AsyncOpenAI(api_key=key, base_url=base, max_retries=0, http_client=carrier)
+        return self._stopped
 
 
-@cache
-def certificates() -> ssl.SSLContext:
-    """The certificates that every connection trusts; reading them takes longer than a call, so they are read once."""
-    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+def _kind(error: BaseException | None) -> str:
+    if isinstance(error, httpx2.DecodingError):
+        return "unreadable response"
+    return "time-out" if isinstance(error, httpx2.TimeoutException) else "connection lost"
+
+
+def _usage(said: Any) -> Usage:
+    """The usage that a server reports; none where it is not plausible, so that the worst case counts."""
+    with suppress(AttributeError, TypeError, ValueError, OverflowError):
+        details = said.get("prompt_tokens_details") or {}
+        counts = [said.get("prompt_tokens"), details.get("cached_tokens"), said.get("completion_tokens")]
+        if all(0 <= (count or 0) < MOST_TOKENS for count in counts):
+            return Usage(*(int(count or 0) for count in counts))
+    return NO_TOKENS
