@@ -28,11 +28,11 @@ PUBLISHED = (
     ("Mistral-7B-Instruct-v0.2, gpt4_turbo_fn", 158, 647, 0, 19.627329192546583, 1.4007375757958205),
 )
 # What alpaca_eval 0.6.6 makes of support/alpaca_annotations.py (strength, verbosity, seed), its data set file replaced
-# by `anchors()`: win rate, standard error, discrete win rate, length-controlled win rate, standard error of the latter.
+# by `anchors()`: win rate, standard error, length-controlled win rate, standard error of the latter.
 PEER = (
-    ((-1.0, 1.0, 3), 34.653811125, 1.004158935, 30.25, 33.79801073, 0.346388305),
-    ((0.2, 1.6, 4), 65.710757125, 0.949376765, 71.0625, 55.499684907, 0.416168141),
-    ((-0.5, 0.5, 5), 28.107723, 0.868900825, 20.75, 47.219746088, 0.349605292),
+    ((-1.0, 1.0, 3), 34.653811125, 1.004158935, 33.79801073, 0.346388305),
+    ((0.2, 1.6, 4), 65.710757125, 0.949376765, 55.499684907, 0.416168141),
+    ((-0.5, 0.5, 5), 28.107723, 0.868900825, 47.219746088, 0.349605292),
 )
 
 
@@ -52,8 +52,6 @@ def test_win_rate_by_hand():
     found = alpaca.win_rate(made([2.0, 1.0, 0.0, 1.5, 1.8, None, math.nan, 3.0]))
     assert found.win_rate == pytest.approx(56)
     assert found.standard_error == pytest.approx(100 * math.sqrt(0.572 / 4 / 5))
-    assert found.discrete_win_rate == pytest.approx(100 * (1 + 0 + 0.5 + 0.5 + 1) / 5)
-    assert (found.wins, found.losses, found.draws, found.total) == (2, 1, 2, 5)
 
 
 @pytest.mark.parametrize(("name", "wins", "losses", "draws", "rate", "error"), PUBLISHED)
@@ -63,13 +61,12 @@ def test_published_win_rates_follow_from_published_counts(name, wins, losses, dr
     assert found.standard_error == pytest.approx(error, abs=1e-6)
 
 
-@pytest.mark.parametrize(("how", "rate", "error", "discrete", "controlled", "controlled_error"), PEER)
-def test_agrees_with_alpaca_evals_own_package(tmp_path, how, rate, error, discrete, controlled, controlled_error):
+@pytest.mark.parametrize(("how", "rate", "error", "controlled", "controlled_error"), PEER)
+def test_agrees_with_alpaca_evals_own_package(tmp_path, how, rate, error, controlled, controlled_error):
     rows = alpaca.read_annotations(write(tmp_path / "annotations.json", annotations(*how)))
     raw = alpaca.win_rate(rows)
     assert raw.win_rate == pytest.approx(rate, abs=1e-6)
     assert raw.standard_error == pytest.approx(error, abs=1e-6)
-    assert raw.discrete_win_rate == pytest.approx(discrete, abs=1e-6)
     found = alpaca.length_controlled(rows, difficulty(), anchors())
     assert found.win_rate == pytest.approx(controlled, abs=1e-3)
     assert found.standard_error == pytest.approx(controlled_error, abs=1e-3)
@@ -77,7 +74,7 @@ def test_agrees_with_alpaca_evals_own_package(tmp_path, how, rate, error, discre
 
 def test_a_leaderboard_row_joins_difficulty_by_the_instruction(tmp_path):
     """Annotations in any order: what alpaca_eval makes of them in its own."""
-    how, rate, error, _, controlled, _ = PEER[1]
+    how, rate, error, controlled, _ = PEER[1]
     rows = annotations(*how)
     asked = [
         Instruction(
@@ -148,7 +145,7 @@ def test_outputs_are_read_back_in_alpaca_evals_format(tmp_path):
 @pytest.mark.parametrize("gamed", [None, anchors(4)])
 def test_without_a_single_preference_nothing_is_known(gamed):
     rows = made([None, math.nan, 3.0, None])
-    assert alpaca.win_rate(rows).total == 0 and math.isnan(alpaca.win_rate(rows).win_rate)
+    assert math.isnan(alpaca.win_rate(rows).win_rate)
     assert math.isnan(alpaca.length_controlled(rows, [0.0] * 4, gamed).win_rate)
 
 

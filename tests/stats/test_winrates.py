@@ -11,7 +11,6 @@ from statsmodels.stats.proportion import proportion_confint
 import simulated_verdicts as simulated
 from guardalign import papers
 from guardalign import stats as winrates
-from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.report import tables
 from guardalign.stats.frame import prompts
 from made_verdicts import many, verdict
@@ -154,10 +153,9 @@ def test_gold_pairs_count_whichever_side_the_better_reply_is_on():
     assert row["n"] == 20 and row["invalid"] == 0
 
 
-def test_seeds_are_shown_apart():
-    rows = pd.concat([winrates.frame(simulated.verdicts(seed=seed), seed) for seed in (7, 8)])
-    apart = winrates.by_seed(rows)
-    assert sorted(apart["seed"].unique()) == [7, 8] and len(apart) == 2 * len(DIMENSIONS)
-    pooled = winrates.table(rows)
-    means = apart.groupby("dimension", sort=False)["win_1"].mean()
-    assert pooled["win_1"].to_numpy() == pytest.approx(means.to_numpy())
+def test_a_rate_is_the_mean_of_its_seeds_rates():
+    apart = [simulated.verdicts(seed=seed) for seed in (7, 8)]
+    pooled = winrates.table(pd.concat([winrates.frame(said, seed) for seed, said in enumerate(apart)]))
+    single = [winrates.table(said)["win_1"].to_numpy() for said in apart]
+    assert pooled["win_1"].to_numpy() == pytest.approx(np.mean(single, axis=0))
+    assert (pooled["seeds"] == 2).all()

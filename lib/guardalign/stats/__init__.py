@@ -5,7 +5,6 @@
 >>> table = stats.table(rows, contrasts=[("sft", "ipo")])   # one row a comparison and dimension, with intervals
 >>> stats.opponents(table)                            # how much an arm's rate depends on whom it meets
 >>> stats.planning(rows, difference=0.05)             # what these data could show, and what it would take
->>> stats.by_seed(rows)                               # the same rates, one row a seed
 >>> said = stats.statuses(verdicts, kind=…)           # one row an application of a guardrail and arm
 >>> stats.adherence(said)                             # applications kept, and prompts with all of them kept
 >>> stats.exchanged(said, [("sft", "ipo")])           # applications gained and lost
@@ -23,12 +22,12 @@ conversations, because neither the prompts of a conversation nor the replies of 
 
 from guardalign.stats.agreement import gold_accuracy, kappa, krippendorff_alpha
 from guardalign.stats.compliance import adherence, compliance, exchanged, live, statuses
-from guardalign.stats.frame import MEASURES, comparison_name, frame
+from guardalign.stats.frame import MEASURES, frame
 from guardalign.stats.inference import DIFFERENCE, SHARE, UNBOUNDED, Estimate, estimate
 from guardalign.stats.intervals import means
 from guardalign.stats.planning import planning
 from guardalign.stats.ranking import Ranking, rank
-from guardalign.stats.rates import CONTRASTS, by_seed, opponents, table
+from guardalign.stats.rates import CONTRASTS, opponents, table
 
 __all__ = [
     "CONTRASTS",
@@ -39,8 +38,6 @@ __all__ = [
     "Estimate",
     "Ranking",
     "adherence",
-    "by_seed",
-    "comparison_name",
     "compliance",
     "estimate",
     "exchanged",

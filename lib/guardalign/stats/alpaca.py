@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,15 +60,10 @@ class Annotation(BaseModel):
 
 @dataclass(frozen=True)
 class WinRate:
-    """In %: mean win, its standard error, and the win rate of annotations rounded to win, draw and loss."""
+    """In %: mean win and its standard error; NaN where no comparison, or only one, has a preference."""
 
     win_rate: float
     standard_error: float
-    discrete_win_rate: float
-    wins: int
-    losses: int
-    draws: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -113,29 +109,18 @@ def read_annotations(path: Path) -> list[Annotation]:
         names = {getattr(each, side) for each in found}
         if len(names) != 1:
             raise InputError(f"{path}: {side} must be one model, it is {', '.join(sorted(names)) or 'none'}")
-    compared = [(each.instruction, each.output_1, each.output_2) for each in found]
-    if again := [place for place, key in enumerate(compared, start=1) if key in compared[: place - 1]]:
-        raise InputError(
-            f"{path}: {len(again)} of {len(found)} rows repeat an earlier comparison, the first is row {again[0]} "
-            f"({compared[again[0] - 1][0][:60]!r}): remove them"
-        )
+    compared = Counter((each.instruction, each.output_1, each.output_2) for each in found)
+    if again := [instruction for (instruction, *_), count in compared.items() if count > 1]:
+        extra = len(found) - len(compared)
+        raise InputError(f"{path}: {extra} of {len(found)} rows repeat another, such as {again[0][:60]!r}: remove them")
     return found
 
 
 def win_rate(annotations: Sequence[Annotation]) -> WinRate:
     """AlpacaEval's win rate; annotations without a preference are left out."""
     wins = np.array([each.win for each in annotations if not math.isnan(each.win)])
-    rounded = np.where(wins == 0.5, 0.5, np.round(wins))
     error = float(wins.std(ddof=1) / math.sqrt(len(wins))) if len(wins) > 1 else math.nan
-    return WinRate(
-        win_rate=100 * float(wins.mean()) if len(wins) else math.nan,
-        standard_error=100 * error,
-        discrete_win_rate=100 * float(rounded.mean()) if len(wins) else math.nan,
-        wins=int((wins > 0.5).sum()),
-        losses=int((wins < 0.5).sum()),
-        draws=int((wins == 0.5).sum()),
-        total=len(wins),
-    )
+    return WinRate(100 * float(wins.mean()) if len(wins) else math.nan, 100 * error)
 
 
 def length_controlled(

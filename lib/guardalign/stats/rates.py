@@ -54,12 +54,6 @@ def table(
     return result[[*KEYS, *measured, *counts, *rest]]
 
 
-def by_seed(verdicts: pd.DataFrame | Iterable[Verdict]) -> pd.DataFrame:
-    """Mean of every measure for each seed: the spread that training again brings, without intervals."""
-    units = prompts(as_frame(verdicts))
-    return units.groupby([*KEYS, "seed"], sort=False)[list(MEASURES)].mean().reset_index()
-
-
 def opponents(rates: pd.DataFrame) -> pd.DataFrame:
     """Paper A's win rate of every arm against each of its opponents, from :func:`table`'s result.
 
