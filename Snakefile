@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from guardalign.config.notebooks import shown_parameters
+from guardalign.config.notebooks import shown_parameters, values_for
 from guardalign.config.params import Params
 from guardalign.launch import slots
 
@@ -31,8 +31,7 @@ def notebook(name):
 
 
 def shown(name):
-    sections = shown_parameters(NOTEBOOKS / f"{name}.ipynb")
-    return json.dumps({section: SETTINGS[section] for section in sections}, sort_keys=True)
+    return json.dumps(values_for(NOTEBOOKS / f"{name}.ipynb", SETTINGS), sort_keys=True)
 
 
 def gpus(name):

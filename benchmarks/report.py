@@ -23,7 +23,7 @@ from guardalign.config.sections import Conversations, Source  # noqa: E402
 from guardalign.data.conversations import PreferencePair, Reply  # noqa: E402
 from guardalign.files import write_rows  # noqa: E402
 from guardalign.judging.embedded import EmbeddedJudge  # noqa: E402
-from guardalign.papers import COMPARISONS  # noqa: E402
+from guardalign.papers import PANELS  # noqa: E402
 from guardalign.study.sources import load  # noqa: E402
 
 EXAMPLES = 5_000
@@ -32,20 +32,19 @@ EXAMPLES = 5_000
 def make_run(root: Path) -> int:
     """A run folder with at least EXAMPLES judged prompts over the paper's six comparisons; returns how many."""
     source = Source(kind="world", conversations=Conversations(train=1, feedback=1, test=180, transfer=0))
-    pairs = [pair for pair in load(source).pairs if pair.split == "test"][: -(-EXAMPLES // len(COMPARISONS))]
+    pairs = [pair for pair in load(source).pairs if pair.split == "test"][: -(-EXAMPLES // len(PANELS))]
     judge = EmbeddedJudge()
     write_rows(root / "data" / "pairs.jsonl", pairs)
-    for comparison in COMPARISONS:
-        replies = {arm: _replies(pairs, arm) for arm in (comparison.arm_1, comparison.arm_2)}
+    for arm_1, arm_2 in PANELS.values():
+        replies = {arm: _replies(pairs, arm) for arm in (arm_1, arm_2)}
         items = [
-            (pair, one.text, two.text)
-            for pair, one, two in zip(pairs, replies[comparison.arm_1], replies[comparison.arm_2], strict=True)
+            (pair, one.text, two.text) for pair, one, two in zip(pairs, replies[arm_1], replies[arm_2], strict=True)
         ]
-        verdicts = judge.compare(items, comparison.arm_1, comparison.arm_2)
-        write_rows(root / "verdicts" / f"{comparison.arm_1}-vs-{comparison.arm_2}.jsonl", verdicts)
+        verdicts = judge.compare(items, arm_1, arm_2)
+        write_rows(root / "verdicts" / f"{arm_1}-vs-{arm_2}.jsonl", verdicts)
         for arm, said in replies.items():
             write_rows(root / "replies" / f"{arm}.jsonl", said)
-    return len(pairs) * len(COMPARISONS)
+    return len(pairs) * len(PANELS)
 
 
 def _replies(pairs: list[PreferencePair], arm: str) -> list[Reply]:

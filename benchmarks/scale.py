@@ -32,7 +32,7 @@ from guardalign.files import RunFolder, write_rows
 from guardalign.generation.replies import generate
 from guardalign.launch.accelerate import accelerate_config
 from guardalign.models.loading import load_tokenizer
-from guardalign.study.arms import train_arm, training_metrics, writing
+from guardalign.study.run import Study
 from guardalign.study.sources import load, world
 from guardalign.training.progress import peak_memory
 from guardalign.workflow.estimate import GIB, TERA, Estimate, TooSmall, check, estimate
@@ -116,8 +116,9 @@ def train(settings: Params, found: Estimate, steps: int, machine: Machine) -> di
     """IPO for ``steps`` batches; medians over the steps after the warm-up."""
     run = RunFolder.named(settings.run)
     pairs = load(settings.source).pairs[: steps * settings.training.batch_size]
-    result = train_arm(settings, run, ARM, settings.flow1.ipo, pairs)
-    rows = training_metrics(run, [ARM])[ARM]
+    study = Study(settings, run)
+    result = study.train_arm(ARM, pairs=pairs)
+    rows = study.metrics([ARM])[ARM]
     shutil.rmtree(run.model(ARM))  # the next profile may need the room
     steady = (rows[WARM_UP:] if len(rows) > WARM_UP else rows).median()
     unique = float(steady["unique_tokens_per_second"])
@@ -142,7 +143,7 @@ def write(settings: Params, found: Estimate) -> dict[str, Any]:
     pairs = load(settings.source).pairs[-2 * size :]
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    replies = generate(settings.model.name, pairs, "base", writing(settings), run.replies("base"), _quiet)
+    replies = generate(settings.model.name, pairs, "base", Study(settings, run).writing(), run.replies("base"), _quiet)
     told = {"replies": len(replies), **_peaks(found, found.writing.total, peak_memory())}
     _free()
     return told

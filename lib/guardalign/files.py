@@ -206,6 +206,12 @@ class RunFolder:
             recorded = facts.get(stage, {}).get("parameters", {})
             for name in sorted((recorded.keys() & sections.keys()) - CHANGE_NO_RESULT):
                 now = json.loads(json.dumps(sections[name], default=_plain))
+                if name == "study":  # each stage records its own arms
+                    both = recorded[name]["arms"].keys() & now["arms"].keys()
+                    recorded[name], now = (
+                        {"seeds": each["seeds"]} | {arm: each["arms"][arm] for arm in both}
+                        for each in (recorded[name], now)
+                    )
                 if recorded[name] != now:
                     raise ForeignRun(
                         f"{self.root} was made by {stage} with another `{name}`: {recorded[name]!r}, now {now!r}. "

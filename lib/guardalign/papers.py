@@ -9,7 +9,6 @@ CS224N, Table 3 (win rates in %, 128 samples a cell on HH and TL;DR; AlpacaEval 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import pandas as pd
 
@@ -23,24 +22,15 @@ B_METHODS = {
 """Methods that paper B has, as its Table 3 calls them."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One of paper A's comparisons: the figure's panel, its arms, and what it asks."""
-
-    panel: str
-    arm_1: str
-    arm_2: str
-    question: str
-
-
-COMPARISONS = (
-    Comparison("3a", "N_1SFT", "N_1SFT_ipo", "Does alignment on feedback improve a fine-tuned model?"),
-    Comparison("3b", "N_1SFT_ipo", "N_1SFT_kto", "IPO or KTO, on feedback?"),
-    Comparison("4a", "M_1SFT", "M_1SFT_ipo", "Does alignment after fine-tuning help?"),
-    Comparison("4b", "M_2SFT", "M_1SFT_ipo", "Alignment, or a second epoch of fine-tuning?"),
-    Comparison("4c", "M_1SFT", "M_ipo", "Alignment in place of fine-tuning?"),
-    Comparison("4d", "M_ipo", "M_kto", "IPO or KTO, on the base model?"),
-)
+PANELS = {
+    "4a": ("M_1SFT", "M_1SFT_ipo"),
+    "4b": ("M_2SFT", "M_1SFT_ipo"),
+    "4c": ("M_1SFT", "M_ipo"),
+    "4d": ("M_ipo", "M_kto"),
+    "3a": ("N_1SFT", "N_1SFT_ipo"),
+    "3b": ("N_1SFT_ipo", "N_1SFT_kto"),
+}
+"""The two arms that each panel of paper A's Figures 4 and 3 compares."""
 
 _TABLE_1 = (
     ("Flow 1", "4a", "M_1SFT", 70.4, 47.7, 95.8),
@@ -83,7 +73,7 @@ def table_3() -> pd.DataFrame:
 
 def panel(arm_1: str, arm_2: str) -> str:
     """Which panel of paper A's figures compares these arms in this order ("" if none does)."""
-    return next((c.panel for c in COMPARISONS if (c.arm_1, c.arm_2) == (arm_1, arm_2)), "")
+    return next((name for name, arms in PANELS.items() if arms == (arm_1, arm_2)), "")
 
 
 _ARM = re.compile(r"(?P<letter>[MN])(?:_(?P<stage>\d?SFT))?(?:_(?P<method>[a-z]+))?")

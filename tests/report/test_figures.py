@@ -18,7 +18,7 @@ from guardalign.generation import replystats
 from guardalign.report import figures
 from guardalign.report.figures import style, words
 
-PAIRS = [(c.arm_1, c.arm_2) for c in papers.COMPARISONS]
+PAIRS = [pair for _, pair in sorted(papers.PANELS.items())]
 
 
 @pytest.fixture(scope="module")

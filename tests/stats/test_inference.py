@@ -161,10 +161,7 @@ def test_planning_speaks_of_one_trained_model_where_one_seed_was_trained():
     })  # fmt: skip
     rows = rows.assign(**dict.fromkeys(MEASURES, 0.5)).assign(net=rng.integers(-1, 2, 180).astype(float))
     several, single = planning(rows).iloc[0], planning(rows[rows["seed"] == 0]).iloc[0]
-    tied = planning(rows.assign(net=0.0)).iloc[0]
-    assert "detectable" not in tied
     assert several["conversations_10"] < several["conversations_3"] and "conversations_1" not in several
-    assert np.isnan(single["sd_seeds"]) and several["sd_seeds"] >= 0
     assert single["conversations_1"] > 20 and "conversations_3" not in single
     own = rows[rows["seed"] == 0].groupby("conversation_id")["net"].mean()
     t = stats.t.ppf(0.975, 19) + stats.t.ppf(0.8, 19)

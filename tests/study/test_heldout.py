@@ -10,12 +10,12 @@ import pytest
 
 import simulated_verdicts as simulated
 from guardalign import report
-from guardalign.config.sections import Comparison, Model, Source
+from guardalign.config.sections import Model, Source
 from guardalign.errors import MissingStage
 from guardalign.files import RunFolder, write_rows
 from guardalign.generation.replystats import reply_statistics
 from guardalign.report.figures.heldout import finding
-from guardalign.report.methods import comparison_arms, method_figure, table_of_methods
+from guardalign.report.methods import method_figure, table_of_methods
 from guardalign.study import heldout
 from guardalign.study.sources import load
 from guardalign.training import PairScore
@@ -80,6 +80,9 @@ def test_a_run_without_a_judge_has_a_report_that_claims_nothing_about_guardrails
         for arm, said in {"base": BASE, "M_1SFT": BASE, "M_1SFT_ipo": ARM}.items():
             write_rows(root / folder / "scores" / f"{arm}.jsonl", said)
             write_rows(root / folder / "replies" / f"{arm}.jsonl", simulated.replies(arm, 2, 2))
+    arms = {"M_1SFT": {}, "M_1SFT_ipo": {"start": "M_1SFT", "method": "ipo_mean"}}
+    planned = {name: {"method": "sft", "learning_rate": 1e-4} | arm for name, arm in arms.items()}
+    RunFolder(root).record("06_judging", parameters={"study": {"arms": planned}})
     page = report.write(root).read_text()
     assert "No judge read" in page and "keeps all its guardrails" not in page and "src=" not in page
     told = re.sub(r"<[^>]+>", "", page[page.index('id="headline"') :]).split("</p>")[0]
@@ -104,13 +107,6 @@ def test_scores_are_kept_until_model_or_pairs_change(tmp_path):
     again = heldout.score_arm(run, "base", str(base), pairs[:2], model)
     assert [score.chosen for score in again] == pytest.approx([score.chosen for score in first[:2]], abs=1e-4)
     assert kept.stat().st_mtime_ns != stamp
-
-
-def test_methods_share_everything_but_their_own_settings():
-    methods = {"dpo": {"learning_rate": 1e-5}, "slic": {"learning_rate": 2e-5, "options": {"slic_delta": 0.5}}}
-    arms = comparison_arms(Comparison(epochs=2, methods=methods))
-    assert arms["dpo"].method == "dpo" and arms["slic"].options == {"slic_delta": 0.5}
-    assert {arm.epochs for arm in arms.values()} == {2}
 
 
 def test_the_methods_table_joins_replies_and_is_drawn():

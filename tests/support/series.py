@@ -26,7 +26,14 @@ NAMES = (
 )
 PHASE = Phase(documents=64, documents_per_step=4, learning_rate=1e-3)
 SMALL = Pretraining(vocabulary=600, hidden=32, layers=2, heads=2, kv_heads=1, intermediate=64, phases=(PHASE,))
-ARM = {"learning_rate": 1e-3, "beta": 0.1}
+PAPERS = yaml.safe_load((ROOT / "params" / "embedded.yaml").read_text(encoding="utf-8"))["study"]
+
+
+def study(**changes: dict[str, Any]) -> dict[str, Any]:
+    """The embedded default's plan with one compared method; ``changes`` are arms to add, or keys to change."""
+    arms = {name: arm | {"learning_rate": 1e-3, "beta": 0.1} for name, arm in PAPERS["arms"].items()}
+    kept = {name: arm for name, arm in arms.items() if arm.get("stage") != "methods" or name == "dpo"}
+    return PAPERS | {"arms": kept | {name: kept.get(name, {}) | change for name, change in changes.items()}}
 
 
 def save_base(folder: Path) -> Path:
@@ -39,17 +46,13 @@ def save_base(folder: Path) -> Path:
 
 def parameters(run: Path, base: Path, **changes: Any) -> dict[str, Any]:
     """All sections, tiny; ``changes`` replace whole sections."""
-    flow = {"ipo": ARM | {"method": "ipo_mean"}, "kto": ARM | {"method": "kto_pair"}}
     return {
         "run": str(run),
         "seed": 1,
         "source": {"kind": "world", "conversations": {"train": 3, "feedback": 2, "test": 2, "transfer": 1}},
         "model": {"name": str(base), "max_length": 2048},
         "training": {"batch_size": 8},
-        "sft": {"learning_rate": "1e-3"},
-        "flow1": flow,
-        "flow2": flow,
-        "comparison": {"prompts": 2, "methods": {"dpo": {"learning_rate": 1e-3}}},
+        "study": study(),
         "generation": {"max_new_tokens": 8, "batch_size": 16},
         "judge": {"kind": "embedded", "canaries": 4},
         "launch": {"kind": "none"},

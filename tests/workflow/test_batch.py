@@ -30,15 +30,19 @@ def grid(base, run, **axes):
 
 def test_every_combination_is_a_point_with_its_own_parameters(base, tmp_path):
     found = grid(
-        base, tmp_path / "sweep", seed=[1, 2], flow1__ipo__learning_rate=["5e-5", 0.001], training__batch_size=[4]
+        base,
+        tmp_path / "sweep",
+        seed=[1, 2],
+        study__arms__M_1SFT_ipo__learning_rate=["5e-5", 0.001],
+        training__batch_size=[4],
     )
     assert [point.name for point in found] == [
-        f"flow1.ipo.learning_rate-{rate}_training.batch_size-4/seed-{seed}"
+        f"study.arms.M_1SFT_ipo.learning_rate-{rate}_training.batch_size-4/seed-{seed}"
         for rate in ("5e-5", "0.001")
         for seed in (1, 2)
     ]
     settings = Params.load(found[1].write())
-    assert settings.flow1.ipo.learning_rate == 5e-5 and settings.flow1.kto.learning_rate == 1e-3
+    assert [settings.study.arms[arm].learning_rate for arm in ("M_1SFT_ipo", "M_ipo")] == [5e-5, 1e-3]
     assert settings.seed == 2 and settings.training.batch_size == 4
     assert settings.run == str(tmp_path / "sweep" / found[1].name) == str(found[1].folder.root)
 
@@ -56,8 +60,8 @@ def test_sections_vary_by_name_and_absent_ones_are_made(base, tmp_path):
 @pytest.mark.parametrize(
     "axes, message",
     [
-        ({"flow1.ipo.learning_rte": [1e-3]}, "did you mean `flow1.ipo.learning_rate`"),
-        ({"flow1.ipo.beta": [1.0, -1.0]}, r"beta--1.0: `flow1.ipo.beta` should be greater than 0"),
+        ({"study.arms.M_1SFT_ipo.learning_rte": [1e-3]}, "did you mean `study.arms.M_1SFT_ipo.learning_rate`"),
+        ({"study.arms.M_1SFT_ipo.beta": [1.0, -1.0]}, r"beta--1.0: `study.arms.M_1SFT_ipo.beta` should be"),
         ({"model": [{"name": "a", "max_length": 8}]}, "give the values of `model` names"),
         ({"model.name": ["a/b", "a b"]}, "would share a folder"),
         ({"model": {"a": {}}, "model.name": ["b"]}, "`model.name` lies within `model`"),
@@ -113,17 +117,18 @@ def test_points_that_cannot_run_do_not_stop_the_others(base, tmp_path):
 
 
 def test_results_stand_beside_their_parameters_seeds_together(base, tmp_path):
-    found = grid(base, tmp_path / "s", seed=[1, 2], flow1__ipo__beta=[0.1, 1.0])
+    found = grid(base, tmp_path / "s", seed=[1, 2], study__arms__M_1SFT_ipo__beta=[0.1, 1.0])
     for number, point in enumerate(found):
         if "beta-1.0" not in point.name:
             simulated.run_folder(point.folder.root, {("M_1SFT", "M_1SFT_ipo"): 0.1 * number}, 6, 2)
     written = many.write_tables(str(tmp_path / "s"), found)
     assert [path.name for path in written] == ["points.csv"]
     table = pd.read_csv(written[0])
-    whole = report.load(tmp_path / "s" / "flow1.ipo.beta-0.1")
-    assert list(table["flow1.ipo.beta"].unique()) == [0.1] and (table["seeds"] == 2).all()
+    whole = report.load(tmp_path / "s" / "study.arms.M_1SFT_ipo.beta-0.1")
+    assert list(table["study.arms.M_1SFT_ipo.beta"].unique()) == [0.1] and (table["seeds"] == 2).all()
     assert table["win_2_low"].tolist() == pytest.approx(whole.rates["win_2_low"].tolist())
-    assert (found[0].whole.root / "report.html").exists() and found[0].whole.root.name == "flow1.ipo.beta-0.1"
+    assert (found[0].whole.root / "report.html").exists()
+    assert found[0].whole.root.name == "study.arms.M_1SFT_ipo.beta-0.1"
 
 
 def test_settings_side_by_side_and_runs_without_a_judge(base, tmp_path):

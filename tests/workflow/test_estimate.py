@@ -194,7 +194,8 @@ def test_the_judges_calls_and_price(settings):
     judge = {"kind": "llm", "model": "gpt-4o", "canaries": 0}
     given, read = settings(judge=judge), data.Data({"test": 10, "feedback": 5}, 500, 600, 700, 50, 5, "")
     asked = work.judging(given, read)
-    assert asked.calls == 2 * (6 * 10 + 10 + 5)
+    methods = len(given.study.part("methods"))
+    assert asked.calls == 2 * ((len(given.study.contrasts) + methods + 1) * 10 + 10 + 5)
     assert asked.dollars == pytest.approx(asked.calls * (1500 * 2.5 + 460 * 10) / 1e6, rel=1e-3)
     once = work.judging(settings(judge=judge | {"orders": "first"}), read)
     assert once.calls == asked.calls / 2

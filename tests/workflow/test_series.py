@@ -17,8 +17,8 @@ import pytest
 from guardalign.config.notebooks import failure
 from guardalign.files import RunFolder, fingerprint
 from guardalign.judging.verdicts import Verdict
-from guardalign.papers import COMPARISONS
-from series import NAMES, PHASE, ROOT, SMALL, parameters, run, run_stage, save_base, start, write_parameters
+from guardalign.papers import PANELS
+from series import NAMES, PHASE, ROOT, SMALL, parameters, run, run_stage, save_base, start, study, write_parameters
 
 PRODUCTS = ("data/pairs.jsonl", "tables/sft.csv")
 
@@ -59,12 +59,12 @@ def test_the_run_folder_holds_every_product(series):
         assert (folder.model(arm) / "model.safetensors").exists() and folder.replies(arm).exists()
     test = [json.loads(line) for line in folder.data("pairs").read_text().splitlines()]
     prompts = {row["id"] for row in test if row["split"] == "test"}
-    for comparison in COMPARISONS:
-        lines = folder.verdicts(comparison.arm_1, comparison.arm_2).read_text().splitlines()
+    for pair in PANELS.values():
+        lines = folder.verdicts(*pair).read_text().splitlines()
         assert {Verdict.model_validate_json(line).pair_id for line in lines} == prompts
     assert set(pd.read_csv(folder.tables("methods.csv"))["arm"]) == {"M_1SFT", "dpo"}
     facts = folder.facts
-    assert set(NAMES) <= facts.keys() and facts["02_sft"]["parameters"]["sft"]["learning_rate"] == 1e-3
+    assert set(NAMES) <= facts.keys() and facts["02_sft"]["parameters"]["seed"] == 1
     assert "<svg" in folder.report.read_text()
 
 
@@ -91,7 +91,7 @@ def test_a_second_run_does_nothing(series):
 def test_a_changed_parameter_runs_again_what_depends_on_it_and_nothing_else(series, tmp_path, base):
     _, folder, _ = series
     content = parameters(folder.root, base)
-    content["flow1"] = {**content["flow1"], "kto": content["flow1"]["kto"] | {"beta": 0.2}}
+    content["study"] = study(M_kto={"beta": 0.2})
     code, output = run(write_parameters(tmp_path / "changed.yaml", content), "--dry-run")
     assert code == 0, output
     planned = {line.split()[0] for line in output.splitlines() if line.split() and line.split()[-1] == "1"}
@@ -142,9 +142,9 @@ def test_a_stage_fails_without_its_product(tmp_path, base, source, message, exit
 
 
 def test_wrong_parameters_stop_the_series_before_it_starts(tmp_path, base):
-    content = parameters(tmp_path / "run", base, sft={"learning_rte": 1e-3})
+    content = parameters(tmp_path / "run", base, study=study(M_1SFT={"learning_rte": 1e-3}))
     code, output = run(write_parameters(tmp_path / "wrong.yaml", content))
-    assert code == 1 and "did you mean `sft.learning_rate`?" in output
+    assert code == 1 and "did you mean `study.arms.M_1SFT.learning_rate`?" in output
     assert not (tmp_path / "run").exists() and "Traceback" not in output
 
 
@@ -259,13 +259,34 @@ def test_the_notebooks_beside_the_series_are_executed_too(series, tmp_path, base
     assert failure(folder.notebooks / f"{name}.ipynb") is None and name in folder.facts
 
 
+def test_an_arm_and_a_contrast_of_a_parameter_file_go_the_whole_way(series, tmp_path, base):
+    """From two lines more in the file to the report: nothing else is trained again."""
+    _, folder, _ = series
+    more = study(cautious={"start": "M_1SFT", "method": "dpo", "learning_rate": 1e-4, "steps": 2, "beta": 0.5})
+    more["contrasts"] = [*more["contrasts"], {"arm_1": "M_1SFT", "arm_2": "cautious", "question": "Is less more?"}]
+    kept = (folder.model("M_1SFT_ipo") / "training.json").stat().st_mtime_ns
+    code, output = run(write_parameters(tmp_path / "more.yaml", parameters(folder.root, base, study=more)))
+    assert code == 0, output
+    assert stages_of(output) == ["03_flow1_alignment", "06_judging", "07_plots"]
+    trained = json.loads((folder.model("cautious") / "training.json").read_text())
+    assert trained["result"]["steps"] == 2 and trained["config"]["beta"] == 0.5
+    assert (folder.model("M_1SFT_ipo") / "training.json").stat().st_mtime_ns == kept
+    assert folder.verdicts("M_1SFT", "cautious").exists()
+    for name in ("judging", "win_rates"):
+        assert "cautious" in set(pd.read_csv(folder.tables(f"{name}.csv"))["arm_2"])
+    assert "cautious" in set(pd.read_csv(folder.tables("flow1.csv"))["arm"])
+    drawn = [path for path in folder.root.glob("figures/*.csv") if "cautious" in path.read_text()]
+    assert drawn and "cautious" in folder.report.read_text()
+
+
 def test_without_a_judge_arms_are_compared_by_what_they_prefer(series, tmp_path, base):
     """The last test: it changes the series' own folder, so that only what depends on the judge runs again."""
     _, folder, _ = series
     content = parameters(folder.root, base, judge={"kind": "none"})
     code, output = run(write_parameters(tmp_path / "none.yaml", content))
     assert code == 0, output
-    assert stages_of(output) == ["04_flow2_feedback_alignment", "06_judging", "07_plots"]
+    assert {"04_flow2_feedback_alignment", "06_judging", "07_plots"} <= set(stages_of(output))
+    assert "02_sft" not in stages_of(output)
     table = pd.read_csv(folder.tables("judging.csv"))
     assert list(table["arm"][:2]) == ["base", "M_1SFT"] and table["accuracy"].between(0, 1).all()
     assert "No judge read this run" in folder.report.read_text()

@@ -10,12 +10,14 @@ import ast
 import importlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import yaml
 
+from guardalign.config.plan import NOTEBOOKS, narrowed
 from guardalign.errors import ParameterError
 from guardalign.files import project_root, write_text
 
@@ -40,6 +42,13 @@ def shown_parameters(notebook: Path) -> dict[str, Any]:
     return shown
 
 
+def values_for(notebook: Path, sections: Mapping[str, Any]) -> dict[str, Any]:
+    """What a notebook is given: the sections that it shows, of ``study`` the arms of its stage and those they need."""
+    values = {name: sections[name] for name in shown_parameters(notebook) if name in sections}
+    stage = next((stage for stage, name in NOTEBOOKS.items() if name == notebook.stem), None)
+    return values | ({"study": narrowed(values["study"], stage)} if stage and "study" in values else {})
+
+
 def failure(executed: Path) -> str | None:
     """The error an executed notebook ended with, as ``Name: message``; None where no cell failed."""
     try:
@@ -61,15 +70,15 @@ def import_nbformat() -> ModuleType:
     return importlib.import_module("nbformat")
 
 
-def refresh(notebook: Path, values: dict[str, Any]) -> bool:
-    """Show ``values`` in the parameters cell and drop all outputs; True where that changed the file.
+def refresh(notebook: Path, sections: dict[str, Any]) -> bool:
+    """Show the values of ``sections`` in the parameters cell and drop all outputs; True where that changed the file.
 
     A cell that shows something of its own keeps what it shows.
     """
     nbformat = import_nbformat()
     before = notebook.read_text(encoding="utf-8")
     content = nbformat.reads(before, as_version=4)
-    shown = shown_parameters(notebook)
+    shown, values = shown_parameters(notebook), values_for(notebook, sections)
     for cell in content.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

@@ -16,20 +16,17 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from guardalign.config.plan import BASE, Contrast, Plan
 from guardalign.config.reading import read_mapping
 from guardalign.config.sections import (
     NAME,
-    Comparison,
-    Flow,
     Generation,
     JudgeSection,
     Launch,
-    Method,
     Model,
     Pretraining,
     Report,
     Section,
-    Sft,
     Source,
     Sweep,
     Training,
@@ -46,10 +43,7 @@ class Params(Section):
     source: Source
     model: Model
     training: Training
-    sft: Sft
-    flow1: Flow
-    flow2: Flow
-    comparison: Comparison
+    study: Plan
     generation: Generation
     judge: JudgeSection
     launch: Launch
@@ -103,6 +97,18 @@ class Params(Section):
                 f"{where}judge.kind: the embedded judge reads only the guardrails of the embedded world; "
                 "with source.kind: jsonl the judge is llm or none"
             )
+        if {"study", "generation"} <= shown:
+            known = {BASE, *self.study.arms, *self.generation.replies}
+            for each in self.study.contrasts:
+                for arm in {each.arm_1, each.arm_2} - known:
+                    raise ParameterError(f"{where}study.contrasts: {arm!r} is no arm of the study")
+
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """The plan's contrasts; a server's arm that none of them names meets the first one's second arm."""
+        planned = self.study.contrasts
+        met = {arm for each in planned for arm in (each.arm_1, each.arm_2)}
+        extra = [name for name in self.generation.replies if name not in met] if planned else []
+        return (*planned, *(Contrast(arm_1=planned[0].arm_2, arm_2=name) for name in extra))
 
     def __getattr__(self, name: str) -> Any:
         if name in type(self).model_fields:
@@ -172,8 +178,6 @@ def _complaint(model: type[BaseModel], problem: Any) -> str:
         return f"unknown parameter `{name}`{_did_you_mean(path, _known(model, path[:-1]))}"
     if problem["type"] == "string_pattern_mismatch":
         return f"`{name[:100]}` is no name: letters, digits, `.`, `_` and `-`, 80 at most (a run may also be a path)"
-    if problem["loc"] and problem["loc"][-1] == "[key]":
-        return f"unknown parameter `{name}`{_did_you_mean(path, get_args(Method))}"
     if problem["type"] == "missing":
         hint = "; params/embedded.yaml shows every section" if len(path) == 1 else ""
         return f"`{name}` is missing{hint}"

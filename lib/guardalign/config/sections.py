@@ -202,63 +202,12 @@ class Training(Section):
     gradient_checkpointing: bool = False
 
 
-class Sft(Section):
-    """Supervised fine-tuning; M_2SFT adds a second stage of ``epochs`` to M_1SFT."""
-
-    learning_rate: Rate
-    epochs: Positive = 1
-
-
 def own_options(method: str, options: Mapping[str, Any]) -> None:
     """Refuse options that are not the method's. The losses, which declare them, need torch: asked only where needed."""
     if options:
         from guardalign.losses import check_options
 
         check_options(method, options)
-
-
-class Alignment(Section):
-    """One arm's alignment: its method, how fast, and how far from the reference (β)."""
-
-    method: Method
-    learning_rate: Rate
-    beta: Annotated[float, Field(gt=0, le=100)]
-    epochs: Positive = 1
-    options: dict[str, float | bool | str] = {}
-
-    @model_validator(mode="after")
-    def _has_its_methods_options(self) -> Alignment:
-        own_options(self.method, self.options)
-        return self
-
-
-class Flow(Section):
-    """The two alignments a flow compares."""
-
-    ipo: Alignment
-    kto: Alignment
-
-
-class Variant(Section):
-    """One method of the comparison: its own rate and β, everything else is shared."""
-
-    learning_rate: Rate
-    beta: Annotated[float, Field(gt=0, le=100)] = 0.1
-    options: dict[str, float | bool | str] = {}
-
-
-class Comparison(Section):
-    """The methods notebook 05 trains from M_1SFT on the same pairs; each answers the first ``prompts`` test prompts."""
-
-    methods: dict[Method, Variant] = Field(min_length=1)
-    epochs: Positive = 1
-    prompts: Positive = 40
-
-    @model_validator(mode="after")
-    def _has_its_methods_options(self) -> Comparison:
-        for name, variant in self.methods.items():
-            own_options(name, variant.options)
-        return self
 
 
 class ServerArm(Server):

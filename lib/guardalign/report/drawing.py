@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from guardalign import stats
 from guardalign.generation.replystats import reply_statistics
 from guardalign.judging.verdicts import DIMENSIONS
-from guardalign.papers import COMPARISONS
+from guardalign.papers import PANELS
 from guardalign.report import figures, tables
 from guardalign.report.results import Results
 
@@ -53,9 +53,9 @@ def drawings(results: Results) -> Iterator[Drawing]:
     """The figures of a judged run, one by one."""
     rates, profile = results.rates, results.name
     here = set(zip(rates["arm_1"], rates["arm_2"], strict=True))
-    published = [(c.arm_1, c.arm_2) for c in COMPARISONS]
+    published = list(PANELS.values())
     for number in ("4", "3"):
-        shown = [(c.arm_1, c.arm_2) for c in COMPARISONS if c.panel[0] == number and (c.arm_1, c.arm_2) in here]
+        shown = [pair for panel, pair in PANELS.items() if panel[0] == number and pair in here]
         if shown:
             part = rates[[pair in shown for pair in zip(rates["arm_1"], rates["arm_2"], strict=True)]]
             yield Drawing(f"figure{number}", part, _later(figures.comparison_bars, part, shown, profile=profile))

@@ -1,4 +1,4 @@
-"""The comparison of methods: which arms it has, its table, and its figure."""
+"""The comparison of methods: its table and its figure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from guardalign.config.sections import Alignment, Comparison
 from guardalign.papers import mathtext
 from guardalign.report.figures.heldout import caption, finding
 from guardalign.report.figures.style import INK, MUTED, SERIES, canvas, finish, percent, styled
-
-
-def comparison_arms(section: Comparison) -> dict[str, Alignment]:
-    """One arm a method, named after it; each has its own rate and β, and all take the same number of epochs."""
-    return {
-        name: Alignment(method=name, epochs=section.epochs, **variant.model_dump())
-        for name, variant in section.methods.items()
-    }
 
 
 def table_of_methods(held_out: pd.DataFrame, statistics: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,8 @@ from guardalign.files import read_rows
 from guardalign.judging.guardrail_kinds import kind_of
 from guardalign.judging.stage import PREFERRED
 from guardalign.judging.verdicts import Verdict
-from guardalign.papers import COMPARISONS
+from guardalign.papers import PANELS
+from guardalign.study.plan import BASE, Plan, recorded
 
 GOLD = ("chosen", "rejected")
 
@@ -59,17 +60,24 @@ class Results:
         return str(self.rows["judge"].value_counts().idxmax())
 
     @cached_property
+    def plan(self) -> Plan | None:
+        """Arms, contrasts and seeds as the run recorded them."""
+        return recorded(self.facts)
+
+    @cached_property
     def compared(self) -> pd.DataFrame:
-        """The main judge's rows on the arms' comparisons, the paper's first and in its order."""
+        """The main judge's rows on the arms' comparisons, the paper's first and in its order, then the plan's."""
         gold = self.rows["arm_1"].isin(GOLD) & self.rows["arm_2"].isin(GOLD)
         rows = self.rows[(self.rows["judge"] == self.judge) & ~gold]
-        known = {(c.arm_1, c.arm_2): place for place, c in enumerate(_by_flow())}
+        planned = self.plan.contrasts if self.plan else ()
+        pairs = dict.fromkeys([*PANELS.values(), *((each.arm_1, each.arm_2) for each in planned)])
+        known = {pair: place for place, pair in enumerate(pairs)}
         place = [known.get(pair, len(known)) for pair in zip(rows["arm_1"], rows["arm_2"], strict=True)]
         return rows.assign(place=place).sort_values("place", kind="stable").drop(columns="place")
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        return stats.table(self.compared, self.level)
+        return stats.table(self.compared, self.level, self.plan.named if self.plan else ())
 
     @cached_property
     def preferred_rates(self) -> pd.DataFrame:
@@ -85,16 +93,17 @@ class Results:
 
         Raises MissingStage without scores.
         """
-        from guardalign.study import arms, heldout  # they bring torch, which a judged run's report does without
+        from guardalign.study import heldout  # it brings torch, which a judged run's report does without
 
         scores = {seed: heldout.stored(folder) for seed, folder in seed_folders(self.root).items()}
         if not any(scores.values()):
             raise MissingStage(f"{self.root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
-        order = ["base", *arms.ARMS]
+        order = [BASE, *(self.plan.order() if self.plan else ())]
+        starts = {name: arm.start for name, arm in self.plan.arms.items()} if self.plan else {}
         rows = []
         for seed, own in scores.items():
             ordered = {arm: own[arm] for arm in sorted(own, key=lambda arm: _place(arm, order))}
-            rows.append(heldout.rows(ordered, {arm: arms.start_of(arm) for arm in own if arm != "base"}, seed))
+            rows.append(heldout.rows(ordered, starts, seed))
         return heldout.table(pd.concat(rows, ignore_index=True), self.level)
 
     @cached_property
@@ -156,7 +165,7 @@ def read(root: str | Path, level: float | None = None) -> Results:
             seed: (_verdicts(folder / "verdicts") if judged else []) + _verdicts(folder / "people")
             for seed, folder in folders.items()
         },
-        pairs=_pairs(first),
+        pairs=_pairs(root) or _pairs(first),
         replies={seed: _replies(folder / "replies") for seed, folder in folders.items()},
         metrics=_metrics(first),
         facts=facts,
@@ -177,10 +186,6 @@ def read(root: str | Path, level: float | None = None) -> Results:
 def parameters(results: Results) -> dict[str, Any]:
     """The run's parameters as its stages recorded them, all sections together."""
     return _parameters(results.facts)
-
-
-def _by_flow() -> list[Any]:
-    return sorted(COMPARISONS, key=lambda comparison: (comparison.panel[0] != "4", comparison.panel))
 
 
 def _arms(verdict: Verdict) -> tuple[str, str]:

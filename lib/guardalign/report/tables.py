@@ -18,22 +18,16 @@ def table_1(rates: pd.DataFrame) -> pd.DataFrame:
     ``rates`` is ``stats.table``'s result for one judge. What this run lacks is NaN.
     """
     published = papers.table_1().melt(["flow", "panel", "arm"], var_name="dimension", value_name="paper")
-    comparisons = {comparison.panel: comparison for comparison in papers.COMPARISONS}
     rows = []
     for row in published.itertuples(index=False):
-        comparison = comparisons[str(row.panel)]
-        own, other = ("1", "2") if row.arm == comparison.arm_1 else ("2", "1")
-        here = rates[
-            (rates["arm_1"] == comparison.arm_1)
-            & (rates["arm_2"] == comparison.arm_2)
-            & (rates["dimension"] == row.dimension)
-        ]
+        arm_1, arm_2 = papers.PANELS[str(row.panel)]
+        own, opponent = ("1", arm_2) if row.arm == arm_1 else ("2", arm_1)
+        here = rates[(rates["arm_1"] == arm_1) & (rates["arm_2"] == arm_2) & (rates["dimension"] == row.dimension)]
         measured = (
             [float("nan")] * 3
             if here.empty
             else [100 * float(here[f"win_{own}{end}"].iloc[0]) for end in ("", "_low", "_high")]
         )
-        opponent = getattr(comparison, f"arm_{other}")
         n = 0 if here.empty else int(here["n"].iloc[0])
         rows.append((row.flow, row.panel, row.arm, opponent, row.dimension, *measured, n, row.paper))
     columns = ["flow", "panel", "arm", "opponent", "dimension", "here", "here_low", "here_high", "n", "paper"]

@@ -13,6 +13,7 @@ from guardalign.report.about import about, drawn
 from guardalign.report.drawing import Drawing, reply_lengths, training
 from guardalign.report.html import asset, environment
 from guardalign.report.results import Results
+from guardalign.study.plan import BASE, Plan
 
 EXAMPLES = 30
 CONTENTS = (
@@ -39,7 +40,7 @@ def render(results: Results, figure_names: list[str]) -> str:
         name=results.name,
         css=Markup(asset("page.css")),
         script_hashes=Markup("'none'"),
-        headline=_headline(table),
+        headline=_headline(table, results.plan),
         finding=figures.heldout.finding(table),
         remark=words.training_seeds(len(results.verdicts)),
         contents=CONTENTS,
@@ -52,15 +53,13 @@ def render(results: Results, figure_names: list[str]) -> str:
     )  # fmt: skip
 
 
-def _headline(table: pd.DataFrame) -> Markup | str:
-    """The first aligned arm beside what it started from, as in paper A's Figure 4; else the finding."""
-    from guardalign.study.arms import STARTS
-
+def _headline(table: pd.DataFrame, plan: Plan | None) -> Markup | str:
+    """The first aligned arm beside the fine-tuned one it started from, as in paper A's Figure 4; else the finding."""
     rows = {str(row["arm"]): row for _, row in table.iterrows()}
-    aligned = [arm for arm in rows if STARTS.get(arm) == "M_1SFT" and arm != "M_2SFT"]
-    if not aligned or "M_1SFT" not in rows:
-        return figures.heldout.finding(table)
-    return words.lead(rows[aligned[0]], rows["M_1SFT"])
+    for name, arm in plan.arms.items() if plan else ():
+        if arm.method != "sft" and {name, arm.start} <= rows.keys() and arm.start != BASE:
+            return words.lead(rows[name], rows[arm.start])
+    return figures.heldout.finding(table)
 
 
 def _examples(results: Results, arms: list[str]) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ def p_value(value: float) -> str:
 def plain(cell: Any) -> str:
     """A table's cell: four significant digits, nothing for a missing value."""
     if isinstance(cell, float):
-        return "" if pd.isna(cell) else f"{cell:.4g}".replace("-", "−").replace("inf", "∞")
+        return "" if pd.isna(cell) else f"{cell:.4g}".replace("-", "−")
     return str(cell)
 
 

@@ -27,10 +27,9 @@ from guardalign.stats.inference import DIFFERENCE, SHARE, UNBOUNDED, Estimate, e
 from guardalign.stats.intervals import means
 from guardalign.stats.planning import planning
 from guardalign.stats.ranking import Ranking, rank
-from guardalign.stats.rates import CONTRASTS, opponents, table
+from guardalign.stats.rates import opponents, table
 
 __all__ = [
-    "CONTRASTS",
     "DIFFERENCE",
     "MEASURES",
     "SHARE",

@@ -29,8 +29,7 @@ def planning(
     conversation; ``detectable`` is the true difference that a study of this size finds with probability ``power``;
     ``conversations_<s>`` how many conversations, of as many prompts as these, find ``difference`` with s seeds
     (infinity where more than 10,000 would not do: then it takes more seeds). A run of one seed says nothing about
-    seeds: it has ``conversations_1``, for a claim about its trained models. All of them are NaN where no two
-    conversations differ. Of few seeds ``sd_seeds`` is a rough guess.
+    ``seeds``: it has ``conversations_1``, for a claim about its trained models.
     """
     units = prompts(as_frame(verdicts))
     rows = []
@@ -38,10 +37,9 @@ def planning(
         sums, counts = cells(group, ["net"])
         residuals = linearised(sums[0], counts)[1]
         row = dict(zip(KEYS, key, strict=True)) | {"seeds": counts.shape[0], "conversations": counts.shape[1]}
-        if counts.shape[1] > 1 and residuals.any():
+        if counts.shape[1] > 1:
             variances = components(residuals)
             row |= dict(zip(("sd_seeds", "sd_conversations", "sd_rest"), np.sqrt(variances), strict=True))
-            row |= {"sd_seeds": np.nan, "sd_rest": np.nan} if counts.shape[0] == 1 else {}
             row["detectable"] = float(detectable(variances, counts.shape[0], counts.shape[1], power, level))
             for planned in seeds if counts.shape[0] > 1 else (1,):
                 row[f"conversations_{planned}"] = needed(variances, difference, planned, power, level)

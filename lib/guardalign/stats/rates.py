@@ -11,10 +11,6 @@ from guardalign.stats.frame import KEYS, MEASURES, as_frame, prompts
 from guardalign.stats.inference import holm
 from guardalign.stats.intervals import means
 
-CONTRASTS = (
-    ("M_1SFT", "M_1SFT_ipo"), ("M_2SFT", "M_1SFT_ipo"), ("M_2SFT", "M_1SFT_kto"), ("N_1SFT", "N_1SFT_ipo"),
-)  # fmt: skip
-"""The comparisons of arms that were named before any result was seen."""
 TESTED = "adherence"
 """The dimension that the contrasts are about."""
 
@@ -22,7 +18,7 @@ TESTED = "adherence"
 def table(
     verdicts: pd.DataFrame | Iterable[Verdict],
     level: float = 0.95,
-    contrasts: Sequence[tuple[str, str]] = CONTRASTS,
+    contrasts: Sequence[tuple[str, str]] = (),
 ) -> pd.DataFrame:
     """Win rates with intervals, the tests of the contrasts, and the judge's reliability.
 

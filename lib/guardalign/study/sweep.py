@@ -27,7 +27,6 @@ from guardalign.judging.embedded import assess
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.models.encoding import examples_of
 from guardalign.models.loading import base_model
-from guardalign.study.arms import chat_template
 from guardalign.training import TrainingConfig, train
 
 
@@ -101,7 +100,7 @@ def _settled(
         precision=settings.model.precision,
         **settings.training.model_dump(),
     )
-    result = train(config, examples_of(pairs["train"], chat_template(settings)), log=_silent)
+    result = train(config, examples_of(pairs["train"]), log=_silent)
     drawing = GenerationSettings(
         max_new_tokens=settings.generation.max_new_tokens,
         batch_size=settings.generation.batch_size,

@@ -70,13 +70,14 @@ def plan(data: EncodedExamples, config: TrainingConfig) -> list[Batch]:
     """
     single = config.replies == "single"
     size = config.batch_size * (2 if single else 1)
-    batches = []
-    for epoch in range(config.epochs):
+    batches: list[Batch] = []
+    steps = config.steps_for(len(data.examples))
+    for epoch in range(-(-steps // config.steps_an_epoch(len(data.examples)))):
         order = epoch_order([example.conversation_id for example in data.examples], config, epoch)
         for at in range(0, len(order), size):
             units = order[at : at + size]
             batches.append(_singles(data, units, config.loss.mismatched) if single else _pairs(data, units))
-    return batches
+    return batches[:steps]
 
 
 def epoch_order(conversations: Sequence[str], config: TrainingConfig, epoch: int) -> list[int]:

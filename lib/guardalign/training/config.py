@@ -21,7 +21,8 @@ class TrainingConfig(BaseModel):
     ``batch_size`` counts pairs an optimiser step over all processes; methods of single replies (kto, kto_tanh,
     ppo_offline) take twice as many replies, so that a step sees the same data whatever the method. ``row_tokens`` is
     the most distinct tokens in one forward pass: a batch that needs more is accumulated, with the same result;
-    TRL's engine accumulates ``trl_micro_batch_size`` pairs (KTO: replies) a process instead.
+    TRL's engine accumulates ``trl_micro_batch_size`` pairs (KTO: replies) a process instead. ``steps``, where given, is
+    the number of optimiser steps in place of ``epochs``: the data are gone through as often as that takes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +35,7 @@ class TrainingConfig(BaseModel):
     data: Path | None = None
     learning_rate: PositiveFloat
     epochs: PositiveInt = 1
+    steps: PositiveInt | None = None
     batch_size: PositiveInt = 8
     beta: PositiveFloat = 0.1
     options: dict[str, Any] = {}
@@ -90,6 +92,13 @@ class TrainingConfig(BaseModel):
     @property
     def reference_cache(self) -> Path:
         return self.cache or self.output.parent / ".reference"
+
+    def steps_for(self, examples: int) -> int:
+        """Optimiser steps on so many examples."""
+        return self.steps or self.epochs * self.steps_an_epoch(examples)
+
+    def steps_an_epoch(self, examples: int) -> int:
+        return -(-examples // self.batch_size)
 
     def facts(self) -> dict[str, Any]:
         """What decides the resulting weights; where they go and how progress is shown does not."""

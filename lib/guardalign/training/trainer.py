@@ -192,7 +192,7 @@ class _Run:
         return step_metrics(output, config.loss_options, config.loss.reference, config.loss.embeddings) | {
             "grad_norm": norm,
             "learning_rate": rate,
-            "epoch": (step + 1) * config.epochs / len(self.batches),
+            "epoch": (step + 1) / config.steps_an_epoch(len(self.data.examples)),
             "logical_tokens_per_second": logical / seconds,
             "unique_tokens_per_second": unique / seconds,
             "memory_gib": peak_memory(),

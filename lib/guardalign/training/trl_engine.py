@@ -69,15 +69,16 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     if trainer.state.global_step < trainer.state.max_steps:
         step = trainer.state.global_step
         raise Preempted(f"{config.arm}: told to end (SIGTERM), saved after step {step}; start it again")
-    sequences = [*data.chosen, *data.rejected]
+    epochs = trainer.state.global_step / config.steps_an_epoch(len(examples))
+    tokens = round(epochs * sum(len(s.tokens) for s in (*data.chosen, *data.rejected)))
     result = TrainingResult(
         arm=config.arm,
         output=config.output,
         fingerprint=mark,
         steps=trainer.state.global_step,
         seconds=time.monotonic() - start,
-        logical_tokens=config.epochs * sum(len(s.tokens) for s in sequences),
-        unique_tokens=config.epochs * sum(len(s.tokens) for s in sequences),
+        logical_tokens=tokens,
+        unique_tokens=tokens,
         world_size=trainer.accelerator.num_processes,
         resumed_step=0 if resumed is None else int(resumed.rpartition("-")[2]),
         metrics=progress.last,
@@ -185,6 +186,7 @@ def _arguments(config: TrainingConfig) -> dict[str, Any]:
         "gradient_accumulation_steps": max(total // (micro * processes), 1),
         "learning_rate": config.learning_rate,
         "num_train_epochs": config.epochs,
+        "max_steps": config.steps or -1,
         "optim": "adamw_torch" if config.optimizer == "adamw" else config.optimizer,
         "weight_decay": config.weight_decay,
         "lr_scheduler_type": config.schedule,

@@ -6,7 +6,7 @@
     run: rates                                   # the folder under outputs/; default: the file's name
     grid:
       seed: [1, 2, 3]
-      flow1.ipo.learning_rate: [5e-5, 1e-4]      # a dotted key and its values
+      study.arms.M_1SFT_ipo.learning_rate: [5e-5, 1e-4]      # a dotted key and its values
       model:                                     # or names and their values, for what is no plain value
         small: {name: embedded, max_length: 1024}
 

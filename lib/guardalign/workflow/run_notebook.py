@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 from guardalign import processes
-from guardalign.config.notebooks import failure, shown_parameters
+from guardalign.config.notebooks import failure, values_for
 from guardalign.config.params import Params
 from guardalign.errors import GuardalignError, StageFailed
 from guardalign.files import RunFolder, project_root
@@ -38,7 +38,7 @@ class StagePreempted(StageFailed):
 def run_stage(notebook: Path, params: Path, products: list[Path]) -> float:
     """Execute ``notebook`` into the run's folder and return the seconds it took. Raises StageFailed, or Ended."""
     settings = Params.load(params).sections()
-    values = {name: settings[name] for name in shown_parameters(notebook)}
+    values = values_for(notebook, settings)
     run = RunFolder.named(settings["run"])
     executed = run.notebooks / notebook.name
     executed.parent.mkdir(parents=True, exist_ok=True)

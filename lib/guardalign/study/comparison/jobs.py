@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from guardalign.config.sections import Sft
+from guardalign.config.plan import Arm as PlannedArm
 from guardalign.config.task_sections import Arm, Identical, Tasks
 from guardalign.data.conversations import Row
 from guardalign.losses import METHODS
@@ -47,7 +47,7 @@ class Job(Row):
         return {"policy": replies, "reference": replies if method.reference else 0}
 
 
-def sft_job(tasks: Tasks, sft: Sft, task: str, seed: int) -> Job:
+def sft_job(tasks: Tasks, sft: PlannedArm, task: str, seed: int) -> Job:
     """SFT on the preferred replies; it has no β (written as 1)."""
     return Job(
         task=task, seed=seed, protocol="identical", arm=SFT, method="sft", learning_rate=sft.learning_rate, beta=1.0,

@@ -108,7 +108,7 @@ def sft_model(run: RunFolder, job: Job) -> Path:
 def mark_of(settings: Params, job: Job, pairs: data.Splits) -> str:
     """Everything that decides a job's outcome. The SFT model is decided by the settings, so it is not hashed."""
     tasks = section(settings)
-    sft = sft_job(tasks, settings.sft, job.task, job.seed)
+    sft = sft_job(tasks, settings.study.arms[SFT], job.task, job.seed)
     base = model_fingerprint(base_model(settings.model.name))
     return fingerprint(
         job, sft, base, settings.model, settings.training, tasks.max_new_tokens, pairs["train"], pairs[job.split]
@@ -317,7 +317,7 @@ def _fits(settings: Params) -> data.Fits:
 def run_identical(settings: Params, run: RunFolder, log: Log = print, pool: Executor | None = None) -> list[Outcome]:
     """The identical protocol: SFT for every task and seed, then all arms and, with the first seed, the controls."""
     tasks, pairs = section(settings), all_pairs(settings)
-    started = [sft_job(tasks, settings.sft, task, seed) for seed in tasks.seeds for task in tasks.sources]
+    started = [sft_job(tasks, settings.study.arms[SFT], task, seed) for seed in tasks.seeds for task in tasks.sources]
     arms = [job for seed in tasks.seeds for task in tasks.sources for job in identical_jobs(tasks, task, seed)]
     return [*run_jobs(settings, run, started, pairs, log, pool), *run_jobs(settings, run, arms, pairs, log, pool)]
 

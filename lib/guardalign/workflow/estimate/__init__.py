@@ -117,7 +117,7 @@ def estimate(settings: Params, machine: Machine) -> Estimate:
         writing=writing,
         disk=disk_bytes(settings, shape, data, work, download=not Path(name).is_dir()),
         training_hours=training_flops(settings, shape, work) / (flops * place.processes) / 3600,
-        writing_hours=_writing_hours(settings, shape, data, len(work), stored, flops, bandwidth),
+        writing_hours=_writing_hours(settings, shape, data, stored, flops, bandwidth),
         judging=judging(settings, data),
         device=kind,
     )
@@ -134,11 +134,9 @@ def _speed(machine: Machine, place: Placement) -> tuple[str, float, float]:
     return kind.name, kind.tflops * TERA * SHARE_OF_PEAK, kind.bandwidth * 1e9
 
 
-def _writing_hours(
-    settings: Params, shape: Shape, data: Data, arms: int, stored: int, flops: float, bandwidth: float
-) -> float:
+def _writing_hours(settings: Params, shape: Shape, data: Data, stored: int, flops: float, bandwidth: float) -> float:
     """One process decodes: a step reads all weights, and every token costs 2 operations a weight."""
-    answers, size = prompts_answered(settings, data, arms), settings.generation.batch_size
+    answers, size = prompts_answered(settings, data), settings.generation.batch_size
     tokens = settings.generation.max_new_tokens
     reading = -(-answers // size) * tokens * stored * shape.parameters / bandwidth
     computing = 2 * shape.parameters * answers * (tokens + data.last / data.per_conversation) / flops

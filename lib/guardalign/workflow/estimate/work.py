@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from guardalign.config.params import Params
@@ -10,8 +11,7 @@ from guardalign.llm.budget import PriceTable
 from guardalign.llm.endpoint import Endpoint
 from guardalign.llm.request import Usage
 from guardalign.losses import METHODS
-from guardalign.papers import COMPARISONS
-from guardalign.study.arms import start_of
+from guardalign.study.plan import Plan
 from guardalign.workflow.estimate.data import Data
 from guardalign.workflow.estimate.memory import STATE_BYTES, Row
 from guardalign.workflow.estimate.shape import Shape
@@ -33,22 +33,29 @@ class Work:
 
 
 def works(settings: Params, data: Data) -> list[Work]:
-    """Every arm the series trains, with notebook 05's methods; Flow 2 is counted as if every answer were kept."""
-    flow1, flow2, sft = settings.flow1, settings.flow2, settings.sft.epochs
-    all_pairs, train, feedback = data.count("train", "feedback"), data.count("train"), data.count("feedback")
-    arms = [("M_1SFT", "sft", all_pairs, sft), ("M_2SFT", "sft", all_pairs, sft), ("N_1SFT", "sft", train, sft)]
-    for name, how in (("ipo", flow1.ipo), ("kto", flow1.kto)):
-        arms += [(f"{start}_{name}", how.method, all_pairs, how.epochs) for start in ("M", "M_1SFT")]
-    arms += [(f"N_1SFT_{name}", how.method, feedback, how.epochs) for name, how in
-             (("ipo", flow2.ipo), ("kto", flow2.kto))]  # fmt: skip
-    arms += [(name, name, all_pairs, settings.comparison.epochs) for name in settings.comparison.methods]
-    return [_work(settings, data, *arm) for arm in arms]
+    """Every arm of the plan, once a seed; Flow 2 is counted as if every answer were kept."""
+    plan = settings.study
+    once = [_work(settings, data, name) for name in plan.order()]
+    return once * max(1, len(plan.seeds))
 
 
-def _work(settings: Params, data: Data, arm: str, method: str, pairs: int, epochs: int) -> Work:
-    size = settings.training.batch_size
-    steps = -(-pairs // size) * epochs
-    return Work(arm, method, pairs, steps, steps * batch_tokens(settings, data, min(size, pairs), replies(method)))
+def _work(settings: Params, data: Data, name: str) -> Work:
+    arm, size = settings.study.arms[name], settings.training.batch_size
+    pairs, steps = _pairs(settings.study, data, name), _steps(settings, data, name)
+    tokens = batch_tokens(settings, data, min(size, pairs), replies(arm.method))
+    return Work(name, arm.method, pairs, steps, steps * tokens)
+
+
+def _pairs(plan: Plan, data: Data, name: str) -> int:
+    wanted = plan.arms[name].pairs
+    return min(data.count(*wanted.splits), wanted.count or sys.maxsize)
+
+
+def _steps(settings: Params, data: Data, name: str) -> int:
+    arm = settings.study.arms[name]
+    if isinstance(arm.steps, tuple):
+        return sum(_steps(settings, data, other) for other in arm.steps)
+    return arm.steps or arm.epochs * -(-_pairs(settings.study, data, name) // settings.training.batch_size)
 
 
 def replies(method: str) -> int:
@@ -98,17 +105,23 @@ def training_flops(settings: Params, shape: Shape, work: list[Work]) -> float:
     Attention itself, some 5 %, is left out.
     """
     trained = sum(each.tokens for each in work) * flops_a_token(settings, shape)
-    firsts = {start_of(each.arm): each.tokens for each in work if METHODS[each.method].reference}
+    firsts = {start: each.tokens for each in work if (start := reference_of(settings.study, each))}
     return shape.parameters * (trained + 2 * sum(firsts.values()))
 
 
-def prompts_answered(settings: Params, data: Data, arms: int) -> int:
-    """Replies written: every arm and the base answer the test prompts, the compared methods the first few, and
-    N_1SFT the feedback prompts."""
-    compared = len(settings.comparison.methods)
-    tested = data.count("test", "transfer")
-    few = min(settings.comparison.prompts, data.count("test"))
-    return (arms - compared + 1) * tested + compared * few + data.count("feedback")
+def reference_of(plan: Plan, work: Work) -> str | None:
+    """The arm whose log-probs a training needs, or None."""
+    arm = plan.arms[work.arm]
+    return (arm.reference or arm.start) if METHODS[work.method].reference else None
+
+
+def prompts_answered(settings: Params, data: Data) -> int:
+    """Replies written by all seeds: every arm and the base answer the test prompts, arms whose mistakes are learnt from
+    those prompts too."""
+    plan = settings.study
+    mistakes = {(arm.pairs.judged, arm.pairs.splits) for arm in plan.arms.values() if arm.pairs.judged}
+    asked = sum(data.count(*splits) for _, splits in mistakes)
+    return max(1, len(plan.seeds)) * ((len(plan.arms) + 1) * data.count("test", "transfer") + asked)
 
 
 @dataclass(frozen=True)
@@ -121,13 +134,17 @@ class Judging:
 
 
 def judging(settings: Params, data: Data) -> Judging:
-    """What the judge is asked: six comparisons, the data's own pairs, canaries, and Flow 2's filter, in each order."""
-    judge = settings.judge
+    """What the judge is asked, in each order: the contrasts, the compared methods and their start against the chosen
+    replies, the data's own pairs, canaries, and Flow 2's filter."""
+    judge, plan = settings.judge, settings.study
     asked = [each for each in (judge.judges or (judge,)) if each.kind == "llm"]
     tests = data.count("test")
     orders = 2 if judge.orders == "both" else 1
-    items = len(COMPARISONS) * (tests + data.count("transfer")) + tests + data.count("feedback")
-    calls = (items + CANARIES_AN_ITEM * judge.canaries) * orders
+    methods = plan.part("methods")
+    against = len(methods) + len({plan.arms[name].start for name in methods})
+    items = len(settings.contrasts()) * (tests + data.count("transfer")) + against * tests
+    items += sum(data.count(*splits) for splits in {a.pairs.splits for a in plan.arms.values() if a.pairs.judged})
+    calls = (items * max(1, len(plan.seeds)) + tests + CANARIES_AN_ITEM * judge.canaries) * orders
     prompt = JUDGE_PROMPT + data.prompt + 2 * data.reply
     costs = [_cost(each, calls, prompt) for each in asked]
     known = [cost for cost in costs if cost is not None]
@@ -148,7 +165,7 @@ def _cost(judge: JudgeSection, calls: int, prompt: float) -> float | None:
 def disk_bytes(settings: Params, shape: Shape, data: Data, work: list[Work], download: bool) -> dict[str, float]:
     """Bytes by what they are for: arms are kept in float32 (adapters as adapters), checkpoints only while an arm trains
     (two, and the one being written), reference log-probs as float32 for each reply token and start."""
-    starts = {start_of(each.arm) for each in work if METHODS[each.method].reference}
+    starts = {start for each in work if (start := reference_of(settings.study, each))}
     checkpoint = (4.0 + STATE_BYTES[settings.training.optimizer]) * shape.trained
     return {
         "models": 4.0 * shape.trained * len(work),

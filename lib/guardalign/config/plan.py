@@ -1,0 +1,196 @@
+"""The ``study`` section of a parameter file: arms, what each learns from, and which are compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from guardalign.config.sections import NAME, Count, Method, Positive, Rate, Section, own_options
+
+BASE, CARE = "base", "care"
+TAKEN = (BASE, "chosen", "rejected", "data")
+Stage = Literal["sft", "flow1", "flow2", "methods"]
+NOTEBOOKS: dict[Stage, str] = {
+    "sft": "02_sft",
+    "flow1": "03_flow1_alignment",
+    "flow2": "04_flow2_feedback_alignment",
+    "methods": "05_method_comparison",
+}
+"""The notebook that trains the arms of each stage."""
+
+Beta = Annotated[float, Field(gt=0, le=100)]
+
+
+class Pairs(Section):
+    """What an arm learns from: the first ``count`` pairs (default: all) of ``splits``.
+
+    ``rejected`` is ``data``, or an arm whose own replies to these prompts take the place of the data's rejected ones;
+    then only prompts are kept where the judge finds its reply worse than the chosen one (paper A's Flow 2).
+    ``prompts_of`` keeps the same prompts of an arm together with the data's rejected replies.
+    """
+
+    splits: tuple[Literal["train", "feedback"], ...] = Field(default=("train", "feedback"), min_length=1)
+    count: Positive | None = None
+    rejected: str = "data"
+    prompts_of: str | None = None
+
+    @property
+    def judged(self) -> str | None:
+        """The arm whose replies decide which prompts are kept; None where all are."""
+        return self.prompts_of or (self.rejected if self.rejected != "data" else None)
+
+    @model_validator(mode="after")
+    def _keeps_one_arms_prompts(self) -> Pairs:
+        if self.prompts_of and self.rejected != "data":
+            raise ValueError("prompts_of goes with rejected: data; rejected: <arm> keeps that arm's prompts by itself")
+        return self
+
+
+class Arm(Section):
+    """A model that the study makes: trained from ``start`` with ``method`` on ``pairs``.
+
+    ``reference`` is the frozen model of the loss (default: the start), ``seed`` the training seed (default: each of the
+    plan's). ``steps`` are optimiser steps in place of ``epochs``: a number, or arms whose steps together it matches.
+    ``stage`` says which notebook trains it (default: ``Plan.stage``). Method ``rlhf`` trains a reward model and then
+    the policy against it; its ``options`` are those of ``Rlhf``.
+    """
+
+    name: str = Field(default="", exclude=True)
+    start: str = BASE
+    reference: str | None = None
+    method: Literal[Method, "rlhf"]
+    learning_rate: Rate
+    beta: Beta = 0.1
+    epochs: Positive = 1
+    steps: Positive | tuple[str, ...] | None = None
+    options: dict[str, float | bool | str] = Field(default_factory=dict)
+    seed: Count | None = None
+    pairs: Pairs = Pairs()
+    stage: Stage | None = None
+
+    @model_validator(mode="after")
+    def _has_its_methods_options(self) -> Arm:
+        if self.method != "rlhf":
+            own_options(self.method, self.options)
+        return self
+
+
+class Contrast(Section):
+    """Two arms on the same prompts, and what their comparison asks. ``named``: decided on before the results."""
+
+    arm_1: str
+    arm_2: str
+    question: str = ""
+    named: bool = False
+
+
+class Plan(Section):
+    """Arms by name, and contrasts. ``seeds`` (default: the run's own) and ``tasks`` are crossed with every arm.
+
+    Task ``care`` is the run's own data, others are those of the ``tasks`` section. ``keep: false`` drops the weights
+    of arms that no other arm needs once their replies are written. ``workers`` arms are settled side by side.
+    """
+
+    arms: dict[str, Arm] = Field(min_length=1)
+    contrasts: tuple[Contrast, ...] = ()
+    seeds: tuple[Count, ...] = ()
+    tasks: tuple[str, ...] = Field(default=(CARE,), min_length=1)
+    keep: bool = True
+    workers: Positive = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """Every arm carries the name that it stands under."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("arms"), Mapping):
+            return value
+        named = {key: {**arm, "name": key} if isinstance(arm, Mapping) else arm for key, arm in value["arms"].items()}
+        return {**value, "arms": named}
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Plan:
+        for name in self.arms:
+            if not re.fullmatch(NAME, name) or name in TAKEN:
+                raise ValueError(f"arm {name!r}: names have letters, digits, . _ - and are not {', '.join(TAKEN)}")
+        for name, arm in self.arms.items():
+            for role, other in _mentions(arm):
+                if other not in self.arms and other != BASE:
+                    raise ValueError(f"arm {name}: its {role} {other!r} is no arm of the study")
+        for name in self.arms:
+            if name in self.ancestors(name):
+                raise ValueError(f"arm {name} depends on itself")
+        for name in self.arms:
+            self._check_stage(name)
+        return self
+
+    def _check_stage(self, name: str) -> None:
+        for other in self.ancestors(name):
+            if self.stage(other) not in ("sft", self.stage(name)):
+                raise ValueError(
+                    f"arm {name}: stage {self.stage(name)} does not wait for {other}, of stage {self.stage(other)}"
+                )
+
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """The arms that must be there before ``name`` is trained, each after its own."""
+        found: dict[str, None] = {}
+        self._visit(name, found, ())
+        return tuple(found)
+
+    def _visit(self, name: str, found: dict[str, None], path: tuple[str, ...]) -> None:
+        for other in self._needs(name):
+            if other not in found:
+                if other not in path:
+                    self._visit(other, found, (*path, other))
+                found[other] = None
+
+    def _needs(self, name: str) -> list[str]:
+        arm = self.arms[name]
+        needed = [arm.start, arm.reference, arm.pairs.judged]
+        needed += [self.arms[other].pairs.judged for other in _matched(arm)]
+        return [other for other in dict.fromkeys(needed) if other is not None and other != BASE]
+
+    def order(self) -> tuple[str, ...]:
+        """All arms in the order they were written, but after those they depend on."""
+        return tuple(dict.fromkeys(each for name in self.arms for each in (*self.ancestors(name), name)))
+
+    def stage(self, name: str) -> Stage:
+        """``flow2`` where an arm's mistakes decide the pairs; else an aligned start's; else ``sft`` or ``flow1``."""
+        arm = self.arms[name]
+        if arm.stage or arm.pairs.judged:
+            return arm.stage or "flow2"
+        before = self.stage(arm.start) if arm.start != BASE else "sft"
+        return before if before != "sft" or arm.method == "sft" else "flow1"
+
+    @property
+    def named(self) -> tuple[tuple[str, str], ...]:
+        """The pairs of arms whose contrasts were named beforehand."""
+        return tuple((each.arm_1, each.arm_2) for each in self.contrasts if each.named)
+
+    def part(self, stage: Stage) -> tuple[str, ...]:
+        """The arms that ``stage`` trains, in order."""
+        return tuple(name for name in self.order() if self.stage(name) == stage)
+
+
+def narrowed(study: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
+    """A ``study`` section as plain data with the arms of one stage and those they need; contrasts are left out."""
+    plan = Plan.model_validate(study)
+    wanted = {each for name in plan.part(stage) for each in (name, *_matched(plan.arms[name]))}
+    names = {each for name in wanted for each in (*plan.ancestors(name), name)}
+    arms = {name: arm for name, arm in study["arms"].items() if name in names}
+    return {key: value for key, value in study.items() if key != "contrasts"} | {"arms": arms}
+
+
+def _matched(arm: Arm) -> tuple[str, ...]:
+    return arm.steps if isinstance(arm.steps, tuple) else ()
+
+
+def _mentions(arm: Arm) -> list[tuple[str, str]]:
+    """Every other arm that an arm names, and as what."""
+    pairs = arm.pairs
+    named = [("start", arm.start), ("reference", arm.reference), ("pairs.prompts_of", pairs.prompts_of)]
+    named += [("pairs.rejected", pairs.rejected if pairs.rejected != "data" else None)]
+    named += [("steps", other) for other in _matched(arm)]
+    return [(role, other) for role, other in named if other is not None]

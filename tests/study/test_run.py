@@ -1,0 +1,76 @@
+"""Settling arms: the training that an arm asks for, the pairs it learns from, and what is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from guardalign.config import params
+from guardalign.data.conversations import PreferencePair, Turn
+from guardalign.errors import MissingStage
+from guardalign.files import RunFolder, write_rows, write_text
+from guardalign.study.run import Study
+from series import parameters, study
+
+LORA = {"rank": 4}
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    model = {"name": str(tmp_path / "base"), "max_length": 512, "overlong": "truncate", "lora": LORA}
+    arms = study(
+        M_1SFT_kto={"beta": 0.2, "options": {"kl_gradient": True}},
+        long={"method": "sft", "learning_rate": 1e-3, "steps": ["M_1SFT", "M_1SFT_ipo"]},
+    )
+    content = parameters(tmp_path / "run", tmp_path / "base", model=model, study=arms)
+    made = Study(params.read(content), RunFolder(tmp_path / "run"))
+    turns = (Turn(role="user", text="Hi"),)
+    splits = ["train"] * 9 + ["feedback"] * 4
+    pairs = [
+        PreferencePair(id=f"c{n}", conversation_id=f"c{n}", turns=turns, chosen="a", rejected="b", split=split)
+        for n, split in enumerate(splits)
+    ]
+    write_rows(made.run.data("pairs"), pairs)
+    return made
+
+
+def trained(experiment: Study, *names: str) -> None:
+    for name in names:
+        write_text(experiment.folder().model(name) / "training.json", "{}")
+
+
+def test_an_arm_that_starts_at_an_untrained_one_names_the_notebook(experiment):
+    with pytest.raises(MissingStage, match="02_sft"):
+        experiment.config_of("M_1SFT_ipo", 1)
+
+
+def test_a_training_is_the_arms_and_the_rest_is_the_runs(experiment):
+    trained(experiment, "M_1SFT")
+    config = experiment.config_of("M_1SFT_kto", 1)
+    start = str(experiment.run.model("M_1SFT"))
+    assert (config.method, config.learning_rate, config.beta, config.batch_size) == ("kto_pair", 1e-3, 0.2, 8)
+    assert config.options == {"kl_gradient": True} and config.model == config.reference_model == start
+    assert (config.max_length, config.lora.rank, config.seed) == (512, 4, 1)
+
+
+def test_steps_are_those_of_the_arms_that_it_matches(experiment):
+    assert experiment.steps_of("M_1SFT", 1) == 2  # 13 pairs, 8 a step
+    assert experiment.config_of("long", 1).steps == experiment.steps_of("long", 1) == 4
+    assert experiment.config_of("M_1SFT", 1).steps is None
+
+
+def test_seeds_have_folders_of_their_own_and_share_the_data(experiment, tmp_path):
+    several = study() | {"seeds": [3, 4]}
+    settings = params.read(parameters(tmp_path / "run", tmp_path / "base", study=several))
+    made = Study(settings, experiment.run)
+    assert [made.folder(seed).root.name for seed in made.seeds] == ["seed-3", "seed-4"]
+    assert made.config_of("M_1SFT", 4).output == made.run.root / "seed-4" / "models" / "M_1SFT"
+    assert made.config_of("M_1SFT", 4).seed == 4 and len(made.pairs_of("M_1SFT", 4)) == 13
+    assert [pair.split for pair in made.pairs_of("N_1SFT", 4)] == ["train"] * 9
+
+
+def test_a_control_learns_from_the_same_prompts_with_the_datas_rejected_replies(experiment):
+    pairs = experiment.pairs_of("M_1SFT")
+    worse = [pair.model_copy(update={"rejected": "own"}) for pair in pairs if pair.id in ("c10", "c12")]
+    experiment._kept["N_1SFT", ("feedback",), 1] = worse
+    assert [(pair.id, pair.rejected) for pair in experiment.pairs_of("N_1SFT_ipo")] == [("c10", "own"), ("c12", "own")]
+    assert [(pair.id, pair.rejected) for pair in experiment.pairs_of("N_1SFT_data")] == [("c10", "b"), ("c12", "b")]
