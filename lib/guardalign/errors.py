@@ -15,6 +15,10 @@ class InputError(GuardalignError):
     """Input data that cannot be read; names the file and the line."""
 
 
+class NoVerdict(GuardalignError):
+    """A judge whose every verdict on a comparison is invalid: which arm is better stays unknown."""
+
+
 class MissingStage(GuardalignError):
     """What an earlier notebook makes is not there; names the notebook."""
 

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from comparisons import comparisons, endpoint, pair
 from guardalign.config.params import Params
 from guardalign.config.sections import JudgeSection, ServerArm
-from guardalign.data.conversations import PreferencePair
-from guardalign.errors import InputError, ParameterError
+from guardalign.data.conversations import PreferencePair, Reply
+from guardalign.errors import InputError, NoVerdict, ParameterError
+from guardalign.files import RunFolder, write_rows
 from guardalign.generation.hosted import HostedArmError, hosted_replies, messages
 from guardalign.judging import canaries
 from guardalign.judging.choice import chosen_judge
@@ -25,6 +26,7 @@ from guardalign.judging.feedback import worse_than_chosen
 from guardalign.judging.llm_judge import LLMJudge
 from guardalign.judging.panel import PanelJudge, agreement
 from guardalign.judging.recorded import record, recorded_judge
+from guardalign.judging.stage import compare_arms, read_verdicts, unsettled
 from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
 from guardalign.llm import Client
 from guardalign.llm.quotes import occurs
@@ -365,11 +367,70 @@ def test_flow_2_keeps_the_prompts_whose_answer_is_worse(tmp_path: Path) -> None:
     assert len(verdicts) == 6
 
 
-def test_flow_2_keeps_nothing_on_the_word_of_the_position_or_of_nobody(tmp_path: Path) -> None:
-    pairs, answers = [pair()], {pair().id: "Hello."}
-    for at, answer in enumerate((first_place, lambda body: "?")):
-        with Server(answer) as server:
-            assert worse_than_chosen(llm_judge(server, tmp_path / str(at)), pairs, answers, "N_1SFT")[0] == []
+@pytest.mark.parametrize(
+    ("answer", "error"), [(first_place, InputError), (lambda body: "?", NoVerdict)], ids=["the position", "nobody"]
+)
+def test_flow_2_keeps_nothing_on_the_word_of(tmp_path: Path, answer: Any, error: type[Exception]) -> None:
+    with Server(answer) as server, pytest.raises(error, match="1 replies" if error is InputError else "not JSON"):
+        worse_than_chosen(llm_judge(server, tmp_path), [pair()], {pair().id: "Hello."}, "N_1SFT")
+
+
+def test_replies_are_not_said_to_be_good_where_a_verdict_is_missing(tmp_path: Path) -> None:
+    pairs = [pair(at) for at in range(3)]
+    answers = {each.id: "Hello, I look it up." for each in pairs}
+    with (
+        Server(lambda body: judge(body) if "order 1" in body["messages"][-1]["content"] else "?") as server,
+        pytest.raises(NoVerdict, match="2 have no valid verdict"),
+    ):
+        worse_than_chosen(llm_judge(server, tmp_path), pairs, answers, "N_1SFT")
+
+
+def judged_run(root: Path) -> RunFolder:
+    run = RunFolder(root)
+    for arm, text in (("a", "BREAKS 1 We look for it now."), ("b", "Hello, we look for it. CLAIM tomorrow")):
+        replies = [Reply(pair_id=pair(at).id, conversation_id="c0", arm=arm, text=f"{text} {at}") for at in range(4)]
+        write_rows(run.replies(arm), replies)
+    return run
+
+
+def test_a_judge_without_one_valid_verdict_leaves_the_comparison_unknown(tmp_path: Path) -> None:
+    run, pairs = judged_run(tmp_path / "run"), [pair(at) for at in range(4)]
+    with Server(lambda body: "I would rather not.") as server:
+        with pytest.raises(NoVerdict, match="not JSON") as caught:
+            compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
+        assert "\n" not in str(caught.value)
+    with Server(port=server.port) as honest:
+        assert unsettled(run.root) == [run.verdicts("a", "b")]
+        verdicts = compare_arms(run, llm_judge(honest, tmp_path / "store"), pairs, "a", "b")
+        assert honest.calls == len(verdicts) == 8
+    assert unsettled(run.root) == []
+
+
+def test_invalid_verdicts_are_asked_again_and_only_these(tmp_path: Path) -> None:
+    run, pairs = judged_run(tmp_path / "run"), [pair(at) for at in range(4)]
+    with Server(schedule=lambda number: "cut JSON" if number % 3 == 0 else None) as server:
+        verdicts = compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
+    invalid = sum(each.invalid is not None for each in verdicts)
+    assert invalid and unsettled(run.root) == [run.verdicts("a", "b")]
+    with Server(port=server.port) as honest:
+        assert not any(e.invalid for e in compare_arms(run, llm_judge(honest, tmp_path / "store"), pairs, "a", "b"))
+        assert honest.calls == invalid
+
+
+def test_one_changed_letter_in_a_file_of_verdicts_is_named_and_made_again(tmp_path: Path) -> None:
+    run, pairs = judged_run(tmp_path / "run"), [pair(at) for at in range(4)]
+    path = run.verdicts("a", "b")
+    with Server() as server:
+        said = compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
+        assert read_verdicts(path) == said
+        path.write_text(path.read_text().replace('"preference":"1"', '"preference":"2"', 1))
+        with pytest.raises(InputError, match=path.name):
+            read_verdicts(path)
+        assert unsettled(run.root) == [path]
+        calls = server.calls
+        assert compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b") == said == read_verdicts(path)
+        assert server.calls == calls
+    assert unsettled(run.root) == []
 
 
 def arm(server: Server, **changes: Any) -> ServerArm:

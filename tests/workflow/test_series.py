@@ -99,6 +99,25 @@ def test_a_changed_parameter_runs_again_what_depends_on_it_and_nothing_else(seri
     assert not planned & {"dataset_construction", "sft", "flow2_feedback_alignment", "method_comparison"}
 
 
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("verdicts/M_2SFT-vs-M_1SFT_ipo.jsonl", ('"preference":"', '"preference": "')),
+        ("replies/M_2SFT.jsonl", ('"text":"', '"text":"x')),
+    ],
+)
+def test_a_damaged_file_of_replies_or_verdicts_is_made_again(series, file, change):
+    params, folder, _ = series
+    path = folder.root / file
+    whole = path.read_text()
+    assert change[0] in whole
+    path.write_text(whole.replace(*change, 1))
+    code, output = run(params, "--dry-run")
+    planned = {line.split()[0] for line in output.splitlines() if line.split() and line.split()[-1] == "1"}
+    path.write_text(whole)
+    assert code == 0 and {"judging", "plots"} <= planned and not planned & {"sft", "flow1_alignment"}, output
+
+
 def test_a_missing_stage_names_the_notebook_that_makes_it(tmp_path, base):
     params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
     code, output = run_stage(ROOT / "notebooks" / "07_plots.ipynb", params)

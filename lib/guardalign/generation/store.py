@@ -71,6 +71,16 @@ class Store:
             path.unlink(missing_ok=True)
 
 
+def damaged(root: Path) -> list[Path]:
+    """The outputs under ``root`` whose content is not what was written."""
+    return [
+        output
+        for stamp in sorted(root.rglob("*.jsonl.made"))
+        if (output := stamp.with_suffix("")).exists()
+        and json.loads(stamp.read_text(encoding="utf-8")).get("content") != fingerprint(output)
+    ]
+
+
 def _whole_lines(path: Path) -> list[bytes]:
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     return [line for line in lines if line.endswith(b"\n")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from guardalign.data.conversations import PreferencePair
+from guardalign.errors import InputError, NoVerdict
 from guardalign.judging.verdicts import Dimension, Judge, Verdict
 
 
@@ -20,6 +21,8 @@ def worse_than_chosen(
     ``answers``: the arm's reply by pair id. Worse: in every order that has a verdict the chosen reply is preferred. A
     pair without a verdict, or whose answer is the chosen reply itself, is not kept. Source: paper A, Fig. 2c, where
     GPT-4 keeps the examples with "chosen response ≠ model's output".
+
+    Raises NoVerdict where no pair is kept and some have no verdict, InputError where none is worse.
     """
     asked = [pair for pair in pairs if answers[pair.id].strip() != pair.chosen.strip()]
     verdicts = judge.compare([(pair, pair.chosen, answers[pair.id]) for pair in asked], "chosen", arm)
@@ -32,4 +35,13 @@ def worse_than_chosen(
         for pair in asked
         if preferences.get(pair.id) and set(preferences[pair.id]) == {"1"}
     ]
+    if not kept:
+        without = len(asked) - len(preferences)
+        counts = (
+            f"{arm}: the judge {judge.name} finds none of {len(asked)} replies worse than the chosen one in {dimension}"
+        )
+        if without:
+            why = next(verdict.invalid for verdict in verdicts if verdict.invalid)
+            raise NoVerdict(f"{counts}, but {without} have no valid verdict, e.g. {why[:300]}. Run again to ask again.")
+        raise InputError(f"{counts}: there is nothing to learn from.")
     return kept, verdicts

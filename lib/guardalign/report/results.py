@@ -16,7 +16,7 @@ from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import MissingStage
 from guardalign.files import read_rows
 from guardalign.judging.guardrail_kinds import kind_of
-from guardalign.judging.stage import PREFERRED
+from guardalign.judging.stage import PREFERRED, read_verdicts
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
 from guardalign.study.plan import BASE, Plan, recorded
@@ -225,7 +225,7 @@ def _replies(folder: Path) -> dict[str, list[Reply]]:
 
 
 def _verdicts(folder: Path) -> list[Verdict]:
-    return [row for path in sorted(folder.glob("*.jsonl")) for row in read_rows(path, Verdict)]
+    return [row for path in sorted(folder.glob("*.jsonl")) for row in read_verdicts(path)]
 
 
 def _pairs(folder: Path) -> dict[str, PreferencePair]:

@@ -20,6 +20,8 @@ from guardalign import processes
 from guardalign.config.params import Params
 from guardalign.errors import GuardalignError, ParameterError, StageFailed
 from guardalign.files import RunFolder, project_root
+from guardalign.generation.store import damaged
+from guardalign.judging.stage import unsettled
 from guardalign.launch import slots
 from guardalign.workflow.run_notebook import BUSY
 
@@ -113,8 +115,15 @@ def _command(run: RunFolder, params: Path, place: Place, target: str | None, dry
     """Snakemake in the run's folder. Our lock replaces its own, which a killed run would leave behind."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")]
     command += ["--directory", str(run.root), *place.options(), "--rerun-incomplete", "--nolock"]
+    command += ["--forcerun", *again] if (again := _to_repeat(run)) else []
     command += ["--dry-run"] if dry_run else ["--quiet", "progress", "rules", "host", "reason"]
     return [*command, "--config", f"params={params.resolve()}", *(["--", target] if target else [])]
+
+
+def _to_repeat(run: RunFolder) -> list[str]:
+    """The rules whose replies or verdicts are damaged, or not all valid: run again, they make these alone."""
+    paths = [*unsettled(run.root), *damaged(run.root / "replies")]
+    return sorted({"flow2_feedback_alignment" if path.parent.name == "feedback" else "judging" for path in paths})
 
 
 def _reason(run: RunFolder, log: Path) -> str:
