@@ -120,8 +120,8 @@ class Params(Section):
         return self.sections()[name]
 
     def sections(self) -> dict[str, Any]:
-        """All sections that are there, as plain data."""
-        return self.model_dump(mode="json", include=self.model_fields_set)
+        """All sections that are there, and those with a default, as plain data."""
+        return self.model_dump(mode="json", include=self.model_fields_set | {"report"})
 
 
 def read(namespace: Mapping[str, Any]) -> Params:
