@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from guardalign.data.reading import holds_pairs, read_conversations, read_pairs
+from guardalign.data.reading import read
 from guardalign.errors import InputError
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "care"
+ROOT = Path(__file__).resolve().parents[2]
+REAL = ROOT.parent / "shared" / "data"
 HELLO = {"role": "user", "text": "Hello"}
 ANSWER = {"role": "agent", "text": "How can I help?"}
 
@@ -33,8 +35,9 @@ def pair(**changes):
 def written(tmp_path):
     def write(*rows, newline="\n", encoding="utf-8"):
         path = tmp_path / "rows.jsonl"
-        lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
-        path.write_bytes((newline.join(lines) + newline).encode(encoding))
+        lines = [row if isinstance(row, str | bytes) else json.dumps(row) for row in rows]
+        parts = [line if isinstance(line, bytes) else line.encode(encoding) for line in lines]
+        path.write_bytes(newline.encode().join([*parts, b""]))
         return path
 
     return write
@@ -44,52 +47,69 @@ def reasons(reading):
     return [refused.reason for refused in reading.refused]
 
 
-def test_malformed_json_names_file_and_line(written):
-    path = written(conversation(), '{"id": "c2", "turns": [')
-    with pytest.raises(InputError, match=r"rows\.jsonl, line 2 is no JSON"):
-        read_conversations(path)
+DEEP = "[" * 100_000
 
 
-def test_a_line_that_is_no_object_names_file_and_line(written):
-    with pytest.raises(InputError, match=r"line 1 is no JSON object"):
-        read_conversations(written("[1, 2]"))
-
-
-def test_other_encodings_are_named(written):
-    path = written(conversation(turns=[HELLO | {"text": "Grüße"}, ANSWER]), encoding="latin-1")
-    with pytest.raises(InputError, match=r"line 1 is no UTF-8 text"):
-        read_conversations(path)
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ('{"id": "c2", "turns": [', "no JSON"),
+        ("[1, 2]", "no JSON object"),
+        (json.dumps(conversation(turns=[HELLO | {"text": "Grüße"}]), ensure_ascii=False).encode("latin-1"), "no UTF-8"),
+        ('{"id": ' + "1" * 5_000 + "}", "no JSON"),
+        (f'{{"id": {DEEP}', "no JSON"),
+        (json.dumps(conversation(id="\ud83d")), "`id`"),
+        (json.dumps(conversation(id="a\0b")), "`id`"),
+        (json.dumps(conversation(id=float("nan"))), "`id`"),
+        (json.dumps(conversation(id=True)), "`id`"),
+        (json.dumps(pair(conversation_id="\udc00")), "`conversation_id`"),
+        (json.dumps(pair(broken=[True])), "`broken`"),
+        (json.dumps(pair(broken=[1.0])), "`broken`"),
+        (json.dumps(conversation(guardrails={"1" * 5_000: ""})), "guardrail 1 is empty"),
+        ('{"id": "c2", "id": "c3"}', "key `id`"),
+        ('{"id": "c2", "turns": [{"role": "user", "text": "a", "text": "b"}]}', "key `text`"),
+    ],
+)
+def test_a_bad_row_is_refused_by_its_line_and_blocks_no_other(written, line, reason):
+    reading = read(written(conversation(), line, conversation(id="c9", **{"\ud83d": 1})))
+    assert [row.id for row in reading.conversations] == ["c1", "c9"]
+    [refused] = reading.refused
+    assert refused.line == 2 and reason in refused.reason
+    refused.model_dump_json()
 
 
 def test_missing_and_empty_files_are_named(tmp_path):
     with pytest.raises(InputError, match="No such file"):
-        read_conversations(tmp_path / "absent.jsonl")
+        read(tmp_path / "absent.jsonl")
+    with pytest.raises(InputError, match="null byte"):
+        read(tmp_path / "a\0b.jsonl")
     (tmp_path / "empty.jsonl").write_text("\n\n")
     with pytest.raises(InputError, match="no usable row"):
-        read_conversations(tmp_path / "empty.jsonl")
-    with pytest.raises(InputError, match="no rows"):
-        holds_pairs(tmp_path / "empty.jsonl")
+        read(tmp_path / "empty.jsonl")
 
 
 def test_unknown_roles_are_refused_unless_ignored(written):
     tool = conversation(id="c2", turns=[HELLO, {"role": "tool_call", "text": "{}"}, ANSWER])
-    reading = read_conversations(written(conversation(), tool))
+    reading = read(written(conversation(), tool))
     assert reasons(reading) == [
         reason for reason in reasons(reading) if "turn 2 has the unknown role 'tool_call'" in reason
     ]
-    assert [row.id for row in reading.rows] == ["c1"]
+    assert [row.id for row in reading.conversations] == ["c1"]
     assert reading.refused[0].line == 2 and json.loads(reading.refused[0].row) == tool
 
-    reading = read_conversations(written(conversation(), tool), ignore_roles=["tool_call"])
-    assert len(reading.rows) == 2 and not reading.refused
+    reading = read(written(conversation(), tool), ignore_roles=["tool_call"])
+    assert len(reading.conversations) == 2 and not reading.refused
     assert reading.notes["turn of role `tool_call` left out"] == 1
 
 
 def test_turns_of_one_role_in_a_row_are_joined_and_counted(written):
     turns = [HELLO, {"role": "user", "text": "Anyone?"}, ANSWER, ANSWER | {"tagged": True}]
-    reading = read_conversations(written(conversation(turns=turns)))
-    assert [turn.text for turn in reading.rows[0].turns] == ["Hello\nAnyone?", "How can I help?\nHow can I help?"]
-    assert reading.rows[0].turns[1].tagged
+    reading = read(written(conversation(turns=turns)))
+    assert [turn.text for turn in reading.conversations[0].turns] == [
+        "Hello\nAnyone?",
+        "How can I help?\nHow can I help?",
+    ]
+    assert reading.conversations[0].turns[1].tagged
     assert reading.notes["turn joined to the one before (same role)"] == 2
 
 
@@ -99,7 +119,7 @@ def test_turns_of_one_role_in_a_row_are_joined_and_counted(written):
         ({"turns": [HELLO, {"role": "agent", "text": " \n\t"}]}, "turn 2 is empty"),
         ({"turns": [HELLO, {"role": "agent"}]}, "turn 2 has no text"),
         ({"turns": [HELLO]}, "no agent turn"),
-        ({"turns": []}, "`turns` is no list of messages"),
+        ({"turns": []}, "`turns` or `messages` is no list"),
         ({"turns": ["Hello", "Hi"]}, "turn 1 is no object with role and text"),
         ({"guardrails": "Be polite."}, "`guardrails` is neither a list nor a dict"),
         ({"guardrails": ["Be polite.", ""]}, "guardrail 2 is empty"),
@@ -110,20 +130,28 @@ def test_turns_of_one_role_in_a_row_are_joined_and_counted(written):
 )
 def test_unusable_conversations_are_refused_with_their_reason(written, changes, reason):
     bad = json.dumps(conversation(id="c2") | changes)
-    reading = read_conversations(written(conversation(), bad))
-    assert len(reading.rows) == 1 and len(reading.refused) == 1
+    reading = read(written(conversation(), bad))
+    assert len(reading.conversations) == 1 and len(reading.refused) == 1
     assert reading.refused[0].reason.startswith(reason)
 
 
 def test_a_file_without_a_usable_row_says_why(written):
     with pytest.raises(InputError, match=r"no usable row; 1 refused: line 1: no agent turn"):
-        read_conversations(written(conversation(turns=[HELLO])))
+        read(written(conversation(turns=[HELLO])))
 
 
-def test_duplicate_ids_keep_the_first_row(written):
-    reading = read_conversations(written(conversation(), conversation(guardrails=["Other."])))
-    assert [row.guardrails for row in reading.rows] == [("Be polite.",)]
-    assert reasons(reading) == ["the id is already that of line 1"]
+def test_rows_with_one_id_are_kept_and_numbered_unless_they_are_the_same(written):
+    rows = [conversation(), conversation(guardrails=["Other."]), conversation(), conversation(guardrails=["Third."])]
+    reading = read(written(*rows))
+    assert [row.id for row in reading.conversations] == ["c1", "c1#2", "c1#3"]
+    assert reading.notes["id of an earlier row, numbered"] == 2
+    assert [(row.line, row.reason) for row in reading.refused] == [(3, "the row is that of line 1 again")]
+
+
+def test_pairs_with_one_id_are_of_one_conversation(written):
+    reading = read(written(*(pair(id="c1", rejected=text) for text in "abc")))
+    assert [row.id for row in reading.pairs] == ["c1", "c1#2", "c1#3"]
+    assert {row.conversation_id for row in reading.pairs} == {"c1"}
 
 
 @pytest.mark.parametrize(
@@ -137,12 +165,12 @@ def test_duplicate_ids_keep_the_first_row(written):
     ],
 )
 def test_guardrails_come_as_list_or_dict(written, guardrails):
-    assert read_conversations(written(conversation(guardrails=guardrails))).rows[0].guardrails == ("First.", "Second.")
+    assert read(written(conversation(guardrails=guardrails))).conversations[0].guardrails == ("First.", "Second.")
 
 
 def test_ten_guardrails_in_a_dict_stand_in_numeric_order(written):
     given = {str(number): f"Rule {number}." for number in (10, 9, 1, 2, 3, 4, 5, 6, 7, 8)}
-    rows = read_conversations(written(conversation(guardrails=given))).rows
+    rows = read(written(conversation(guardrails=given))).conversations
     assert rows[0].guardrails == tuple(f"Rule {number}." for number in range(1, 11))
 
 
@@ -156,38 +184,38 @@ def test_long_texts_other_scripts_and_emoji_arrive_unchanged(written):
         "Ärger\nzweite Zeile",
     ]
     turns = [{"role": ("user", "agent")[number % 2], "text": text} for number, text in enumerate(texts)]
-    reading = read_conversations(written(conversation(turns=turns)))
-    assert [turn.text for turn in reading.rows[0].turns] == texts
+    reading = read(written(conversation(turns=turns)))
+    assert [turn.text for turn in reading.conversations[0].turns] == texts
 
 
 def test_bom_crlf_and_blank_lines_change_nothing(written):
-    plain = read_conversations(written(conversation(), conversation(id="c2")))
-    odd = read_conversations(written(conversation(), "", conversation(id="c2"), newline="\r\n", encoding="utf-8-sig"))
-    assert odd.rows == plain.rows
+    plain = read(written(conversation(), conversation(id="c2")))
+    odd = read(written(conversation(), "", conversation(id="c2"), newline="\r\n", encoding="utf-8-sig"))
+    assert odd.conversations == plain.conversations
     inside = conversation(turns=[HELLO | {"text": "one\r\ntwo"}, ANSWER])
-    assert read_conversations(written(inside)).rows[0].turns[0].text == "one\ntwo"
+    assert read(written(inside)).conversations[0].turns[0].text == "one\ntwo"
 
 
 def test_keys_that_are_not_used_are_reported_once_each(written):
     extra = {"source": "STAR", "task": "bank", "happy": True}
-    reading = read_conversations(written(conversation(**extra), conversation(id="c2", **extra)))
-    assert len(reading.rows) == 2
+    reading = read(written(conversation(**extra), conversation(id="c2", **extra)))
+    assert len(reading.conversations) == 2
     assert reading.notes == {"key `source` not used": 2, "key `task` not used": 2, "key `happy` not used": 2}
 
 
 def test_messages_with_content_and_assistant_are_understood(written):
     row = {"id": 7, "messages": [{"role": "User", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
-    reading = read_conversations(written(row))
-    assert reading.rows[0].id == "7"
-    assert [turn.role for turn in reading.rows[0].turns] == ["user", "agent"]
+    reading = read(written(row))
+    assert reading.conversations[0].id == "7"
+    assert [turn.role for turn in reading.conversations[0].turns] == ["user", "agent"]
 
 
 def test_rows_without_id_are_named_after_their_content(written):
     nameless = {key: value for key, value in conversation().items() if key != "id"}
-    first = read_conversations(written(nameless, conversation(id="c2"))).rows[0].id
-    moved = read_conversations(written(conversation(id="c2"), nameless)).rows[1].id
+    first = read(written(nameless, conversation(id="c2"))).conversations[0].id
+    moved = read(written(conversation(id="c2"), nameless)).conversations[1].id
     assert first == moved
-    assert reasons(read_conversations(written(nameless, nameless))) == ["the id is already that of line 1"]
+    assert reasons(read(written(nameless, nameless))) == ["the row is that of line 1 again"]
 
 
 @pytest.mark.parametrize(
@@ -201,8 +229,8 @@ def test_rows_without_id_are_named_after_their_content(written):
     ],
 )
 def test_unusable_pairs_are_refused_with_their_reason(written, changes, reason):
-    reading = read_pairs(written(pair(), pair(id="c1.3") | changes))
-    assert len(reading.rows) == 1 and reasons(reading) == [reason]
+    reading = read(written(pair(), pair(id="c1.3") | changes))
+    assert len(reading.pairs) == 1 and reasons(reading) == [reason]
 
 
 @pytest.mark.parametrize(
@@ -215,21 +243,98 @@ def test_unusable_pairs_are_refused_with_their_reason(written, changes, reason):
     ],
 )
 def test_the_conversation_of_a_pair(written, given, conversation_id):
-    assert read_pairs(written(pair(**given))).rows[0].conversation_id == conversation_id
+    assert read(written(pair(**given))).pairs[0].conversation_id == conversation_id
 
 
-def test_pairs_are_told_from_conversations(written):
-    assert holds_pairs(written(pair()))
-    assert not holds_pairs(written(conversation()))
-    assert reasons(read_conversations(written(conversation(), pair()))) == ["a preference pair among conversations"]
+def test_a_mixed_file_is_read_row_by_row(written):
+    reading = read(written(conversation(), pair(), conversation(id="c2"), pair(id="c3.1")))
+    assert [row.id for row in reading.conversations] == ["c1", "c2"]
+    assert [row.id for row in reading.pairs] == ["c1.1", "c3.1"]
+
+
+def said(role, content, **more):
+    return {"role": role, "content": content} | more
+
+
+ASKED = [said("system", "Be brief."), said("user", "Can I pay by card?")]
+
+
+def test_openais_messages(written):
+    messages = [
+        said(
+            "system",
+            "You work for Acme. Rules:\n\n1. Never lie.\n   Not even once.\n2) Say:\n  - thanks\n\nBe kind.",
+        ),
+        said("developer", "No lists here."),
+        said("user", [{"type": "text", "text": "Where is"}, {"type": "text", "text": "my parcel?"}]),
+        said("assistant", None, tool_calls=[{"id": "t"}]),
+        said("tool", "in transit", tool_call_id="t"),
+        said("assistant", "On its way."),
+    ]
+    reading = read(written({"messages": messages}))
+    [row] = reading.conversations
+    assert row.guardrails == (
+        "You work for Acme.", "Never lie.\nNot even once.", "Say:\n- thanks", "Be kind.", "No lists here."
+    )  # fmt: skip
+    assert [(turn.role, turn.text) for turn in row.turns] == [
+        ("user", "Where is\nmy parcel?"),
+        ("agent", "On its way."),
+    ]
+    assert reading.notes["tool call left out"] == reading.notes["turn of role `tool` left out"] == 1
+    picture = [said("user", [{"type": "image_url", "image_url": {}}]), said("assistant", "A cat.")]
+    assert "not text alone" in reasons(read(written({"messages": messages}, {"messages": picture})))[0]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": ASKED, "chosen": [said("assistant", "Yes.")], "rejected": [said("assistant", "No.")]},
+        {"chosen": [*ASKED, said("assistant", "Yes.")], "rejected": [*ASKED, said("assistant", "No.")]},
+        {"prompt": ASKED[1]["content"], "guardrails": ["Be brief."], "chosen": "Yes.", "rejected": "No."},
+        {"prompt": "Can I …", "chosen": [*ASKED, said("assistant", "Yes.")], "rejected": [*ASKED, said("bot", "No.")]},
+    ],
+    ids=["prompt apart", "prompt within", "texts", "prompt twice"],
+)
+def test_trls_preference_formats(written, row):
+    [found] = read(written(row)).pairs
+    assert (found.chosen, found.rejected, found.guardrails) == ("Yes.", "No.", ("Be brief.",))
+    assert [(turn.role, turn.text) for turn in found.turns] == [("user", "Can I pay by card?")]
+
+
+def test_a_reply_is_one_message_of_the_agent(written):
+    more = [said("assistant", "Yes."), said("user", "Sure?"), said("assistant", "Yes.")]
+    row = {"prompt": ASKED, "chosen": more, "rejected": [said("assistant", "No.")]}
+    assert reasons(read(written(pair(), row))) == ["`chosen` is more than the agent's next message"]
+
+
+def test_every_form_in_the_documentation_is_read(tmp_path):
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "data.md").read_text(encoding="utf-8"), re.S)
+    (tmp_path / "all.jsonl").write_text("".join(blocks), encoding="utf-8")
+    reading = read(tmp_path / "all.jsonl")
+    assert (len(reading.conversations), len(reading.pairs), reading.refused) == (3, 4, [])
+    assert [len(row.guardrails) for row in [*reading.conversations, *reading.pairs]] == [1, 3, 2, 2, 0, 1, 0]
+    assert [row.conversation_id for row in reading.pairs[:2]] == ["c2", "c3"]
+    assert not any("not used" in note for note in reading.notes)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real rows are not here")
 def test_real_rows_are_read_whole():
-    assert len(read_conversations(REAL / "cucom_ecommerce_200.jsonl").rows) == 200
-    assert len(read_conversations(REAL / "star_conversations_150.jsonl").rows) == 150
-    pairs = read_pairs(REAL / "star_pairs_600.jsonl")
-    assert len(pairs.rows) == 600 and not pairs.refused
-    assert len({row.conversation_id for row in pairs.rows}) == 440
-    tau = read_conversations(REAL / "tau_airline_40.jsonl", ignore_roles=["tool_call", "tool_result"])
-    assert len(tau.rows) == 40 and tau.notes["turn of role `tool_call` left out"] == 254
+    care = REAL / "care"
+    assert len(read(care / "cucom_ecommerce_200.jsonl").conversations) == 200
+    assert len(read(care / "star_conversations_150.jsonl").conversations) == 150
+    pairs = read(care / "star_pairs_600.jsonl")
+    assert len(pairs.pairs) == 600 and not pairs.refused
+    assert len({row.conversation_id for row in pairs.pairs}) == 440
+    tau = read(care / "tau_airline_40.jsonl", ignore_roles=["tool_call", "tool_result"])
+    assert len(tau.conversations) == 40 and tau.notes["turn of role `tool_call` left out"] == 254
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real rows are not here")
+def test_realguardrails_rows_are_read_where_an_agent_replied():
+    rows = [json.loads(line) for line in (REAL / "realguardrails" / "handwritten.jsonl").open(encoding="utf-8")]
+    replied = [row for row in rows if any(message["role"] == "assistant" for message in row["messages"])]
+    reading = read(REAL / "realguardrails" / "handwritten.jsonl")
+    assert len(reading.conversations) == len(replied) == 53 and set(reasons(reading)) == {"no agent turn"}
+    assert [len(row.guardrails) for row in reading.conversations] == [
+        len(row["guardrails"]) + ("banlist" in row) for row in replied
+    ]

@@ -8,7 +8,7 @@ import pytest
 
 from guardalign.config.sections import Shares
 from guardalign.data.conversations import PreferencePair, Turn
-from guardalign.data.splitting import leaks, split_of, split_pairs
+from guardalign.data.splitting import split_of, split_pairs, together
 from guardalign.errors import InputError
 
 SHARES = Shares(train=0.6, feedback=0.2)
@@ -63,9 +63,32 @@ def test_an_empty_split_is_an_error():
         split_pairs(pairs(range(2)), 1, SHARES)
 
 
-def test_one_conversation_under_two_ids_is_found():
-    first = pairs(["a"])[2].model_copy(update={"split": "train"})
-    other = first.model_copy(update={"id": "b.2", "conversation_id": "b", "split": "test"})
-    assert leaks([first, other]) == [("a", "b")]
-    assert leaks([first, other.model_copy(update={"split": "train"})]) == []
-    assert leaks([first, pairs(["b"])[2].model_copy(update={"split": "test"})]) == []
+def spoken(name, *texts, rules=()):
+    """A pair with this history, the customer first, of a conversation of its own."""
+    turns = tuple(Turn(role=("user", "agent")[n % 2], text=text) for n, text in enumerate(texts))
+    return PreferencePair(
+        id=name, conversation_id=name, turns=turns, chosen="yes", rejected="no", guardrails=tuple(rules)
+    )
+
+
+def test_pairs_whose_histories_begin_alike_are_of_one_conversation():
+    long = "Where is my parcel 4711?"
+    given = {
+        "a": spoken("a", "Hello"),
+        "b": spoken("b", "Hello", "Hi", "Refund"),
+        "c": spoken("c", long, "Soon.", "When?"),
+        "d": spoken("d", "Hello", "Hi", "Refund", "No.", "Why?"),
+        "e": spoken("e", long),
+        "f": spoken("f", "Hello", "Hi", "Return"),
+        "g": spoken("g", long, rules=["Be brief."]),
+        "h": spoken("h", "请问我的包裹现在在哪里？"),
+        "i": spoken("i", "请问我的包裹现在在哪里？", "好", "谢谢"),
+    }
+    joined = {pair.id: pair.conversation_id for pair in together(list(given.values()))}
+    assert joined == {"a": "a", "b": "b", "c": "c", "d": "b", "e": "c", "f": "f", "g": "g", "h": "h", "i": "h"}
+
+
+def test_conversations_that_share_a_history_and_an_id_are_joined_through_both():
+    long, other = "Where is my parcel 4711?", "I would like my money back."
+    given = [spoken("a", long), spoken("b", other), spoken("a", other), spoken("c", long)]
+    assert {pair.conversation_id for pair in together(given)} == {"a"}

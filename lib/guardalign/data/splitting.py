@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from guardalign.config.sections import Shares
 from guardalign.data.conversations import PreferencePair, Split
 from guardalign.errors import InputError
 from guardalign.files import RunFolder, read_rows, require
+
+ENOUGH = 20
 
 
 def split_of(conversation_id: str, seed: int, shares: Shares) -> Split:
@@ -39,22 +41,38 @@ def split_pairs(pairs: Sequence[PreferencePair], seed: int, shares: Shares) -> l
     return placed
 
 
-def leaks(pairs: Iterable[PreferencePair], least_turns: int = 3) -> list[tuple[str, str]]:
-    """Pairs of conversation ids in different splits whose histories begin with the same ``least_turns`` messages.
+def together(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
+    """The pairs, those whose histories begin alike under one ``conversation_id``: the first of theirs in the data.
 
-    Short openings ("Hello") are common to unrelated conversations, so only longer ones count. A hit says that one
-    conversation may go by two ids.
+    Alike: the same guardrails, and the same messages up to a customer's that is at least the third, or by which the
+    customer has written 20 bytes (some five English words). Unrelated conversations share shorter openings ("Hello").
     """
-    seen: dict[tuple[object, ...], PreferencePair] = {}
-    found = set()
+    place = {name: at for at, name in enumerate(dict.fromkeys(pair.conversation_id for pair in pairs))}
+    begun: dict[object, str] = {}
+    joined: dict[str, str] = {}
+
+    def first(name: str) -> str:
+        while name in joined:
+            name = joined[name]
+        return name
+
     for pair in pairs:
-        if len(pair.turns) < least_turns:
-            continue
-        opening = (pair.guardrails, *((turn.role, turn.text) for turn in pair.turns[:least_turns]))
-        other = seen.setdefault(opening, pair)
-        if other.conversation_id != pair.conversation_id and other.split != pair.split:
-            found.add((other.conversation_id, pair.conversation_id))
-    return sorted(found)
+        if (opening := _opening(pair)) is not None:
+            alike = {first(pair.conversation_id), first(begun.setdefault(opening, pair.conversation_id))}
+            if len(alike) == 2:
+                early, late = sorted(alike, key=place.__getitem__)
+                joined[late] = early
+    return [pair.model_copy(update={"conversation_id": first(pair.conversation_id)}) for pair in pairs]
+
+
+def _opening(pair: PreferencePair) -> object | None:
+    written = 0
+    for count, turn in enumerate(pair.turns, start=1):
+        if turn.role == "user":
+            written += len(turn.text.encode())
+            if written >= ENOUGH or count >= 3:
+                return pair.guardrails, tuple((each.role, each.text) for each in pair.turns[:count])
+    return None
 
 
 def pairs_in(run: RunFolder, *splits: Split) -> list[PreferencePair]:

@@ -12,8 +12,8 @@ from guardalign.annotation.datacard import DataCard
 from guardalign.config.sections import Model, Source
 from guardalign.data.construction import Rejection, points
 from guardalign.data.conversations import SPLITS, Conversation, PreferencePair
-from guardalign.data.reading import Refused, holds_pairs, read_conversations, read_pairs
-from guardalign.data.splitting import split_of, split_pairs
+from guardalign.data.reading import Refused, read
+from guardalign.data.splitting import split_of, split_pairs, together
 from guardalign.errors import InputError
 from guardalign.files import json_line, resolved
 from guardalign.models.encoding import fitted
@@ -34,30 +34,31 @@ class Sourced:
 
 
 def load(source: Source, store: Path | None = None) -> Sourced:
-    """The data that ``source`` describes. Raises InputError where a file is damaged or too small to split.
+    """The data that ``source`` describes. Raises InputError where a file holds nothing usable or too little to split.
 
     Conversations of one's own become pairs where ``source.annotation`` names a language model that writes their
-    rejected replies; what it says is kept in ``store``. Without it they come back without pairs.
+    rejected replies; what it says is kept in ``store``. Without it they come back without pairs. Pairs are split by
+    conversation, which are told by their ids and by histories that begin alike.
     """
     if source.kind == "world":
         return world(source)
-    path = resolved(source.path or "")
-    if holds_pairs(path):
-        ready = read_pairs(path, source.ignore_roles)
-        return Sourced(_split(ready.rows, source), [], ready.refused, ready.notes)
-    reading = read_conversations(path, source.ignore_roles)
-    if source.annotation is None or store is None:
-        return Sourced([], reading.rows, reading.refused, reading.notes)
-    from guardalign.annotation.stages import Annotator
-    from guardalign.llm import Client, Endpoint
+    found = read(resolved(source.path or ""), source.ignore_roles)
+    pairs, conversations, notes, card = found.pairs, found.conversations, found.notes, None
+    if conversations and source.annotation and store:
+        from guardalign.annotation.stages import Annotator
+        from guardalign.llm import Client, Endpoint
 
-    made = Annotator(Client(Endpoint.of(source.annotation), store), source.annotation).annotate(reading.rows)
-    lost = Counter(made.card.dropped)
-    return Sourced(_split(made.pairs, source), made.conversations, reading.refused, reading.notes + lost, made.card)
-
-
-def _split(pairs: list[PreferencePair], source: Source) -> list[PreferencePair]:
-    return split_pairs(pairs, source.seed, source.shares)
+        made = Annotator(Client(Endpoint.of(source.annotation), store), source.annotation).annotate(conversations)
+        pairs, conversations, card = pairs + made.pairs, made.conversations, made.card
+        notes = notes + Counter(card.dropped)
+    elif pairs:
+        notes["conversation without rejected replies, not used"] += len(conversations)
+    if pairs or card:
+        known = together(pairs)
+        moved = sum(one.conversation_id != two.conversation_id for one, two in zip(pairs, known, strict=True))
+        notes["pair put to the conversation that begins like its history"] += moved
+        pairs = split_pairs(known, source.seed, source.shares)
+    return Sourced(pairs, conversations, found.refused, +notes, card)
 
 
 def world(source: Source) -> Sourced:
