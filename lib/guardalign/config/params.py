@@ -65,7 +65,7 @@ class Params(Section):
     @classmethod
     def checked(cls, content: Mapping[str, Any], where: str = "") -> Params:
         """Parameters as plain data, every section there. Raises ParameterError naming the key, after ``where``."""
-        return cls._checked(content, where, partial=False)
+        return cls._checked({"report": {}} | dict(content), where, partial=False)
 
     @classmethod
     def _checked(cls, content: Mapping[str, Any], where: str, partial: bool) -> Params:
@@ -120,8 +120,8 @@ class Params(Section):
         return self.sections()[name]
 
     def sections(self) -> dict[str, Any]:
-        """All sections that are there, and those with a default, as plain data."""
-        return self.model_dump(mode="json", include=self.model_fields_set | {"report"})
+        """All sections that are there, as plain data."""
+        return self.model_dump(mode="json", include=self.model_fields_set)
 
 
 def read(namespace: Mapping[str, Any]) -> Params:

@@ -26,7 +26,7 @@ from guardalign.generation.replies import GenerationSettings
 from guardalign.generation.side_by_side import generate_side_by_side
 from guardalign.judging.choice import chosen_judge
 from guardalign.judging.feedback import worse_than_chosen
-from guardalign.judging.stage import compare_arms, compare_preferred, different_from_chosen
+from guardalign.judging.stage import compare_arms, compare_preferred, different_from_chosen, write_verdicts
 from guardalign.judging.verdicts import Judge
 from guardalign.launch.accelerate import run_generation, run_training
 from guardalign.models.encoding import examples_of, fitted
@@ -143,14 +143,14 @@ class Study:
         said = {reply.pair_id: reply.text for reply in replies}
         judge = chosen_judge(self.settings.judge, self.run.root / "llm")
         kept, verdicts = worse_than_chosen(judge, pairs, said, name) if judge else different_from_chosen(pairs, said)
-        write_rows(own.root / "verdicts" / "feedback" / f"chosen-vs-{name}.jsonl", verdicts)
+        write_verdicts(own.root / "verdicts" / "feedback" / f"chosen-vs-{name}.jsonl", verdicts)
         tokenizer = load_tokenizer(base_model(self.settings.model.name))
         kept, too_long = fitted(kept, tokenizer, self.settings.model)  # the arm's own replies may be longer
         if too_long:
             print(f"{name}: {len(too_long)} replies left out, longer than model.max_length")
         write_rows(own.data(f"feedback-{name}"), kept)
         if not kept:
-            raise InputError(f"{name}: no reply is worse than the chosen one, so there is nothing to learn from")
+            raise InputError(f"{name}: every reply worse than the chosen one is longer than model.max_length")
         return kept
 
     # Replies
