@@ -297,4 +297,28 @@ def test_ordinary_numbers_are_not_masked() -> None:
     same, counts = mask(Conversation(id="c", turns=(Turn(role="user", text=plain),)))
     assert same.turns[0].text == plain
     assert not counts
+    for number in range(10):  # one of ten has a card's check digit
+        moment = f"17000000000{number:02d} 2024112601431{number} 2024-11-26 01-43-1{number} 26.11.2024 01.4{number}"
+        software = (
+            f"build 10.0.{number}.17, v2.4.1.{number}, Firmware: 12.34.56{number:02d}, 1.2.3.4.{number}, 999.1.1.2"
+        )
+        for text in (moment, software):
+            same, counts = mask(Conversation(id="c", turns=(Turn(role="user", text=text),)))
+            assert (same.turns[0].text, counts) == (text, {})
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("10.0.0.1", "address"), ("at 192.168.255.17.", "address"), ("01.23.45.67.89", "phone"),
+        ("06-12-34-56-78", "phone"),
+        ("6502530000", "phone"), ("5555 5555 5555 4444", "card"), ("378282246310005", "card"),
+        ("2223003122003222", "card"), ("6011111111111117", "card"),
+    ],
+)  # fmt: skip
+def test_numbers_of_persons_are_masked(text: str, kind: str) -> None:
+    assert mask(Conversation(id="c", turns=(Turn(role="user", text=f"It is {text}"),)))[1] == {kind: 1}
+
+
+def test_check_digits() -> None:
     assert luhn("79927398713") and not luhn("79927398714")

@@ -115,6 +115,18 @@ def test_tldr_in_openais_own_form(tmp_path):
     assert found.set_aside == Counter({IDENTICAL: 1, UNDECIDED: 1})
 
 
+@pytest.mark.parametrize("judged", [{}, {"preferred": None}, {"preferred": ""}], ids=["absent", "null", "empty"])
+def test_summaries_that_nobody_judged_are_set_aside_and_can_be_fine_tuned_on(tmp_path, judged):
+    row = {"query": "POST: It sleeps.\n\nTL;DR:", "postprocessed_response": " A dog.", "reference_responses": " A cat."}
+    source = lines(tmp_path / "oai1b.jsonl", [row | judged, row | {"preferred": "reference"}])
+    found = load_tldr(source)
+    assert [(e.chosen, e.rejected) for e in found.examples] == [(" A cat.", " A dog.")]
+    assert found.set_aside == Counter({UNDECIDED: 1})
+    alone = lines(tmp_path / "alone.jsonl", [row | judged])
+    assert (load_tldr(alone).examples, load_tldr(alone).rows) == ([], 1)
+    assert [e.chosen for e in load_tldr_posts(alone).examples] == [" A cat."]
+
+
 def test_tldr_as_prompt_chosen_rejected_has_its_cue_once(tmp_path):
     rows = [{"prompt": "POST: It sleeps.", "chosen": "TL;DR: A cat.", "rejected": "TL;DR: A dog."}]
     (example,) = load_tldr(lines(tmp_path / "c.jsonl", rows)).examples

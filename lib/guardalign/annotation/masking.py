@@ -11,19 +11,25 @@ from collections import Counter
 
 from guardalign.data.conversations import Conversation
 
+OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 PATTERNS: dict[str, re.Pattern[str]] = {
     "email": re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
     "account": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
-    "card": re.compile(r"\b\d(?:[ -]?\d){12,18}\b"),
+    "card": re.compile(r"\b(?:[3-6]|2(?=[ -]?[2-7]))(?:[ -]?\d){12,18}\b"),
     "social security number": re.compile(r"\b\d{3}-\d{2}-\d{4}\b"),
-    "address": re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),
+    "address": re.compile(rf"(?<![\w.]){OCTET}(?:\.{OCTET}){{3}}(?!\.?\w)"),
     "phone": re.compile(
         r"(?<![\w.(])\(?(?:\+|00)?\d{1,4}[ .()/-]{0,2}(?:\d{2,4}[ .()/-]{1,2}){1,4}\d{2,4}\b"
         r"|(?<!\w)\+\d{8,15}\b|\b\d{10,11}\b"
     ),
     "handle": re.compile(r"(?<!\w)@\w{2,}"),
 }
-DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./-]\d{1,2}[./-]\d{1,2}")
+DAY, YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:19|20)\d\d"
+DATE = re.compile(
+    rf"(?:{DAY}[./-]{DAY}[./-](?:19|20)?\d\d|{YEAR}[./-]{DAY}[./-]{DAY})(?:[ ,]+\d{{1,2}}(?:[ .-]\d\d){{0,2}})?"
+)
+"""A date, or the start of a timestamp."""
+VERSION = re.compile(r"\b(?:versions?|releases?|builds?|firmware|v)\.?[ :]*$", re.IGNORECASE)
 
 
 def luhn(digits: str) -> bool:
@@ -42,20 +48,29 @@ def mask(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
 
     def masked(text: str) -> str:
         for kind, pattern in PATTERNS.items():
-            text = pattern.sub(lambda found, kind=kind: replace(kind, found[0]), text)  # type: ignore[misc]
+            text = pattern.sub(lambda found, kind=kind: replace(kind, found), text)  # type: ignore[misc]
         return text
 
-    def replace(kind: str, found: str) -> str:
-        digits = re.sub(r"\D", "", found)
-        if kind == "card" and not luhn(digits):
-            return found
-        if kind == "phone" and (DATE.fullmatch(found) or not 7 <= len(digits) <= 15):
-            return found
-        if found not in masks:
+    def replace(kind: str, found: re.Match[str]) -> str:
+        if not _is_datum(kind, found):
+            return found[0]
+        if found[0] not in masks:
             counts[kind] += 1
-            masks[found] = f"[{kind} {counts[kind]}]"
-        return masks[found]
+            masks[found[0]] = f"[{kind} {counts[kind]}]"
+        return masks[found[0]]
 
     turns = tuple(turn.model_copy(update={"text": masked(turn.text)}) for turn in conversation.turns)
     guardrails = tuple(masked(text) for text in conversation.guardrails)
     return conversation.model_copy(update={"turns": turns, "guardrails": guardrails}), counts
+
+
+def _is_datum(kind: str, found: re.Match[str]) -> bool:
+    """Whether what has a datum's form is one: dates, order numbers and versions look alike."""
+    digits = re.sub(r"\D", "", found[0])
+    if kind == "card" and not luhn(digits):
+        return False
+    if kind == "phone" and not 7 <= len(digits) <= 15:
+        return False
+    if kind in ("card", "phone") and DATE.fullmatch(found[0]):
+        return False
+    return kind not in ("address", "phone") or not VERSION.search(found.string[: found.start()])

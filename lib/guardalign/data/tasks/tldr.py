@@ -23,13 +23,16 @@ def load_tldr(source: str = COMPARISONS_HUB, split: str = "train", limit: int | 
 
     Three published forms are read: ``prompt``, ``chosen``, ``rejected``; OpenAI's own rows (``info``, ``summaries``,
     ``choice``); and a model's summary against the human one (``query``, ``postprocessed_response``,
-    ``reference_responses``, ``preferred``).
+    ``reference_responses``, ``preferred``). Rows whose preference is not known are set aside.
     """
     return sorted_out((_comparison(row, n) for n, row in enumerate(read(source, split))), limit)
 
 
 def load_tldr_posts(source: str = POSTS_HUB, split: str = "train", limit: int | None = None) -> Loaded:
-    """Posts with the summary their author wrote, for fine-tuning: rows of ``prompt`` and ``label``/``completion``."""
+    """Posts with the summary their author wrote, for fine-tuning.
+
+    Rows of ``prompt`` and ``label`` or ``completion``, or of ``query`` and ``reference_responses``.
+    """
     return sorted_out((_post(row, n) for n, row in enumerate(read(source, split))), limit)
 
 
@@ -37,12 +40,12 @@ def _comparison(row: Mapping[str, Any], number: int) -> Example | str:
     name = f"tldr-{number}"
     if "summaries" in row:
         replies = [str(each["text"] or "") for each in row["summaries"]]
-        if row["choice"] not in (0, 1) or len(replies) != 2:
+        if row.get("choice") not in (0, 1) or len(replies) != 2:
             return UNDECIDED
         return pair(name, openai_prompt(row["info"]), replies[row["choice"]], replies[1 - row["choice"]])
-    if "preferred" in row:
+    if "postprocessed_response" in row:
         query, ours, reference = texts(dict(row), number, "query", "postprocessed_response", "reference_responses")
-        if row["preferred"] not in ("ours", "reference"):
+        if row.get("preferred") not in ("ours", "reference"):
             return UNDECIDED
         replies = [ours, reference] if row["preferred"] == "ours" else [reference, ours]
         return pair(name, _with_cue(query), *replies)
@@ -51,8 +54,9 @@ def _comparison(row: Mapping[str, Any], number: int) -> Example | str:
 
 
 def _post(row: Mapping[str, Any], number: int) -> Example | str:
-    reply = "completion" if "completion" in row else "label"
-    prompt, summary = texts(dict(row), number, "prompt", reply)
+    post = "query" if "query" in row else "prompt"
+    reply = next((name for name in ("completion", "reference_responses") if name in row), "label")
+    prompt, summary = texts(dict(row), number, post, reply)
     summary = _without_cue(summary).strip()
     if not summary:
         return EMPTY
