@@ -15,7 +15,7 @@ import simulated_verdicts as simulated
 from guardalign import papers, stats
 from guardalign.data.conversations import Reply
 from guardalign.generation import replystats
-from guardalign.report import figures
+from guardalign.report import figures, tables
 from guardalign.report.figures import style, words
 
 PAIRS = [pair for _, pair in sorted(papers.PANELS.items())]
@@ -49,29 +49,54 @@ def drawn(verdicts, rates):
     said = [simulated.verdicts(name, "chosen", gain, 12, 3, seed=at) for at, (name, gain) in enumerate(methods.items())]
     against = stats.table(itertools.chain(*said))
     arms = sorted({arm for pair in PAIRS for arm in pair})
-    compliance = stats.compliance(
-        stats.statuses(verdicts, lambda _, number: f"Rule {number}: say $5 & never {'very ' * 20}much")
-    )
+    statuses = stats.statuses(verdicts, lambda _, number: f"Rule {number}: say $5 & never {'very ' * 20}much")
+    kept = tables.arms(stats.frame(verdicts), stats.adherence(statuses))
+    apart = tables.differences(rates, stats.exchanged(statuses, PAIRS), [("M_1SFT", "M_1SFT_ipo")])
+    costs = pd.DataFrame({"arm": arms, "seconds_in_all": [3.0 + place for place in range(len(arms))]})
+    held_out = pd.DataFrame({"arm": arms, "accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9, "nll": 1.0,
+                             "n": 30, "seeds": 1, "conversations": 10})  # fmt: skip
     return {
         "figure4": figures.comparison_bars(rates, PAIRS[2:], profile="test"),
         "one": figures.comparison_bars(rates, PAIRS[2:3]),
         "table1": figures.table_1(rates),
         "table3": figures.table_3(against),
-        "forest": figures.forest(rates),
-        "pairs": figures.pair_map(rates),
+        "contrasts": figures.contrasts(apart, ["adherence", "applications"]),
+        "arms": figures.arms(kept, marks={"M_kto": "40 % cut off"}),
         "ranking": figures.ranking(stats.rank(stats.frame(verdicts)), rates),
-        "guardrails": figures.guardrail_map(compliance),
-        "tradeoff": figures.tradeoff(rates),
-        "cost": figures.cost_against_wins(rates, pd.Series({arm: 3.0 + n for n, arm in enumerate(arms)}), "s"),
-        "replies": figures.reply_panels(statistics),
+        "guardrails": figures.guardrail_map(stats.compliance(statuses)),
+        "grid": figures.grid(sweep(), CHOICE),
+        "cost": figures.cost(costs, kept),
+        "held_out": figures.held_out(held_out),
+        "methods": figures.methods(held_out),
+        "replies": figures.reply_panels(statistics, marks={"M_kto": "40 % cut off"}),
         "training": figures.training_curves(metrics),
     }
 
 
+CHOICE = pd.DataFrame({"method": ["ipo_mean", "kto_pair"], "learning_rate": [1e-4, 5e-4], "beta": [1.0, 0.1]})
+
+
+def sweep():
+    rows = itertools.product(("base", "M_1SFT"), ("ipo_mean", "kto_pair"), (1e-4, 5e-4), (0.1, 1.0))
+    table = pd.DataFrame(rows, columns=["start", "method", "learning_rate", "beta"])
+    return table.assign(acceptable=np.linspace(0.1, 0.9, len(table)))
+
+
 NAMES = [
-    "figure4", "one", "table1", "table3", "forest", "pairs", "ranking", "guardrails", "tradeoff", "cost", "replies",
-    "training",
+    "figure4", "one", "table1", "table3", "contrasts", "arms", "ranking", "guardrails", "grid", "cost", "held_out",
+    "methods", "replies", "training",
 ]  # fmt: skip
+
+
+def points(axes):
+    """The marked points of axes from the top row to the bottom: (x, marker's fill)."""
+    found = [
+        (float(y), float(x), face[3] > 0)
+        for each in axes.collections
+        if isinstance(each, matplotlib.collections.PathCollection)
+        for (x, y), face in zip(each.get_offsets(), each.get_facecolors(), strict=True)
+    ]
+    return [(x, filled) for _, x, filled in sorted(found)]
 
 
 def texts(figure):
@@ -123,35 +148,59 @@ def test_the_bars_are_the_tables_shares(drawn, rates):
 def test_the_papers_numbers_stand_apart_and_are_the_printed_ones(drawn):
     notes = [text.get_text() for text in drawn["one"].axes[0].texts]
     assert "paper A:\n70 · 77" in notes and "paper A:\n48 · 66" in notes and "paper A:\n96 · 93" in notes
-    hollow = drawn["table1"].axes[0].lines
-    diamonds = next(line for line in hollow if line.get_marker() == "D")
-    assert list(diamonds.get_xdata()) == [70.4, 76.9, 69.2, 74.2, 72.3, 79.4]
+    hollow = [x for x, filled in points(drawn["table1"].axes[0]) if not filled]
+    assert hollow == pytest.approx([70.4, 76.9, 69.2, 74.2, 72.3, 79.4])
+    here, *paper = drawn["table3"].axes
+    printed = papers.table_3()
+    for axes, name in zip(paper, ("hh", "tldr", "alpaca_eval"), strict=True):
+        assert points(axes) == [(pytest.approx(value), False) for value in printed[name]]
+    assert [filled for _, filled in points(here)] == [True] * 4
 
 
-def test_titles_state_the_finding_and_captions_its_basis(drawn, rates):
-    row = rates[(rates["arm_1"] == "M_1SFT") & (rates["arm_2"] == "M_1SFT_ipo")].iloc[0]
-    assert drawn["one"].get_label() == words.finding(row, str)
+def test_a_contrast_is_the_second_arm_less_the_first_and_words_stand_at_its_sides(drawn, rates):
+    adherence = rates[rates["dimension"] == "adherence"].set_index(["arm_1", "arm_2"])
+    axes, other = drawn["contrasts"].axes
+    order = [("M_1SFT", "M_1SFT_ipo"), *(pair for pair in PAIRS if pair != ("M_1SFT", "M_1SFT_ipo"))]
+    assert [x for x, _ in points(axes)] == pytest.approx([-100 * adherence.loc[pair, "net"] for pair in order])
+    left = [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()]
+    right = [label.get_text().replace("\n", " ") for label in other.child_axes[0].get_yticklabels()]
+    assert left == [f"{figures.plain(one)} better ←" for one, _ in order]
+    assert right == [f"→ {figures.plain(two)} better" for _, two in order]
+
+
+def test_an_arms_applications_and_prompts_stand_side_by_side(drawn, verdicts):
+    panels = [axes.get_title("left") for axes in drawn["arms"].axes]
+    assert panels == ["Guardrail applications\nkept", "All guardrails kept", "Natural", "Nothing invented"]
+    kept = tables.arms(stats.frame(verdicts)).query("measure == 'adherence'")
+    names = [label.get_text().partition("\n")[0] for label in drawn["arms"].axes[0].get_yticklabels()]
+    shown = dict(zip(names, (x for x, _ in points(drawn["arms"].axes[1])), strict=True))
+    assert shown == pytest.approx({figures.plain(arm): x for arm, x in zip(kept["arm"], kept["value"], strict=True)})
+    once = [v for v in verdicts if "N_1SFT_kto" in (v.arm_1, v.arm_2)]
+    by_hand = np.mean([v.dimensions["adherence"].acceptable_2 for v in once])
+    assert kept.set_index("arm").loc["N_1SFT_kto", "value"] == pytest.approx(by_hand)
+
+
+def test_captions_say_what_numbers_rest_on(drawn):
     caption = drawn["one"].get_supxlabel().replace("\n", " ")
-    for part in (
-        "n = 75 judged prompts of 25 conversations",
-        "judge: embedded",
-        "2 orders",
-        "95 % intervals of these trained models",
-        "1 training",
-    ):
+    for part in ("75 judged prompts of 25 conversations × 1 seed", "judge: embedded", "95 %", "these trained models"):
         assert part in caption
-    assert "profile: test" in drawn["figure4"].get_supxlabel().replace("\n", " ")
+    assert "test" in drawn["figure4"].get_label()
 
 
-def test_a_finding_names_who_is_ahead_only_where_it_is_clear():
-    row = pd.Series({
-        "arm_1": "a", "arm_2": "b", "dimension": "adherence", "n": 9, "net": -0.1, "net_low": -0.15, "net_high": -0.05,
-        "clear": True,
-    })  # fmt: skip
-    clear = words.finding(row, str).replace(words.HOLD, " ")
-    assert clear == "b keeps its guardrails more often than a: +10.0 [+5.0, +15.0] points"
-    unclear = words.finding(pd.Series({**row, "clear": False}), str)
-    assert unclear.startswith("No clear difference in adherence between b and a")
+def test_a_grids_chosen_cells_are_framed(drawn):
+    frames = [
+        (patch.get_x(), patch.get_y())
+        for axes in drawn["grid"].axes
+        for patch in axes.patches
+        if isinstance(patch, matplotlib.patches.Rectangle)
+    ]
+    assert frames == [(0, 1), (1, 0), (0, 1), (1, 0)]  # columns are rates, rows β; the same choice for both starts
+
+
+def test_an_interval_is_in_points_with_its_sign():
+    assert words.interval(0.654, 0.61, 0.7).replace(words.HOLD, " ") == "65 [61, 70]"
+    assert words.interval(-0.0002, -0.1, 0.1, 1, signed=True).replace(words.HOLD, " ") == "0.0 [−10.0, +10.0]"
+    assert words.interval(0.5, float("nan"), float("nan")) == "50"
 
 
 def test_saving_writes_three_whole_files_with_the_same_bytes_each_time(rates, tmp_path):
@@ -169,7 +218,7 @@ def test_saving_writes_three_whole_files_with_the_same_bytes_each_time(rates, tm
 
 def test_drawing_leaves_the_readers_own_settings_alone(rates):
     before = dict(matplotlib.rcParams)
-    figures.forest(rates)
+    figures.contrasts(tables.differences(rates), ["adherence"])
     assert dict(matplotlib.rcParams) == before
 
 
@@ -200,13 +249,19 @@ def test_repetition_and_length_by_hand():
     assert (row["words"], row["tokens"], row["finished"]) == (4, 6, False)
 
 
-def test_missing_metrics_and_arms_that_never_met_are_no_error(rates):
-    curves = figures.training_curves({"M_1SFT": pd.DataFrame({"step": [1, 2], "loss": [1.0, 0.5]})})
-    assert sum(axes.get_visible() for axes in curves.axes) == 1
+def test_a_single_step_is_a_point_and_measures_nobody_has_get_no_panel(rates):
+    curves = figures.training_curves({"M_1SFT": pd.DataFrame({"step": [1], "loss": [1.0]})})
+    (axes,) = curves.axes
+    assert axes.lines[0].get_marker() == "o" and list(axes.lines[0].get_ydata()) == [1.0]
     alone = figures.comparison_bars(rates[rates["arm_1"] == "N_1SFT"])
     assert len(alone.axes) == 1
-    other = rates.assign(arm_1="mine", arm_2="yours", comparison="mine-vs-yours").head(3)
-    assert "was judged" in figures.table_1(other).get_label()
+
+
+def test_training_has_a_row_per_method_and_no_axes_without_a_line():
+    steps = pd.DataFrame({"step": [1, 2], "loss": [1.0, 0.5]})
+    metrics = {"M_1SFT": steps, "M_2SFT": steps, "M_ipo": steps.assign(margin=0.1), "dpo": steps.assign(margin=0.2)}
+    shown = [axes for axes in figures.training_curves(metrics).axes if axes.get_visible()]
+    assert [len(axes.lines) for axes in shown] == [2, 1, 1, 1, 1]
 
 
 def crowd(count):
@@ -215,9 +270,8 @@ def crowd(count):
 
 
 @pytest.mark.parametrize("draw", [
-    lambda rates, rows: figures.forest(rates),
-    lambda rates, rows: figures.pair_map(rates),
-    lambda rates, rows: figures.tradeoff(rates),
+    lambda rates, rows: figures.contrasts(tables.differences(rates), ["naturalness", "hallucination"]),
+    lambda rates, rows: figures.arms(tables.arms(rows)),
     lambda rates, rows: figures.ranking(stats.rank(rows), rates),
     lambda rates, rows: figures.comparison_bars(rates, crowd(6)),
 ])  # fmt: skip
@@ -236,23 +290,11 @@ def crowded():
     return stats.table(rows), rows
 
 
-def test_arms_that_all_tie_get_titles_that_say_so(crowded):
-    level = {f"win_{side}{end}": value for side in (1, 2) for end, value in (("", 0.5), ("_low", 0.4), ("_high", 0.6))}
-    rates = crowded[0].assign(strict=0.5, **level)
-    assert figures.pair_map(rates).get_label() == "No pair of arms differs in adherence"
-    assert "nan" not in figures.tradeoff(rates).get_label()
-
-
-def test_paper_bs_numbers_stand_in_a_panel_of_their_own(drawn):
-    here, paper = drawn["table3"].axes
-    printed = papers.table_3()
-    assert [list(line.get_xdata())[:7] for line in paper.lines if line.get_marker() in set("Ds^")] == [
-        printed[name].tolist() for name in ("hh", "tldr", "alpaca_eval")
-    ]
-    assert not {line.get_marker() for line in here.lines} & set("Ds^")
-    assert sum(text.get_text() == "not trained here" for text in here.texts) == 4
-
-
-def test_more_arms_than_colours_still_look_different():
-    assert len({style.look(place, style.LINES) for place in range(32)}) == 32
-    assert len({style.look(place, style.MARKERS) for place in range(32)}) == 32
+def test_an_arm_looks_the_same_everywhere_and_arms_of_one_figure_differ_in_grey():
+    arms = ["base", "M_1SFT", "M_2SFT", "M_ipo", "M_kto", "M_1SFT_ipo", "M_1SFT_kto", "N_1SFT", "N_1SFT_ipo", "dpo"]
+    assert figures.looks(arms) == {arm: figures.look(arm) for arm in arms}
+    assert figures.look("M_1SFT_ipo").colour == figures.look("ipo_sum").colour == figures.look("N_1SFT_ipo").colour
+    assert len(set(figures.looks(arms).values())) == len(arms)
+    crowded = figures.looks([f"mine-{place}" for place in range(60)])
+    assert len({(each.colour, each.marker) for each in crowded.values()}) == 60
+    assert figures.plain("M_1SFT_ipo") == "SFT then IPO" and figures.plain("my_arm") == "my_arm"

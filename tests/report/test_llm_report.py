@@ -83,7 +83,7 @@ def judged(root: Path, store: Path, answer: object, judge: str) -> str:
     write_rows(root / "verdicts" / "canaries" / "canaries.jsonl", verdicts)
     report.write(root)
     page = (root / "report.html").read_text()
-    assert page.index('id="trust"') < page.index('id="headline"')
+    assert page.index('id="trust"') < page.index('id="answers"')
     return unescape(re.search(r'<p class="(?:note|distrust)" id="trust">(.*?)</p>', page, re.DOTALL)[1])  # type: ignore[index]
 
 

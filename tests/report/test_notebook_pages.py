@@ -34,7 +34,11 @@ def executed(path, *texts):
 
 @pytest.fixture
 def run(tmp_path):
-    executed(tmp_path / "notebooks" / "02_sft.ipynb", "# Two", r"From $M_{1SFT}^{ipo}$ at $1/2\beta$, for $5 and $6")
+    executed(
+        tmp_path / "notebooks" / "02_sft.ipynb",
+        "# Two",
+        r"From $M_{1SFT}^{ipo}$ at $1/2\beta$, for $5 and $6; `$not TeX$`",
+    )
     executed(tmp_path / "seed-2" / "notebooks" / "07_plots.ipynb", "# Seven")
     return tmp_path
 
@@ -42,7 +46,9 @@ def run(tmp_path):
 def test_a_page_needs_nothing_from_elsewhere(run):
     assert [page.name for page in notebooks.convert(run)] == ["02_sft.html", "07_plots.html"]
     text = (run / "notebooks" / "02_sft.html").read_text()
-    assert "<i>M</i><sub>1SFT</sub><sup>ipo</sup> at 1/2β, for $5 and $6" in text
+    assert text.count("<math") == 2 and "<msubsup><mi>M</mi>" in text and "<mi>β</mi>" in text
+    assert "</math>, for $5 and $6" in text and "<code>$not TeX$</code>" in text
+    assert 'alt="Figure of the part “Two”"' in text
     assert f"data:image/png;base64,{PIXEL}" in text and "printed &lt;b&gt;\nafter it" in text and "# counted" in text
     assert not re.search(r"(src|href)=.?https?:", text)
 

@@ -9,6 +9,7 @@ import shutil
 import zlib
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 import simulated_verdicts as simulated
@@ -18,7 +19,7 @@ from guardalign.data.conversations import Reply
 from guardalign.errors import MissingStage
 from guardalign.files import read_rows, write_rows, write_text
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
-from guardalign.report import people
+from guardalign.report import page, people, readable, words
 from guardalign.report.__main__ import main
 from guardalign.report.drawing import save_all, training_cost
 from guardalign.report.examples import payload
@@ -73,44 +74,82 @@ def block(text):
     return json.loads(zlib.decompress(base64.b64decode(packed)))
 
 
-def test_the_headline_and_tables_hold_the_tables_numbers(run, text):
-    rates = report.load(run).rates
-    row = rates[(rates["arm_2"] == "M_1SFT_ipo") & (rates["arm_1"] == "M_1SFT")].iloc[0]
-    headline = re.search(r'id="headline">(.*?)</p>', text, re.DOTALL)[1]
-    assert f"{100 * row['win_2']:.0f} % [{100 * row['win_2_low']:.0f}, {100 * row['win_2_high']:.0f}]" in headline
-    assert f"{-100 * row['net']:.1f} [".replace("-", "−") in headline
-    assert "<i>M</i><sub>1SFT</sub><sup>ipo</sup>" in headline
-    assert "synthetic conversations" in text and "One training seed" in text
-    assert (run / "tables" / "win_rates.csv").exists() and (run / "tables" / "table1.csv").exists()
+def test_the_first_screen_answers_every_contrast_named_beforehand(run, text):
+    results = report.load(run)
+    row = results.differences.query("arm_1 == 'M_1SFT' and arm_2 == 'M_1SFT_ipo' and measure == 'adherence'").iloc[0]
+    assert row["difference"] == pytest.approx(-100 * results.rates.query("arm_1 == 'M_1SFT'")["net"].iloc[0])
+    first, second = page.answers(results.differences)
+    assert first == words.sentence(row) and first in text and second in text
+    assert text.index(str(first)) < text.index('id="figure-contrasts"') < text.index('id="glossary"')
+    assert f"{row['difference']:.1f} points more of the prompts" in first and "1 seed × 16 conversations" in first
+    assert "SFT, 2 epochs" in second and "points fewer" in second
+    for name in ("contrasts", "arms", "win_rates", "table1"):
+        assert (run / "tables" / f"{name}.csv").exists()
+
+
+def test_a_sentence_speaks_in_the_direction_of_its_interval_and_claims_no_more():
+    row = {"arm_1": "M_1SFT", "arm_2": "M_kto", "measure": "adherence", "difference": -5.0, "low": -9.0, "high": -1.0,
+           "p": 0.021, "seeds": 3, "conversations": 48}  # fmt: skip
+    said = words.sentence(row).striptags().replace("\u00a0", " ")
+    assert said == (
+        "KTO without SFT keeps all guardrails on 5.0 points fewer of the prompts than SFT [1.0, 9.0], "
+        "3 seeds × 48 conversations, p = 0.021 (Holm)."
+    )
+    for doubt in ({"high": 1.0}, {"p": 0.06}):
+        assert "No difference detected" in words.sentence(row | doubt)
+
+
+def test_tables_are_written_for_people(run):
+    results = report.load(run)
+    contrasts = page.contrasts(results.differences, results.exchanged).set_index(["second arm", "against"])
+    moved = results.exchanged.set_index(["arm_1", "arm_2"]).loc[("M_1SFT", "M_1SFT_ipo")]
+    row = contrasts.loc[("SFT then IPO", "SFT")]
+    assert row["applications gained"] == f"{moved['gained']:.0f}" and row["prompts"] == "48 × 1 seed"
+    shown = readable.readable(pd.DataFrame({
+        "arm": ["M_1SFT"], "accuracy": [0.5], "accuracy_low": [0.4], "accuracy_high": [0.6],
+        "unique_tokens": [166100.0], "n": [744], "seeds": [3], "learning_rate": [5e-5], "nothing": [float("nan")],
+    }))  # fmt: skip
+    assert shown.to_dict("records") == [{
+        "arm": "SFT", "chosen reply more likely, %": "50\u00a0[40,\u00a060]", "tokens computed": "166,100",
+        "prompts × seeds": "248 × 3", "learning rate": "5e−5",
+    }]  # fmt: skip
+
+
+def test_a_collapsed_arm_has_a_banner_and_a_mark_in_figures_and_tables(tmp_path):
+    root = simulated.run_folder(tmp_path / "bad", {("M_1SFT", "M_1SFT_ipo"): 0.2}, conversations=8)
+    path = root / "replies" / "M_1SFT_ipo.jsonl"
+    said = [each.model_copy(update={"text": "Hi. Let me find out,,,,,,,,"}) for each in read_rows(path, Reply)]
+    write_rows(path, said)
+    results = report.load(root)
+    assert list(results.collapsed) == ["M_1SFT_ipo"] and "repeat" in results.collapsed["M_1SFT_ipo"]
+    kept = page.kept(results.kept, results.collapsed).set_index("arm")
+    assert kept.loc["SFT then IPO", "beware"] and not kept.loc["SFT", "beware"]
+    banners = [attributes for tag, attributes in elements(report.write(root).read_text())
+               if tag == "p" and "banner" in attributes.get("class", "")]  # fmt: skip
+    assert len(banners) == 1
+    for name in ("contrasts", "figure4", "arms", "replies"):
+        assert "⚠" in (root / "figures" / f"{name}.svg").read_text() or name in ("arms", "replies")
 
 
 def test_the_papers_numbers_stand_in_columns_of_their_own(text):
-    table = text[text.index("Table 1 of paper A") : text.index("Table 3 of paper B")]
+    table = text[text.index("Table 1 of paper A (") : text.index("Table 3 of paper B:")]
     cells = re.findall(r'<td class="paper">([\d.]+)</td>', table)
     assert cells[:3] == ["70.4", "47.7", "95.8"] and len(cells) == 18
     assert table.count("not judged") == 6
 
 
-def test_methods_against_the_preferred_reply_stand_beside_paper_b_and_nowhere_else(run, text):
+def test_methods_against_the_preferred_reply_stand_beside_paper_b_and_nowhere_else(run):
     results = report.load(run)
     assert "dpo" not in set(results.rates["arm_1"]) and "preferred" not in results.parts
-    table = text[text.index("Table 3 of paper B: win rates") : text.index('id="figures"')]
-    rows = {
-        name: re.findall(r"<td.*?</td>", row)
-        for name, row in re.findall(r'scope="row">([^<]+)</th>(.*?)</tr>', table, re.S)
-    }
-    assert list(rows) == ["SFT", "PPO", "DPO", "SLiC", "IPO", "KTO (logistic)", "KTO (tanh)", "rpo"]
+    table = pd.read_csv(run / "tables" / "table3.csv").set_index("method")
+    assert list(table.index) == ["SFT", "PPO", "DPO", "SLiC", "IPO", "KTO (logistic)", "KTO (tanh)", "rpo"]
     known = results.preferred_rates.set_index(["arm_1", "dimension"]).loc[("dpo", "adherence")]
-    assert f"<b>{100 * known['strict']:.0f}</b>" in rows["DPO"][0] and 'class="paper"' not in rows["DPO"][0]
-    assert "71.4" in rows["DPO"][1] and "53.8" in rows["DPO"][2] and "31.0" in rows["DPO"][3]
-    assert "not judged" in rows["IPO"][0] and "65.8" in rows["IPO"][1]
-    assert all(cell == '<td class="paper"></td>' for cell in rows["rpo"][1:])
-    assert "adherence on 16 prompts" in table and (run / "figures" / "table3.svg").exists()
-    assert (run / "tables" / "table3.csv").exists()
+    assert table.loc["DPO", "here"] == pytest.approx(100 * known["strict"])
+    assert table.loc["DPO", ["paper hh", "paper tldr", "paper alpaca_eval"]].tolist() == [71.4, 53.8, 31.0]
+    assert table.loc["IPO", "paper hh"] == 65.8 and pd.isna(table.loc["IPO", "here"])
 
 
-def test_the_judges_own_accuracy_comes_from_the_gold_pairs(run, text):
-    assert "How often the judge puts chosen above rejected".lower() in text.lower()
+def test_the_judges_own_accuracy_comes_from_the_gold_pairs(run):
     results = report.load(run)
     assert "chosen" not in set(results.rates["arm_1"])
     assert len(stats.gold_accuracy(results.rows)) == 3
@@ -127,6 +166,18 @@ def test_nothing_is_fetched_and_only_the_pages_script_may_run(text):
     policy = next(a["content"] for t, a in elements(text) if a.get("http-equiv") == "Content-Security-Policy")
     assert "default-src 'none'" in policy and "script-src 'sha256-" in policy
     assert "unsafe-inline" not in policy.split("script-src")[1]
+
+
+def test_links_lead_only_to_what_lies_beside_the_page(run, tmp_path):
+    (run / "figures" / "arms.csv").unlink()
+    elsewhere = report.write(run, tmp_path / "sent" / "report.html")
+    report.publish(report.read(run), [path.stem for path in (run / "figures").glob("*.svg")])
+    for written in (elsewhere, run / "report.html"):
+        targets = [
+            a["href"] for tag, a in elements(written.read_text()) if tag == "a" and not a["href"].startswith("#")
+        ]
+        assert len(targets) > 20
+        assert [target for target in targets if not (written.parent / target).exists()] == []
 
 
 def test_every_id_is_unique_and_every_reference_leads_somewhere(text):
@@ -161,8 +212,8 @@ def test_examples_hold_what_was_said_once(run, text):
 
 
 def test_the_same_run_gives_the_same_page(run, text):
-    names = re.findall(r'<figure id="figure-([^"]+)">', text)
-    assert report.render(report.load(run), names) == text
+    names = [path.stem for path in sorted((run / "figures").glob("*.svg"))]
+    assert report.render(report.load(run), names, run) == text
 
 
 def test_seeds_in_folders_are_one_run(tmp_path):
@@ -178,11 +229,8 @@ def test_seeds_in_folders_are_one_run(tmp_path):
     (cost,) = training_cost(results).to_dict("records")
     assert (cost["arm"], cost["steps"], cost["seconds"]) == ("M_1SFT_ipo", 7, 15)
     assert set(results.compliance["seeds"]) == {2} and set(results.compliance["applied"]) == {2 * 12}
-    page = report.render(results, [])
-    elsewhere = page[page.index('<section id="elsewhere"') :].split("</section>")[0]
-    rows = re.findall(r"<tr>(.*?)</tr>", elsewhere, re.DOTALL)
-    assert len(rows) == 1 + len(DIMENSIONS)
-    assert all(re.findall(r">([^<]*)</td>", row)[-2:] == ["24", "2"] for row in rows[1:])
+    ((_, elsewhere),) = page._elsewhere(results)
+    assert len(elsewhere) == len(DIMENSIONS) and set(elsewhere["n"]) == {24} and set(elsewhere["seeds"]) == {2}
 
 
 def test_a_run_without_verdicts_names_the_notebook(tmp_path, capsys):
@@ -223,57 +271,57 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, run):
+def opened(browser, run):
     browser.get((run / "report.html").as_uri())
     wait(browser, lambda b: b.find_element("tag name", "html").get_attribute("data-ready") == "yes")
     return browser
 
 
-def count(page):
-    return int(page.find_element("id", "count").text.split()[0])
+def count(opened):
+    return int(opened.find_element("id", "count").text.split()[0])
 
 
-def cards(page):
-    return page.find_elements("css selector", "#list > li")
+def cards(opened):
+    return opened.find_elements("css selector", "#list > li")
 
 
-def test_the_page_loads_clean_and_a_hostile_reply_does_nothing(page):
-    assert count(page) == 144 and len(cards(page)) == 10
-    page.find_element("id", "f-search").send_keys("onerror")
-    assert count(page) == 2
-    shown = cards(page)[0].text
+def test_the_page_loads_clean_and_a_hostile_reply_does_nothing(opened):
+    assert count(opened) == 144 and len(cards(opened)) == 10
+    opened.find_element("id", "f-search").send_keys("onerror")
+    assert count(opened) == 2
+    shown = cards(opened)[0].text
     assert "<img src=x onerror=" in shown and "</script><script>" in shown
-    assert page.find_elements("css selector", "#list img, #list script, #list a") == []
-    assert "owned" not in page.title
-    assert errors(page) == []
+    assert opened.find_elements("css selector", "#list img, #list script, #list a") == []
+    assert "owned" not in opened.title
+    assert errors(opened) == []
 
 
-def test_filters_and_search_find_what_the_verdicts_say(page, run):
+def test_filters_and_search_find_what_the_verdicts_say(opened, run):
     verdicts = read_rows(run / "verdicts" / "M_2SFT-vs-M_1SFT_ipo.jsonl", Verdict)
-    choose(page, "f-comparison", "M 2SFT against M 1SFT ipo")
-    assert count(page) == 48
-    choose(page, "f-dimension", "naturalness")
-    choose(page, "f-bin", "2 better")
+    choose(opened, "f-comparison", "SFT, 2 epochs against SFT then IPO")
+    assert count(opened) == 48
+    choose(opened, "f-dimension", "naturalness")
+    choose(opened, "f-bin", "2 better")
     expected = {v.pair_id for v in verdicts if v.order == "12" and v.dimensions["naturalness"].bin == "2 better"}
-    assert count(page) == len(expected) > 0
-    assert all("naturalness: 2 better" in card.text for card in cards(page))
-    page.find_element("css selector", "#filters button[type=reset]").click()
-    wait(page, lambda _: count(page) == 144)
-    choose(page, "f-kind", "Thank the customer.")
-    assert all("guardrail 1: broken" in card.text for card in cards(page))
-    page.find_element("id", "f-search").send_keys("bank c0002-1")
-    assert all("c0002-1" in card.text for card in cards(page))
+    assert count(opened) == len(expected) > 0
+    assert all("naturalness: 2 better" in card.text for card in cards(opened))
+    opened.find_element("css selector", "#filters button[type=reset]").click()
+    wait(opened, lambda _: count(opened) == 144)
+    choose(opened, "f-kind", "Thank the customer.")
+    assert all("guardrail 1: broken" in card.text for card in cards(opened))
+    opened.find_element("id", "f-search").send_keys("bank c0002-1")
+    assert all("c0002-1" in card.text for card in cards(opened))
 
 
-def test_quotes_are_marked_and_pages_turn_by_keyboard(page):
-    page.find_element("tag name", "body").send_keys(TAB)
-    assert page.switch_to.active_element.text == "Skip to the results"
-    assert page.find_element("css selector", "#list mark").text == "Thank you"
-    first = cards(page)[0].text
-    page.find_element("id", "next").send_keys(ENTER)
-    assert page.find_element("id", "page").text == "page 2 of 15" and cards(page)[0].text != first
-    page.find_element("id", "previous").send_keys(SPACE)
-    assert cards(page)[0].text == first
+def test_quotes_are_marked_and_pages_turn_by_keyboard(opened):
+    opened.find_element("tag name", "body").send_keys(TAB)
+    assert opened.switch_to.active_element.text == "Skip to the results"
+    assert opened.find_element("css selector", "#list mark").text == "Thank you"
+    first = cards(opened)[0].text
+    opened.find_element("id", "next").send_keys(ENTER)
+    assert opened.find_element("id", "page").text == "page 2 of 15" and cards(opened)[0].text != first
+    opened.find_element("id", "previous").send_keys(SPACE)
+    assert cards(opened)[0].text == first
 
 
 @pytest.mark.parametrize("width", [360, 1200])

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from alpaca_annotations import anchors, difficulty
@@ -21,8 +22,8 @@ from guardalign.data.tasks import load_instructions
 from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, read_rows
 from guardalign.models.loading import load_frozen
-from guardalign.report.comparison import drawing, findings, results, showing
-from guardalign.report.figures import save
+from guardalign.report import figures
+from guardalign.report.comparison import findings, results, showing
 from guardalign.stats import alpaca
 from guardalign.study.comparison import answers, dynamics, protocol, tables, tuning
 from guardalign.study.comparison.jobs import RLHF, SFT, identical_jobs, tuning_jobs, with_beta
@@ -188,24 +189,24 @@ def test_curves_have_margins_entropy_and_distance_for_every_method(done):
 def test_figures_show_the_tables_numbers(done, tmp_path):
     _, run, _ = done
     summary, steps = pd.read_csv(run.tables("identical_methods.csv")), dynamics.curves(run)
+    tuned = summary[summary["arm"].isin(["sft", "dpo", "kto"])]
     drawn = {
-        "win": drawing.preferred(summary, summary[summary["arm"].isin(["sft", "dpo", "kto"])]),
-        "gain": drawing.accuracy_gains(summary),
-        "curves": drawing.dynamics(steps),
-        "same": drawing.equal_losses(dynamics.same_loss(steps)),
-        "cost": drawing.cost(summary),
+        "win": figures.tasks(summary, "win", 0.5, "beats the preferred reply", tuned),
+        "gain": figures.tasks(summary[summary["arm"] != SFT], "accuracy_gain", 0.0, "gain"),
+        "curves": figures.dynamics(steps, dynamics.OBSERVED),
+        "same": figures.equal_losses(dynamics.same_loss(steps)),
+        "cost": figures.task_costs(summary[summary["arm"] != SFT]),
     }
-    points, hollow = (each.lines[0] for each in drawn["win"].axes[0].containers)
-    assert points.get_xdata() == pytest.approx(summary["win"].to_numpy())
-    assert len(hollow.get_xdata()) == 2
-    (gain,) = drawn["gain"].axes[0].containers
-    assert gain.lines[0].get_xdata() == pytest.approx(summary["accuracy_gain"].dropna().to_numpy())
-    assert "are the same loss" in drawn["same"].get_label()
+    marked = [each for each in drawn["win"].axes[0].collections if isinstance(each, PathCollection)]
+    shown = [(x, face[3] > 0) for each in marked
+             for (x, _), face in zip(each.get_offsets(), each.get_facecolors(), strict=True)]  # fmt: skip
+    assert sorted(x for x, filled in shown if filled) == pytest.approx(sorted(summary["win"]))
+    assert sorted(x for x, filled in shown if not filled) == pytest.approx(sorted(tuned["win"]))
     seconds = summary[summary["arm"] != SFT].groupby("arm")["seconds"].mean().sort_values()
     assert [bar.get_width() for bar in drawn["cost"].axes[0].patches] == pytest.approx(seconds.to_list())
     assert len(drawn["curves"].axes) == 7 * 5
     for name, figure in drawn.items():
-        png, _, _ = save(figure, summary, tmp_path / name)
+        png, _, _ = figures.save(figure, summary, tmp_path / name)
         assert png.stat().st_size > 5000
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from math import isnan
 
 import pandas as pd
@@ -14,8 +13,8 @@ from guardalign.config.sections import Model, Source
 from guardalign.errors import MissingStage
 from guardalign.files import RunFolder, write_rows
 from guardalign.generation.replystats import reply_statistics
-from guardalign.report.figures.heldout import finding
-from guardalign.report.methods import method_figure, table_of_methods
+from guardalign.report import figures, words
+from guardalign.report.methods import table_of_methods
 from guardalign.study import heldout
 from guardalign.study.sources import load
 from guardalign.training import PairScore
@@ -59,11 +58,9 @@ def test_figures_by_hand():
 
 
 def test_a_lead_is_claimed_only_where_the_interval_is_clear():
-    rows = heldout.table(heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"}))
-    apart = rows.assign(accuracy=[0.5, 0.9], accuracy_low=[0.4, 0.8], accuracy_high=[0.6, 0.95])
-    assert finding(apart) == "arm prefers the chosen reply most often: in 90% of held-out pairs"
-    close = apart.assign(accuracy_low=[0.2, 0.4])
-    assert finding(close).startswith("No arm stands clear")
+    base, arm = (row for _, row in heldout.table(heldout.rows({"base": BASE, "arm": ARM}, {"arm": "base"})).iterrows())
+    clear, unclear = (words.lead(arm.copy(), base) for arm["lead_low"] in (0.1, -0.1))
+    assert "No difference detected" in unclear and "No difference detected" not in clear
 
 
 def test_seeds_are_resampled_too():
@@ -85,9 +82,8 @@ def test_a_run_without_a_judge_has_a_report_that_claims_nothing_about_guardrails
     RunFolder(root).record("06_judging", parameters={"study": {"arms": planned}})
     page = report.write(root).read_text()
     assert "No judge read" in page and "keeps all its guardrails" not in page and "src=" not in page
-    told = re.sub(r"<[^>]+>", "", page[page.index('id="headline"') :]).split("</p>")[0]
-    assert "Mipo1SFT prefers the chosen reply in 100 %" in told.replace("M1SFTipo", "Mipo1SFT")
-    assert "50.0 [" in told
+    told = report.unjudged.render(report.read(root), [], root)
+    assert "SFT then IPO</b> finds the chosen reply more likely in 100" in told and "+50.0" in told
     assert page.count("<details><summary>") >= 4 and "<script" not in page
     assert (root / "figures" / "held_out.png").exists()
     assert set(pd.read_csv(root / "tables" / "held_out.csv")["seeds"]) == {len(seeds)}
@@ -119,5 +115,6 @@ def test_the_methods_table_joins_replies_and_is_drawn():
     ]
     joined = table_of_methods(table, reply_statistics(replies)).set_index("arm")
     assert joined.loc["M_1SFT", "words"] == 3 and joined.loc["dpo", "cut_off"] == 1
-    figure = method_figure(joined.reset_index(), profile="here")
-    assert {text.get_text() for text in figure.axes[0].texts} == {"dpo", "$M_{\\mathrm{1SFT}}$"}
+    figure = figures.methods(joined.reset_index(), profile="here")
+    names = {text.get_text() for text in figure.axes[0].get_legend().get_texts()}
+    assert names == {"SFT", "DPO"}

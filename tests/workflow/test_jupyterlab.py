@@ -1,4 +1,4 @@
-"""Notebook 07's explorer in a real JupyterLab: opened, run and clicked through in Chromium."""
+"""Notebook 07's verdict browser in a real JupyterLab: opened, run and clicked through in Chromium."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ import simulated_verdicts as simulated
 from browser import choose, chromium, wait
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = ("from guardalign.report import explore", "explore.verdicts(results")
+NEEDED = ("from guardalign.report import examples", "examples.browse(results")
 
 
-def explorer_of_notebook_07(run: Path) -> str:
-    """The cells of the source notebook that lead to the explorer, on another run, as one cell."""
+def browser_of_notebook_07(run: Path) -> str:
+    """The cells of the source notebook that lead to the browser, on another run, as one cell."""
     source = nbformat.read(ROOT / "notebooks" / "07_plots.ipynb", as_version=4)
     found = [
         cell.source for cell in source.cells for text in NEEDED if cell.cell_type == "code" and text in cell.source
@@ -41,7 +41,7 @@ def lab(tmp_path):
     (run / "tables").mkdir()
     (run / "tables" / "judging.csv").write_text("arm_1,arm_2\nM_1SFT,M_1SFT_ipo\n")
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(explorer_of_notebook_07(run))],
+        cells=[nbformat.v4.new_code_cell(browser_of_notebook_07(run))],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )
     nbformat.write(notebook, tmp_path / "explore.ipynb")
@@ -82,10 +82,6 @@ def _until_up(port: int, server: subprocess.Popen, log: Path) -> None:
     pytest.fail(f"JupyterLab does not answer: {log.read_text()[-2000:]}")
 
 
-def labels(driver):
-    return [label.text for label in driver.find_elements("css selector", ".jp-OutputArea .widget-label")]
-
-
 def run_first_cell(driver) -> bool:
     """Shift + Enter in the first cell until its prompt says that it runs: JupyterLab may not be ready for the key."""
     try:
@@ -105,20 +101,19 @@ def test_a_reader_explores_verdicts_in_jupyterlab(lab):
         wait(driver, lambda d: d.find_elements("css selector", ".jp-Notebook .jp-Cell"), 90)
         wait(driver, lambda d: "Idle" in d.find_element("css selector", "body").get_attribute("innerHTML"), 90)
         wait(driver, run_first_cell, 90)
-        selects = wait(driver, lambda d: d.find_elements("css selector", ".widget-dropdown select"), 120)
-        assert len(selects) == 3
-        for position, select in enumerate(selects):
-            driver.execute_script("arguments[0].id = 'pick' + arguments[1]", select, position)
-        wait(driver, lambda d: "of 24" in labels(d))
-        choose(driver, "pick0", "M_ipo vs M_kto")
-        choose(driver, "pick1", "naturalness")
-        choose(driver, "pick2", "none")
+        frame = wait(driver, lambda d: d.find_elements("css selector", ".jp-OutputArea iframe[srcdoc]"), 120)[0]
+        driver.switch_to.frame(frame)
+        wait(driver, lambda d: d.find_element("tag name", "html").get_attribute("data-ready") == "yes")
+        choose(driver, "f-comparison", "IPO without SFT against KTO without SFT")
+        choose(driver, "f-dimension", "naturalness")
+        choose(driver, "f-bin", "none")
         expected = {
             said.pair_id
             for said in simulated.verdicts("M_ipo", "M_kto", 0.0, 6, 2, seed=1)
             if said.dimensions["naturalness"].bin == "none"
         }
-        wait(driver, lambda d: f"of {2 * len(expected)}" in labels(d))
-        shown = driver.find_element("css selector", ".jp-OutputArea .widget-html-content").text
-        assert re.match(r"c\d+-\d", shown)[0] in expected and "naturalness: none" in shown
-        assert driver.find_elements("css selector", ".widget-html-content mark")
+        assert int(driver.find_element("id", "count").text.split()[0]) == len(expected) > 0
+        shown = [card.text for card in driver.find_elements("css selector", "#list > li")]
+        assert {re.search(r"c\d+-\d", text)[0] for text in shown} <= expected
+        assert all("naturalness: none" in text for text in shown)
+        assert driver.find_elements("css selector", "#list mark")

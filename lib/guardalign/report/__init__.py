@@ -52,29 +52,31 @@ def publish(
 ) -> Path:
     """Write the page (default: ``report.html`` in the run's folder) around the figures that ``draw_all`` saved.
 
-    Also writes ``tables/win_rates.csv``, ``table1.csv`` and ``table3.csv``, and the pages of executed notebooks that
-    are new. A run without a judge gets a page, and ``tables/held_out.csv``, of what its arms prefer among the data's
-    own replies. Returns the page's path. Raises MissingStage where nothing was judged nor scored.
+    Also writes ``contrasts.csv``, ``arms.csv``, ``win_rates.csv``, ``table1.csv`` and ``table3.csv`` into ``tables/``,
+    and the pages of executed notebooks that are new. A run without a judge gets a page, and ``tables/held_out.csv``, of
+    what its arms prefer among the data's own replies. Returns the page's path. Raises MissingStage where nothing was
+    judged nor scored.
     """
     path = Path(output) if output else results.root / "report.html"
     page = _judged_page if results.judged else _unjudged_page
-    write_text(path, page(results, figure_names, most_examples))
+    write_text(path, page(results, figure_names, path.parent, most_examples))
     return path
 
 
-def _judged_page(results: Results, figure_names: list[str], most_examples: int) -> str:
+def _judged_page(results: Results, figure_names: list[str], beside: Path, most_examples: int) -> str:
     from guardalign.report.tables import against_preferred, table_1, table_3
 
-    made = {"win_rates": results.rates, "table1": table_1(results.rates)}
+    made = {"win_rates": results.rates, "contrasts": results.differences, "arms": results.kept}
+    made["table1"] = table_1(results.rates)
     if len(results.preferred_rates):
         made["table3"] = table_3(against_preferred(results.preferred_rates))
     for name, table in made.items():
         write_text(results.root / "tables" / f"{name}.csv", table.to_csv(index=False))
     notebooks.convert(results.root)
-    return render(results, figure_names, most_examples)
+    return render(results, figure_names, beside, most_examples)
 
 
-def _unjudged_page(results: Results, figure_names: list[str], _: int) -> str:
+def _unjudged_page(results: Results, figure_names: list[str], beside: Path, _: int) -> str:
     write_text(results.root / "tables" / "held_out.csv", results.held_out.to_csv(index=False))
     notebooks.convert(results.root)
-    return unjudged.render(results, figure_names)
+    return unjudged.render(results, figure_names, beside)

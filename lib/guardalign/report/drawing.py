@@ -1,4 +1,4 @@
-"""The figures of a judged run, drawn from what the run has, and how any report saves its own."""
+"""The figures of a run, drawn from what the run has, and how any report saves its own."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 
 from guardalign import stats
 from guardalign.generation.replystats import reply_statistics
-from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.papers import PANELS
 from guardalign.report import figures, tables
 from guardalign.report.results import Results
 
 OWN = re.compile(
-    r"figure[34]|comparisons\d+|table[13]|forest|ranking|pairs_\w+|tradeoff|guardrails|cost|training|replies|held_out"
+    r"contrasts(_other)?|arms|figure[34]|comparisons\d+|table[13]|forest|ranking|pairs_\w+|tradeoff|guardrails|cost|"
+    r"training|replies|held_out"
 )
-"""The names of reports' figures; any other in the folder is somebody else's."""
+"""The names that reports' figures have or had; any other in the folder is somebody else's."""
 
 
 @dataclass(frozen=True)
@@ -50,75 +50,85 @@ def save_all(wanted: Iterable[Drawing], folder: Path) -> list[str]:
 
 
 def drawings(results: Results) -> Iterator[Drawing]:
-    """The figures of a judged run, one by one."""
-    rates, profile = results.rates, results.name
+    """The figures of a judged run, in the order of the page."""
+    rates, profile, marks = results.rates, results.name, results.collapsed
+    apart = results.differences
+    shown = [name for name in ("adherence", "applications") if name in set(apart["measure"])]
+    note = _warning(marks)
+    yield Drawing("contrasts", apart, lambda: figures.contrasts(apart, shown, profile, note))
+    yield Drawing("arms", results.kept, lambda: figures.arms(results.kept, profile, marks))
+    yield Drawing(
+        "contrasts_other", apart, lambda: figures.contrasts(apart, ["naturalness", "hallucination"], profile, note)
+    )
+    if len(results.compliance):
+        yield Drawing("guardrails", results.compliance, lambda: figures.guardrail_map(results.compliance, profile))
     here = set(zip(rates["arm_1"], rates["arm_2"], strict=True))
-    published = list(PANELS.values())
     for number in ("4", "3"):
-        shown = [pair for panel, pair in PANELS.items() if panel[0] == number and pair in here]
-        if shown:
-            part = rates[[pair in shown for pair in zip(rates["arm_1"], rates["arm_2"], strict=True)]]
-            yield Drawing(f"figure{number}", part, _later(figures.comparison_bars, part, shown, profile=profile))
-    others = [pair for pair in dict.fromkeys(zip(rates["arm_1"], rates["arm_2"], strict=True)) if pair not in published]
-    for place in range(0, len(others), 4):
-        shown = others[place : place + 4]
-        part = rates[[pair in shown for pair in zip(rates["arm_1"], rates["arm_2"], strict=True)]]
-        name = f"comparisons{place // 4 + 1}"
-        yield Drawing(name, part, _later(figures.comparison_bars, part, shown, profile=profile))
-    if here & set(published):
-        yield Drawing("table1", tables.table_1(rates), _later(figures.table_1, rates, profile=profile))
+        pairs = [pair for panel, pair in PANELS.items() if panel[0] == number and pair in here]
+        if pairs:
+            part = rates[[pair in pairs for pair in zip(rates["arm_1"], rates["arm_2"], strict=True)]]
+            yield Drawing(f"figure{number}", part, _bars(part, pairs, profile, note))
+    if here & set(PANELS.values()):
+        yield Drawing("table1", tables.table_1(rates), lambda: figures.table_1(rates, profile))
     if len(results.preferred_rates):
         beside = tables.table_3(tables.against_preferred(results.preferred_rates))
-        yield Drawing("table3", beside, _later(figures.table_3, results.preferred_rates, profile=profile))
-    yield Drawing("forest", stats.opponents(rates), _later(figures.forest, rates, profile=profile))
-    yield from _across_arms(results)
+        yield Drawing("table3", beside, lambda: figures.table_3(results.preferred_rates, profile))
+    if len(here) > 1:
+        ranked = stats.rank(results.compared, results.level)
+        yield Drawing("ranking", ranked.scores, lambda: figures.ranking(ranked, rates, profile))
+    yield from reply_lengths(results)
+    cost = training_cost(results)
+    if len(cost[cost["arm"].isin(set(results.kept["arm"]))].dropna(subset=["seconds_in_all"])) > 1:
+        yield Drawing("cost", cost, lambda: figures.cost(cost, results.kept, profile))
     yield from training(results)
+
+
+def _bars(part: pd.DataFrame, pairs: list[tuple[str, str]], profile: str, note: str) -> Callable[[], Figure]:
+    return lambda: figures.comparison_bars(part, pairs, profile, note)
+
+
+def _warning(marks: dict[str, str]) -> str:
+    return "".join(f"⚠ {figures.plain(arm)}: {what}. " for arm, what in marks.items()).strip()
 
 
 def training_cost(results: Results) -> pd.DataFrame:
     """One row an arm: steps, seconds, tokens (as rows, and as computed), from its ``training.json``; means over seeds.
 
-    What an arm started from is not added. Empty where nothing was trained.
+    ``seconds_in_all`` adds what the arms took that it was trained from. Empty where nothing was trained.
     """
-    rows = []
+    rows, starts = [], dict[str, str]()
     folders = ("models", "seed-*/models")
     for path in sorted(path for folder in folders for path in results.root.glob(f"{folder}/*/training.json")):
-        found = json.loads(path.read_text(encoding="utf-8")).get("result", {})
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = content.get("result", {})
+        starts[path.parent.name] = Path(content.get("config", {}).get("model", "")).name
         names = ("steps", "seconds", "logical_tokens", "unique_tokens")
         rows.append({"arm": path.parent.name} | {name: found.get(name) for name in names})
     told = pd.DataFrame(rows, columns=["arm", "steps", "seconds", "logical_tokens", "unique_tokens"])
-    return told.groupby("arm").mean().round(1).reset_index()
+    table = told.groupby("arm").mean().round(1)
+    seconds = table["seconds"].to_dict()
+    in_all = [sum(seconds[each] for each in _line(str(arm), starts)) for arm in table.index]
+    table.insert(2, "seconds_in_all", in_all)
+    return table.reset_index()
 
 
-def _across_arms(results: Results) -> Iterator[Drawing]:
-    rates, profile = results.rates, results.name
-    if rates["comparison"].nunique() > 1:
-        ranked = stats.rank(results.compared, results.level)
-        yield Drawing("ranking", ranked.scores, _later(figures.ranking, ranked, rates, profile=profile))
-        for dimension in DIMENSIONS:
-            part = rates[rates["dimension"] == dimension]
-            yield Drawing(f"pairs_{dimension}", part, _later(figures.pair_map, part, dimension, profile=profile))
-        yield Drawing("tradeoff", stats.opponents(rates), _later(figures.tradeoff, rates, profile=profile))
-    if len(results.compliance):
-        yield Drawing("guardrails", results.compliance,
-                      _later(figures.guardrail_map, results.compliance, profile=profile))  # fmt: skip
-    yield from reply_lengths(results)
-    cost = training_cost(results)
-    seconds = cost.dropna(subset=["seconds"]).set_index("arm")["seconds"].astype(float)
-    arms = set(rates["arm_1"]) | set(rates["arm_2"])
-    if len(seconds[seconds.index.isin(arms)]) > 1:
-        draw = _later(figures.cost_against_wins, rates, seconds, "s of training", profile=profile)
-        yield Drawing("cost", cost, draw)
+def _line(arm: str, starts: dict[str, str]) -> list[str]:
+    """``arm`` and those it was trained from, one after the other."""
+    line = [arm]
+    while (before := starts.get(line[-1], "")) in starts and before not in line:
+        line.append(before)
+    return line
 
 
 def training(results: Results) -> Iterator[Drawing]:
-    """The first seed's training curves, where there are any."""
-    if results.metrics:
+    """The first seed's training curves, where an arm has more than one step."""
+    if any(rows["step"].nunique() > 1 for rows in results.metrics.values()):
         joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
         seeds = list(results.verdicts)
         note = f"Seed {seeds[0]} of {len(seeds)}." if len(seeds) > 1 else ""
-        draw = _later(figures.training_curves, results.metrics, profile=results.name, note=note)
-        yield Drawing("training", joined, draw)
+        yield Drawing(
+            "training", joined, lambda: figures.training_curves(results.metrics, profile=results.name, note=note)
+        )
 
 
 def reply_lengths(results: Results) -> Iterator[Drawing]:
@@ -127,8 +137,6 @@ def reply_lengths(results: Results) -> Iterator[Drawing]:
         statistics = reply_statistics(results.all_replies)
         note = f"{len(results.replies)} training seeds." if len(results.replies) > 1 else ""
         summary = statistics.groupby("arm")[["words", "tokens", "repetition", "finished"]].mean().reset_index()
-        yield Drawing("replies", summary, _later(figures.reply_panels, statistics, profile=results.name, note=note))
-
-
-def _later(draw: Callable[..., Figure], *given: object, **named: object) -> Callable[[], Figure]:
-    return lambda: draw(*given, **named)
+        yield Drawing(
+            "replies", summary, lambda: figures.reply_panels(statistics, results.name, note, results.collapsed)
+        )

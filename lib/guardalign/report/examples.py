@@ -1,22 +1,75 @@
-"""Example replies as one compact, compressed block that the page's script unpacks: every text once, then numbers.
+"""The browser of judged replies: in the report, and in a notebook that somebody works in.
 
-A row of ``examples`` is one prompt of one comparison; it points into the lists of prompts, texts and assessments.
+>>> from guardalign.report import examples
+>>> examples.browse(results)      # ``report.load(run.root)``; the browser in JupyterLab, a table where nobody can click
+
+What it shows is one compact, compressed block that the page's script unpacks: every text once, then numbers. A row of
+``examples`` is one prompt of one comparison; it points into the lists of prompts, texts and assessments.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 import zlib
 from collections.abc import Iterable
+from html import escape
 from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
 
 from guardalign.data.conversations import PreferencePair
 from guardalign.judging.guardrail_kinds import guardrail_kind
 from guardalign.judging.verdicts import BINS, DIMENSIONS, ReplyAssessment, Verdict
+from guardalign.report import words
+from guardalign.report.html import asset, environment, script_hash
 from guardalign.report.results import Results
 
 STATUSES = ("complied", "broken", "not applicable")
+
+
+def browse(results: Results, interactive: bool | None = None, rows: int = 12) -> Any:
+    """The browser over the main judge's verdicts (first seed) for display, or a table of ``rows`` for each comparison.
+
+    ``interactive`` is found out if not given: a kernel that a Jupyter server started has somebody in front of it.
+    Under papermill and nbconvert there is no one to click, and the table keeps the saved notebook small.
+    """
+    if interactive is None:
+        interactive = "JPY_SESSION_NAME" in os.environ
+    if not interactive:
+        return table(results, rows)
+    from IPython.display import HTML
+
+    page = escape(page_of(payload(results), len(results.verdicts)), quote=True)
+    frame = "width:100%;height:46rem;border:1px solid #8886"
+    return HTML(f'<iframe sandbox="allow-scripts" title="Judged replies" style="{frame}" srcdoc="{page}"></iframe>')
+
+
+def page_of(block: dict[str, Any], seeds: int = 1) -> str:
+    """A page of its own with nothing but the browser of ``block``, which is ``payload``'s result."""
+    script = asset("examples.js")
+    return environment().get_template("browser.html").render(
+        css=Markup(asset("page.css")), script=Markup(script), script_hashes=Markup(script_hash(script)),
+        example_count=len(block["examples"]), example_total=block["total"], seeds=seeds, data=packed(block),
+    )  # fmt: skip
+
+
+def table(results: Results, rows: int = 12) -> pd.DataFrame:
+    """The first ``rows`` prompts of each comparison: bins and replies."""
+    groups = _by_prompt(verdict for verdict in results.first_verdicts if verdict.judge == results.judge)
+    taken: dict[tuple[str, str], list[Verdict]] = {}
+    for (one, two, _), said in groups.items():
+        if len(taken.setdefault((one, two), [])) < rows:
+            taken[one, two].append(said[0])
+    return pd.DataFrame([
+        {"1": v.arm_1, "2": v.arm_2, "prompt": v.pair_id}
+        | {name: v.dimensions[name].bin if v.invalid is None else "invalid" for name in DIMENSIONS}
+        | {"reply 1": reply_text(results, v.arm_1, v.pair_id), "reply 2": reply_text(results, v.arm_2, v.pair_id)}
+        for group in taken.values()
+        for v in group
+    ])  # fmt: skip
 
 
 class Pool:
@@ -60,6 +113,7 @@ def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
         ])  # fmt: skip
     return {
         "comparisons": [list(pair) for pair in comparisons],
+        "names": {arm: words.arm(arm) for pair in comparisons for arm in pair},
         "dimensions": list(DIMENSIONS),
         "bins": list(BINS),
         "statuses": list(STATUSES),

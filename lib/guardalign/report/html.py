@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib import resources
-from numbers import Number
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from guardalign.report import words
+from guardalign.report.readable import readable
 
 
 def environment() -> Environment:
@@ -18,11 +19,11 @@ def environment() -> Environment:
         loader=PackageLoader("guardalign.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     made.filters |= {
-        "arm": words.arm, "percent": words.percent, "share": words.share, "p_value": words.p_value,
-        "plain": words.plain,
+        "arm": words.arm, "notation": words.notation, "percent": words.percent, "share": words.share,
+        "p_value": words.p_value, "readable": readable,
     }  # fmt: skip
     made.filters["script_json"] = words.script_json
-    made.tests["number"] = lambda cell: isinstance(cell, Number)
+    made.tests["number"] = lambda cell: bool(re.fullmatch(r"[−+]?[\d,.]+", cell))
     return made
 
 

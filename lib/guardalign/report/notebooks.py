@@ -1,29 +1,31 @@
 """Executed notebooks as pages that open without Jupyter and without network, in the report's look.
 
-A page lies beside its notebook and is made again only where the notebook is newer.
+nbconvert makes them, with the template in ``templates/notebook``. A page lies beside its notebook and is made again
+only where the notebook is newer.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from latex2mathml.converter import convert as mathml
 
 from guardalign.config.notebooks import import_nbformat
 from guardalign.files import write_text
-from guardalign.report.html import asset, environment
+from guardalign.report.html import asset
 
-_FORMULA = re.compile(r"\$([^$\s]+)\$")
-_PARTS = (
-    (re.compile(r"_\{([^{}]+)\}"), r"<sub>\1</sub>"),
-    (re.compile(r"\^\{([^{}]+)\}"), r"<sup>\1</sup>"),
-    (re.compile(r"\\beta\b"), "β"),
-    (re.compile(r"^[MN](?=<|$)"), r"<i>\g<0></i>"),
+TEMPLATES = Path(__file__).parent / "templates"
+# TeX as pandoc reads it ("$5 and $6" is none), and code, in which there is no TeX.
+_FORMULA = re.compile(
+    r"(?P<code>(`+).+?\2)|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\s`](?:[^$`]*[^$\s`])?)\$(?!\d)", re.DOTALL
 )
+
+_HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
 def folders(root: Path) -> list[Path]:
@@ -37,10 +39,17 @@ def convert(root: Path) -> list[Path]:
     return [made for path in notebooks if _stale(path) and (made := _convert(path))]
 
 
-def links(root: Path) -> list[tuple[str, str]]:
-    """The pages of a run's notebooks, relative to ``root``, with the words to show."""
-    pages = (path.relative_to(root) for folder in folders(root) for path in sorted(folder.glob("*.html")))
-    return [(page.as_posix(), " ".join((*page.parts[:-2], page.stem.replace("_", " ")))) for page in pages]
+def links(root: Path, beside: Path) -> list[tuple[str, str]]:
+    """The pages of a run's notebooks, relative to the folder ``beside``, with the words to show."""
+    pages = (path for folder in folders(root) for path in sorted(folder.glob("*.html")))
+    return [
+        (Path(os.path.relpath(page, beside)).as_posix(), " ".join((*page.relative_to(root).parts[:-2], _title(page))))
+        for page in pages
+    ]
+
+
+def _title(path: Path) -> str:
+    return path.stem.replace("_", " ")
 
 
 def _stale(notebook: Path) -> bool:
@@ -55,32 +64,38 @@ def _convert(notebook: Path) -> Path | None:
         content = nbformat.read(notebook, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError):
         return None
+    heading = _title(notebook)
     for cell in content.cells:
         if cell.cell_type == "markdown":
+            heading = (_HEADING.findall(cell.source) or [heading])[-1]
             cell.source = _FORMULA.sub(_formula, cell.source)
-    body, _ = _exporter().from_notebook_node(content)
-    page = environment().get_template("notebook.html").render(
-        name=notebook.stem.replace("_", " "), css=Markup(asset("page.css") + asset("notebook.css")),
-        script_hashes=Markup("'none'"), body=Markup(body),
-    )  # fmt: skip
+        cell.metadata.setdefault(
+            "alt", f"Figure of the part “{heading}”"
+        )  # of pictures that bring no text of their own
+    css = asset("page.css") + asset("notebook.css")
+    page, _ = _exporter().from_notebook_node(content, resources={"page": {"title": _title(notebook), "css": css}})
     write_text(notebook.with_suffix(".html"), page)
     return notebook.with_suffix(".html")
 
 
 @cache
 def _exporter() -> Any:
-    """nbconvert's bare cells: its full templates fetch scripts and fonts from the network."""
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-    exporter = HTMLExporter(template_name="basic", exclude_anchor_links=True, log_level="ERROR")
+    exporter = HTMLExporter(
+        template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], exclude_anchor_links=True, log_level="ERROR"
+    )
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a log's lines come one by one
     return exporter
 
 
 def _formula(found: re.Match[str]) -> str:
-    """The little TeX that the notebooks' texts hold, as HTML."""
-    text = escape(found[1], quote=False)
-    for pattern, shown in _PARTS:
-        text = pattern.sub(shown, text)
-    return text
+    """TeX as MathML, which browsers set without a script; TeX that is none stays as it is."""
+    if found["code"]:
+        return found[0]
+    display = "block" if found["block"] else "inline"
+    try:
+        return mathml((found["block"] or found["inline"]).strip(), display=display)
+    except Exception:  # latex2mathml has no common base of its errors
+        return escape(found[0], quote=False)

@@ -1,7 +1,8 @@
-"""From results to one page: tables, figures, examples and their surroundings, rendered by jinja2 with autoescape."""
+"""From results to one page: what came out, figures, tables, examples, rendered by jinja2 with autoescape."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,54 +14,132 @@ from guardalign.judging.verdicts import DIMENSIONS, Verdict
 from guardalign.report import tables, words
 from guardalign.report.about import about, drawn
 from guardalign.report.examples import packed, payload
+from guardalign.report.figures.words import count, interval
 from guardalign.report.html import asset, environment, script_hash
 from guardalign.report.results import GOLD, Results, parameters
+from guardalign.study.plan import Plan
 
 CONTENTS = (
-    ("win-rates", "Win rates"), ("papers", "Beside the papers"), ("figures", "Figures"), ("examples", "Examples"),
-    ("judge", "The judge"), ("precision", "Precision"), ("about", "Data, cost, environment"),
+    ("arms", "Each arm"), ("guardrails", "Guardrails"), ("papers", "Beside the papers"), ("replies", "Replies"),
+    ("examples", "Examples"), ("win-rates", "Tables"), ("judge", "The judge"), ("precision", "Precision"),
+    ("about", "Data, cost, environment"),
 )  # fmt: skip
-SHOWN = ("win_rates", "table1", "table3", "judging", "transfer")
+SHOWN = ("contrasts", "arms", "win_rates", "table1", "table3", "judging", "transfer", "tricky_replies", "data_card")
+PLACED = (
+    "contrasts", "arms", "contrasts_other", "guardrails", "figure4", "figure3", "table1", "table3", "replies",
+    "ranking", "cost", "training",
+)  # fmt: skip
+"""Figures that have a place of their own in the page; others stand together before the tables."""
 
 
-def render(results: Results, figure_names: list[str], most_examples: int = 5_000) -> str:
-    """The whole page as text."""
+def render(results: Results, figure_names: list[str], beside: Path, most_examples: int = 5_000) -> str:
+    """The whole page as text; links are relative to the folder ``beside``."""
     script = asset("examples.js")
     block = payload(results, most_examples)
-    rates = results.rates
+    figures = drawn(results, figure_names, beside)
     return environment().get_template("report.html").render(
         name=results.name,
         css=Markup(asset("page.css")),
         script=Markup(script),
         script_hashes=Markup(script_hash(script)),
+        banners=results.collapsed,
+        answers=answers(results.differences),
         trust=_trust(results),
-        headline=words.headline(_first(rates)),
-        summary=words.summary(rates),
+        judged=_judged(results),
         remarks=_remarks(results),
+        arms=arms(results),
+        terms=words.GLOSSARY,
         contents=CONTENTS,
         level=f"{100 * results.level:.0f} %",
         judge=results.judge,
         seeds=len(results.verdicts),
-        rates=list(rates.itertuples(index=False)),
+        contrasts=contrasts(results.differences, results.exchanged),
+        kept=kept(results.kept, results.collapsed),
+        live=stats.live(results.compliance) if len(results.compliance) else None,
+        rates=results.rates.to_dict("records"),
         dimensions=DIMENSIONS,
-        table_1=_table_1(rates),
+        table_1=_table_1(results.rates),
         table_3=tables.table_3(tables.against_preferred(results.preferred_rates)).to_dict("records"),
         table_3_prompts=int(results.preferred_rates["n"].max()) if len(results.preferred_rates) else 0,
-        figures=drawn(results, figure_names),
+        figures=figures,
+        others=[figure for name, figure in figures.items() if name not in PLACED],
         example_count=len(block["examples"]),
         example_total=block["total"],
         judge_facts=_judge_facts(results),
         judge_tables=_judge_tables(results),
         elsewhere=_elsewhere(results),
         planning=stats.planning(results.compared, level=results.level).drop(columns=["comparison", "judge"]),
-        **about(results, SHOWN),
+        **about(results, SHOWN, beside),
         data=packed(block),
     )  # fmt: skip
 
 
-def _first(rates: pd.DataFrame) -> pd.Series:
-    adherence = rates[rates["dimension"] == "adherence"]
-    return (adherence if len(adherence) else rates).iloc[0]
+def answers(differences: pd.DataFrame) -> list[Markup]:
+    """A sentence for each contrast named beforehand on the share of prompts with all guardrails kept.
+
+    Where none was named, or none judged, for every contrast.
+    """
+    shown = differences[differences["measure"] == "adherence"]
+    named = shown[shown["named"]]
+    return [words.sentence(row) for _, row in (named if len(named) else shown).iterrows()]
+
+
+def contrasts(differences: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
+    """All contrasts as a person reads them: differences in points by measure, applications gained and lost."""
+    rows = []
+    moved = {(each["arm_1"], each["arm_2"]): each for each in exchanged.to_dict("records")}
+    order = differences.sort_values("named", ascending=False, kind="stable")
+    for (one, two), own in order.groupby(["arm_1", "arm_2"], sort=False):
+        first, cells = own.iloc[0], {each["measure"]: each for each in own.to_dict("records")}
+        row = {"second arm": words.arm(two), "against": words.arm(one), "named": "yes" if first["named"] else ""}
+        row |= {
+            f"{text}, points": interval(each["difference"] / 100, each["low"] / 100, each["high"] / 100, 1, signed=True)
+            for measure, text in tables.MEASURES.items()
+            if (each := cells.get(measure))
+        }
+        row["p (Holm)"] = words.p_value(own["p"].max())
+        if (one, two) in moved:
+            row |= {f"applications {way}": f"{moved[one, two][way]:,.0f}" for way in ("gained", "lost")}
+        rows.append(row | {"prompts": f"{first['prompts']:,} × {count(int(first['seeds']), 'seed')}"})
+    return pd.DataFrame(rows)
+
+
+def kept(arms: pd.DataFrame, collapsed: dict[str, str]) -> pd.DataFrame:
+    """What each arm keeps, in %, as a person reads it, and what to beware of."""
+    rows = []
+    for arm, own in arms.groupby("arm", sort=False):
+        cells = {each["measure"]: each for each in own.to_dict("records")}
+        row = {"arm": words.arm(arm)} | {
+            f"{text}, %": interval(each["value"], each["low"], each["high"])
+            for measure, text in tables.MEASURES.items()
+            if (each := cells.get(measure))
+        }
+        rows.append(row | ({"beware": collapsed.get(str(arm), "")} if collapsed else {}))
+    return pd.DataFrame(rows)
+
+
+def arms(results: Results) -> list[dict[str, str | Markup]]:
+    """The arms of the run with the paper's notation and, where the run recorded its plan, what they are trained on."""
+    plan = results.plan
+    named = list(dict.fromkeys([*(plan.order() if plan else ()), *results.kept["arm"]]))
+    return [
+        {"name": name, "words": words.arm(name), "notation": words.notation(name), "made": _made(plan, name)}
+        for name in named
+    ]
+
+
+def _made(plan: Plan | None, name: str) -> str:
+    """How an arm is trained, from the plan."""
+    arm = plan.arms.get(name) if plan else None
+    if arm is None:
+        return ""
+    parts = [f"{words.arm(arm.method)} from {words.arm(arm.start)}", f"learning rate {arm.learning_rate:g}"]
+    parts += [] if arm.method == "sft" else [f"β {arm.beta:g}"]
+    parts += [f"{' and '.join(arm.pairs.splits)} pairs"]
+    if arm.pairs.judged:
+        parts += [f"of these the prompts that {words.arm(arm.pairs.judged)} answers worse than the chosen reply"]
+        parts += ["with its replies as the rejected ones"] if arm.pairs.rejected != "data" else []
+    return ", ".join(parts)
 
 
 def _trust(results: Results) -> dict[str, Any] | None:
@@ -74,6 +153,36 @@ def _trust(results: Results) -> dict[str, Any] | None:
     said = canaries.report(results.judge, verdicts)
     lines = str(said).splitlines()
     return {"trusted": said.trusted, "lines": lines[:1] if said.trusted else lines}
+
+
+def _judged(results: Results) -> list[str]:
+    """Who judged what, and how good the judge is where that is known."""
+    rates = results.rates
+    prompts = int((rates["n"] / rates["seeds"].clip(lower=1)).max())
+    seeds = count(int(rates["seeds"].max()), "seed")
+    reads = "rules that read the text of each reply" if results.judge == "embedded" else results.judge
+    said = [
+        f"Judge: {reads}. It judged {prompts:,} test prompts of {int(rates['conversations'].max()):,} conversations × "
+        f"{seeds} in {count(rates['comparison'].nunique(), 'comparison')}."
+    ]
+    tricky = results.tables.get("tricky_replies")
+    if tricky is not None and {"a person says", "the judge says"} <= set(tricky):
+        agree = (tricky["a person says"] == tricky["the judge says"]).mean()
+        on = f"{agree:.1%} of {len(tricky)} verdicts on hand-made replies"
+        said.append(f"Examination: it agrees with a person on {on}.")
+    gold = stats.gold_accuracy(results.rows, *GOLD)
+    own = gold[(gold["judge"] == results.judge) & (gold["dimension"] == "adherence")] if len(gold) else gold
+    if len(own):
+        said.append(f"It prefers the data’s chosen reply to the rejected one in adherence on {_right(own)} of prompts.")
+    return said
+
+
+def _right(gold: pd.DataFrame) -> str:
+    name = next(column for column in ("accuracy", "right") if column in gold)
+    row = gold.iloc[0]
+    ends = (row.get(f"{name}_low", float("nan")), row.get(f"{name}_high", float("nan")))
+    number, _, brackets = interval(row[name], *ends).partition("\N{NO-BREAK SPACE}")
+    return f"{number} % {brackets}".strip()
 
 
 def _remarks(results: Results) -> list[str]:
@@ -99,7 +208,7 @@ def _table_1(rates: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _judge_facts(results: Results) -> list[str]:
     rates = results.rates
-    facts = [f"Judge: {results.judge}. Invalid verdicts: {words.share(1 - results.compared['valid'].mean())}."]
+    facts = [f"Invalid verdicts: {words.share(1 - results.compared['valid'].mean())}."]
     if not rates["flips"].isna().all():
         flips, first = words.share(rates["flips"].mean()), words.share(rates["first_preferred"].mean())
         facts.append(
@@ -107,10 +216,10 @@ def _judge_facts(results: Results) -> list[str]:
             f"{first} go to the reply shown first."
         )
     widest = stats.opponents(rates)["range"].max()
-    facts.append(
-        f"An arm’s win rate moves by at most {words.percent(widest, 1)} points with its opponent on one dimension "
-        "(0 for a judge that looks at each reply by itself, on the same prompts)."
-    )
+    if widest > 0:
+        facts.append(f"An arm’s win rate differs between opponents by at most {words.percent(widest, 1)} points.")
+    else:
+        facts.append("Win rates do not depend on the opponent: the judge scores each reply alone.")
     return facts
 
 
@@ -135,25 +244,17 @@ def _canary_verdicts(results: Results) -> list[Verdict]:
 
 def _canaries(results: Results) -> pd.DataFrame:
     """Share of preferences for the first arm (ties half) and how often the verdict failed."""
-    table = stats.table(_canary_verdicts(results))
-    table = table.rename(columns={"preferred": "prefers 1 (ties half)", "arm_1": "1", "arm_2": "2"})
-    return table[["1", "2", "dimension", "prefers 1 (ties half)", "n", "invalid"]]
+    return stats.table(_canary_verdicts(results))[["arm_1", "arm_2", "dimension", "preferred", "n", "seeds", "invalid"]]
 
 
 def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
-    """Win rates on prompts that were judged apart, e.g. of a domain nobody trained on."""
+    """Win rates on parts of the verdicts, such as a domain nobody trained on."""
     found = []
     for part, by_seed in results.parts.items():
         if part != "canaries" and any(by_seed.values()):
             rows = pd.concat([stats.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
-            table = stats.table(rows, results.level)
-            columns = ["arm_1", "arm_2", "dimension"]
-            for name in ("win_1", "win_2", "strict", "net"):
-                spans = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
-                table[f"{name}, %"] = [
-                    f"{words.percent(value)} [{words.percent(low)}, {words.percent(high)}]"
-                    for value, low, high in spans
-                ]
-                columns.append(f"{name}, %")
-            found.append((f"Win rates on the part “{part}”", table[[*columns, "n", "seeds"]]))
+            table = stats.table(rows, results.level, contrasts=())
+            names = [f"{name}{end}" for name in ("win_1", "win_2", "net") for end in ("", "_low", "_high")]
+            columns = ["arm_1", "arm_2", "dimension", *names, "n", "seeds"]
+            found.append((f"Prompts of the part “{part}”", table[columns]))
     return found

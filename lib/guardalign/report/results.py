@@ -15,10 +15,12 @@ from guardalign import stats
 from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import MissingStage
 from guardalign.files import read_rows
+from guardalign.generation.replystats import reply_statistics
 from guardalign.judging.guardrail_kinds import kind_of
 from guardalign.judging.stage import PREFERRED, read_verdicts
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
+from guardalign.report import tables
 from guardalign.study.plan import BASE, Plan, recorded
 
 GOLD = ("chosen", "rejected")
@@ -77,7 +79,7 @@ class Results:
 
     @cached_property
     def rates(self) -> pd.DataFrame:
-        return stats.table(self.compared, self.level, self.plan.named if self.plan else ())
+        return stats.table(self.compared, self.level, self.named)
 
     @cached_property
     def preferred_rates(self) -> pd.DataFrame:
@@ -107,14 +109,47 @@ class Results:
         return heldout.table(pd.concat(rows, ignore_index=True), self.level)
 
     @cached_property
-    def compliance(self) -> pd.DataFrame:
+    def named(self) -> list[tuple[str, str]]:
+        """The contrasts that the plan names beforehand."""
+        return list(self.plan.named) if self.plan else []
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Paired differences of all comparisons: ``tables.differences``'s columns."""
+        return tables.differences(self.rates, self.exchanged, self.named)
+
+    @cached_property
+    def exchanged(self) -> pd.DataFrame:
+        """Guardrail applications gained and lost in every comparison; empty where no guardrail was judged by itself."""
+        pairs = list(dict.fromkeys(zip(self.rates["arm_1"], self.rates["arm_2"], strict=True)))
+        return stats.exchanged(self.statuses, pairs if len(self.statuses) else [], self.level)
+
+    @cached_property
+    def kept(self) -> pd.DataFrame:
+        """What each arm keeps: ``tables.arms``'s columns."""
+        kept = stats.adherence(self.statuses, self.level) if len(self.statuses) else None
+        found = tables.arms(self.compared, kept, self.level)
+        order = {arm: place for place, arm in enumerate(self.plan.order() if self.plan else ())}
+        return found.sort_values("arm", key=lambda each: each.map(order), kind="stable", ignore_index=True)
+
+    @cached_property
+    def collapsed(self) -> dict[str, str]:
+        """Arms whose replies are cut off or repeat themselves, and how many of them."""
+        return tables.collapsed(reply_statistics(self.all_replies)) if self.arms else {}
+
+    @cached_property
+    def statuses(self) -> pd.DataFrame:
+        """A row per judged reply and guardrail that applied to it: ``stats.statuses``'s columns, of all seeds."""
         kind = kind_of(self.pairs.values())
         rows = [
             stats.statuses((each for each in said if each.judge == self.judge and _arms(each) != GOLD), kind, seed)
             for seed, said in self.verdicts.items()
         ]
-        joined = pd.concat(rows, ignore_index=True)
-        return stats.compliance(joined, self.level)
+        return pd.concat(rows, ignore_index=True)
+
+    @cached_property
+    def compliance(self) -> pd.DataFrame:
+        return stats.compliance(self.statuses, self.level) if len(self.statuses) else pd.DataFrame()
 
     @cached_property
     def texts(self) -> dict[tuple[str, str], str]:

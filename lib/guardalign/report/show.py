@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML, Image, display
+from markupsafe import Markup
 from PIL import Image as Picture
 
 from guardalign.data.conversations import PreferencePair
@@ -63,11 +64,21 @@ def prompts(filled: Mapping[str, Sequence[Message]]) -> HTML:
     )
 
 
+def sentences(texts: Sequence[Markup]) -> None:
+    """Display findings that are HTML already, one below the other."""
+    display(HTML("".join(f"<p>{text}</p>" for text in texts)))
+
+
 def saved_figures(run: RunFolder, *names: str) -> None:
     """Display the saved figures of these names, each at its size and in its full resolution; skip what is not there."""
     for path in (run.figures(f"{name}.png") for name in names):
         if path.exists():
-            display(Image(path.read_bytes(), width=_width(path)))
+            display(Image(path.read_bytes(), width=_width(path), alt=_title(path)))
+
+
+def _title(picture: Path) -> str:
+    with Picture.open(picture) as opened:
+        return str(opened.info.get("Title", picture.stem))
 
 
 def _width(picture: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from guardalign.report.figures.style import INK, MUTED, PAPER, RULE
+from guardalign.report.figures.style import INK, MUTED, PAPER, RULE, SMALL
 
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 _TITLE = re.compile(r"<dc:title>(.*?)</dc:title>", re.DOTALL)
@@ -16,7 +16,8 @@ _CAPTION = re.compile(r"<dc:description>(.*?)</dc:description>", re.DOTALL)
 
 
 def inline(path: Path) -> Markup:
-    """The figure as an ``svg`` element that a screen reader announces by its title and caption.
+    """The figure as an ``svg`` element that a screen reader announces by its title and caption, never so small that its
+    smallest text has less than 9 pixels.
 
     Only for figures this package saved: the file's own markup is trusted, its title and caption are escaped.
     """
@@ -28,14 +29,16 @@ def inline(path: Path) -> Markup:
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    wide = re.search(r'viewBox="0 0 ([\d.]+)', text)
+    least = f"{9 / SMALL * float(wide[1]):.0f}px" if wide else "0"
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 style="min-width: {least}"', text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r"\n\s*", "\n", text)
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{spoken}"', 1))
 
 
 def title(path: Path) -> str:
-    """The finding that the figure states."""
+    """What the figure shows."""
     return _note(path, _TITLE)
 
 

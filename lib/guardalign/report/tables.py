@@ -6,9 +6,12 @@ another judge lie between the two: they show whether the pattern is the same, no
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
-from guardalign import papers
+from guardalign import papers, stats
+from guardalign.generation.replystats import collapse
 from guardalign.judging.verdicts import DIMENSIONS
 
 
@@ -72,3 +75,69 @@ def table_3(here: pd.DataFrame) -> pd.DataFrame:
     published = papers.table_3().rename(columns=lambda name: name if name == "method" else f"paper {name}")
     order = list(dict.fromkeys([*published["method"], *scaled["method"]]))
     return published.merge(scaled, on="method", how="outer").set_index("method").loc[order].reset_index()
+
+
+MEASURES = {
+    "adherence": "all guardrails kept",
+    "applications": "guardrail applications kept",
+    "naturalness": "natural",
+    "hallucination": "nothing invented",
+}
+"""What is measured of a reply, in words; all but ``applications`` are shares of prompts."""
+
+
+def differences(
+    rates: pd.DataFrame, exchanged: pd.DataFrame | None = None, named: Collection[tuple[str, str]] = ()
+) -> pd.DataFrame:
+    """Paired differences of every comparison, arm 2 less arm 1, in points: a row per comparison and measure.
+
+    Columns: arm_1, arm_2, named (in either order of the arms in ``named``), measure, difference, low, high, p (Holm's
+    correction over the contrasts named beforehand; NaN for the others), prompts (of one seed), seeds, conversations,
+    judge. ``rates`` is ``stats.table``'s result, ``exchanged`` that of ``stats.exchanged``.
+    """
+    known = rates[rates["n"] > 0]
+    table = pd.DataFrame({
+        "arm_1": known["arm_1"], "arm_2": known["arm_2"], "measure": known["dimension"],
+        "difference": -100 * known["net"], "low": -100 * known["net_high"], "high": -100 * known["net_low"],
+        "p": known["p_holm"], "prompts": (known["n"] / known["seeds"]).round().astype(int), "seeds": known["seeds"],
+        "conversations": known["conversations"], "judge": known["judge"],
+    })  # fmt: skip
+    if exchanged is not None and len(exchanged):
+        own = exchanged.assign(measure="applications", p=float("nan"), difference=100 * exchanged["net"])
+        own = own.assign(low=100 * own["net_low"], high=100 * own["net_high"],
+                         prompts=(own["applications"] / own["seeds"]).round().astype(int))  # fmt: skip
+        table = pd.concat([table, own[list(table.columns)]], ignore_index=True)
+    wanted = {frozenset(pair) for pair in named}
+    pairs = zip(table["arm_1"], table["arm_2"], strict=True)
+    return table.assign(named=[frozenset(pair) in wanted for pair in pairs])
+
+
+def arms(rows: pd.DataFrame, kept: pd.DataFrame | None = None, level: float = 0.95) -> pd.DataFrame:
+    """What each arm keeps: a row per arm and measure, with arm, measure, value, low, high, n, seeds, conversations.
+
+    ``rows`` is ``stats.frame``'s result of one judge; a reply that was judged in several comparisons counts once, with
+    the mean of what was said of it. ``kept`` is ``stats.adherence``'s result, which adds guardrail applications.
+    """
+    by = ["dimension", "seed", "conversation_id", "pair_id"]
+    valid = rows[rows["valid"]]
+    sides = [valid[[*by, f"arm_{side}", f"win_{side}"]].set_axis([*by, "arm", "value"], axis=1) for side in (1, 2)]
+    once = pd.concat(sides).groupby(["arm", *by], sort=False)["value"].mean().reset_index()
+    table = stats.means(once, ["arm", "dimension"], {"value": stats.SHARE}, level)
+    table = table.rename(columns={"dimension": "measure", "value_low": "low", "value_high": "high"})
+    if kept is not None and len(kept):
+        names = {"kept": "value", "kept_low": "low", "kept_high": "high", "applications": "n"}
+        own = kept[kept["arm"].isin(set(table["arm"]))].rename(columns=names).assign(measure="applications")
+        table = pd.concat([own, table], ignore_index=True)
+    columns = ["arm", "measure", "value", "low", "high", "n", "conversations", "seeds"]
+    order = {name: place for place, name in enumerate(("applications", *DIMENSIONS))}
+    return table[columns].sort_values("measure", key=lambda each: each.map(order), kind="stable", ignore_index=True)
+
+
+def collapsed(statistics: pd.DataFrame) -> dict[str, str]:
+    """Collapsed arms, and the shares of their replies in words; ``statistics`` is ``replystats.reply_statistics``'s."""
+    shares = collapse(statistics)
+    kinds = {"cut_off": "cut off", "repetitive": "repeat themselves", "empty": "empty"}
+    return {
+        row["arm"]: ", ".join(f"{100 * row[kind]:.0f} % {text}" for kind, text in kinds.items() if row[kind] >= 0.005)
+        for row in shares[shares["collapsed"]].to_dict("records")
+    }

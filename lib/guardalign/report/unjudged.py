@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -33,23 +34,23 @@ def drawings(results: Results) -> Iterator[Drawing]:
     yield from training(results)
 
 
-def render(results: Results, figure_names: list[str]) -> str:
-    """The whole page as text. Raises MissingStage without scores."""
+def render(results: Results, figure_names: list[str], beside: Path) -> str:
+    """The whole page as text; links are relative to the folder ``beside``. Raises MissingStage without scores."""
     table = results.held_out
     return environment().get_template("unjudged.html").render(
         name=results.name,
         css=Markup(asset("page.css")),
         script_hashes=Markup("'none'"),
         headline=_headline(table, results.plan),
-        finding=figures.heldout.finding(table),
+        finding=words.held_out(table),
         remark=words.training_seeds(len(results.verdicts)),
         contents=CONTENTS,
         level=f"{100 * results.level:.0f} %",
         pairs=int(table["n"].max()),
         rows=table.to_dict("records"),
-        figures=drawn(results, figure_names),
+        others=list(drawn(results, figure_names, beside).values()),
         examples=_examples(results, list(table["arm"])),
-        **about(results, SHOWN),
+        **about(results, SHOWN, beside),
     )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def _headline(table: pd.DataFrame, plan: Plan | None) -> Markup | str:
     for name, arm in plan.arms.items() if plan else ():
         if arm.method != "sft" and {name, arm.start} <= rows.keys() and arm.start != BASE:
             return words.lead(rows[name], rows[arm.start])
-    return figures.heldout.finding(table)
+    return words.held_out(table)
 
 
 def _examples(results: Results, arms: list[str]) -> list[dict[str, Any]]:

@@ -1,32 +1,56 @@
-"""How numbers and arms are written in a page; everything from outside is escaped here or by jinja2."""
+"""How numbers, arms and findings are written in a page; everything from outside is escaped here or by jinja2."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from guardalign.papers import notation
+from guardalign.papers import notation as parts
+from guardalign.report.figures.looks import plain
+from guardalign.report.figures.words import count, interval, minus
 
-KEEPS = {
-    "adherence": "keeps all its guardrails on",
+DOES = {
+    "adherence": "keeps all guardrails on",
+    "applications": "keeps",
     "naturalness": "sounds natural on",
-    "hallucination": "stays with the known facts on",
+    "hallucination": "invents nothing on",
 }
+GLOSSARY = (
+    ("guardrail", "a rule that the operator of the bot wrote, such as “never promise a refund”"),
+    ("application", "one guardrail that applies to the reply to one prompt"),
+    ("adherence", "the reply keeps all guardrails that apply"),
+    ("naturalness", "the reply continues the conversation naturally"),
+    ("hallucination", "here: the reply stays with what guardrails and conversation say, and invents nothing"),
+    ("win rate", "paper A’s: the share of prompts where the arm is better or both are acceptable; two win rates may add to more than 100 %"),  # noqa: E501
+    ("strict win rate", "better counts 1, both acceptable and none acceptable count ½"),
+    ("difference", "the share of prompts where only the second arm’s reply is acceptable, less the share where only the first arm’s is, in points"),  # noqa: E501
+    ("SFT", "fine-tuning on the chosen replies"),
+    ("IPO, KTO, DPO, …", "preference alignment: training on pairs of a chosen and a rejected reply"),
+    ("named beforehand", "decided on before any result was seen; p-values are Holm-corrected over these contrasts and all others are exploration"),  # noqa: E501
+)  # fmt: skip
+"""Terms and what they mean."""
 
 
-def arm(name: str) -> Markup:
-    """The paper's notation with real sub- and superscripts."""
-    letter, stage, method = notation(str(name))
-    text = Markup("<i>{}</i>").format(letter) if stage or method else escape(letter)
+def arm(name: object) -> str:
+    """An arm in words."""
+    return plain(name)
+
+
+def notation(name: str) -> Markup:
+    """The paper's notation with real sub- and superscripts; "" for arms that the papers do not have."""
+    letter, stage, method = parts(str(name))
+    if not (stage or method):
+        return Markup("")
+    text = Markup("<i>{}</i>").format(letter)
     text += Markup("<sub>{}</sub>").format(stage) if stage else ""
     return text + (Markup("<sup>{}</sup>").format(method) if method else "")
 
 
 def percent(value: float, digits: int = 0) -> str:
     """0.654 → ``65``; minus is a minus sign."""
-    return f"{100 * value:.{digits}f}".replace("-", "−")
+    return minus(f"{100 * value:.{digits}f}")
 
 
 def share(value: float) -> str:
@@ -39,60 +63,54 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def plain(cell: Any) -> str:
-    """A table's cell: four significant digits, nothing for a missing value."""
-    if isinstance(cell, float):
-        return "" if pd.isna(cell) else f"{cell:.4g}".replace("-", "−")
-    return str(cell)
-
-
 def script_json(text: str) -> Markup:
     """JSON that may stand in a script element: no text in it can end the element or start a comment."""
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def headline(row: pd.Series) -> Markup:
-    """The finding of one comparison and dimension, with its uncertainty, in a sentence."""
-    if row["n"] == 0:
-        return Markup("No valid verdict on {} against {}.").format(arm(row["arm_1"]), arm(row["arm_2"]))
-    does = KEEPS.get(row["dimension"], f"is acceptable in {row['dimension']} on")
-    rates = [
-        f"{percent(row[f'win_{side}'])} % [{percent(row[f'win_{side}_low'])}, {percent(row[f'win_{side}_high'])}]"
-        for side in (1, 2)
-    ]
-    points = f"{percent(-row['net'], 1)} [{percent(-row['net_high'], 1)}, {percent(-row['net_low'], 1)}]"
-    tested = "" if pd.isna(row["p_holm"]) else f" (p = {p_value(row['p_holm'])}, Holm-corrected)"
-    ends = "" if row["clear"] else " No difference detected."
-    return Markup("{} {} {} of prompts, {} on {}: a difference of {} points{}.{}").format(
-        arm(row["arm_2"]), does, rates[1], arm(row["arm_1"]), rates[0], points, tested, ends
-    )
+def sentence(row: pd.Series | dict[str, Any]) -> Markup:
+    """What came out of one contrast on one measure: a row of ``tables.differences``.
+
+    The interval is written in the direction of the words; it and the p-value say whether a difference was detected.
+    """
+    less = row["difference"] < 0
+    ends = (-row["high"], -row["low"]) if less else (row["low"], row["high"])
+    points = interval(abs(row["difference"]) / 100, ends[0] / 100, ends[1] / 100, 1)
+    number, _, brackets = points.partition("\N{NO-BREAK SPACE}")
+    tested = "" if pd.isna(row["p"]) else f", p {'' if row['p'] < 0.001 else '= '}{p_value(row['p'])} (Holm)"
+    clear = (row["low"] > 0 or row["high"] < 0) and not row["p"] >= 0.05
+    what = "guardrail applications" if row["measure"] == "applications" else "prompts"
+    basis = f"{count(int(row['seeds']), 'seed')} × {int(row['conversations']):,} conversations{tested}"
+    return Markup("<b>{}</b> {} {} points {} of the {} than <b>{}</b> {}, {}.{}").format(
+        plain(row["arm_2"]), DOES[str(row["measure"])], number, "fewer" if less else "more", what, plain(row["arm_1"]),
+        brackets, basis, "" if clear else " No difference detected.",
+    )  # fmt: skip
 
 
-def training_seeds(count: int) -> str:
+def training_seeds(number: int) -> str:
     """What the intervals of so many training seeds cover."""
-    if count > 1:
-        return f"{count} training seeds; intervals cover conversations and seeds."
-    return "One training seed: intervals cover the choice of conversations, not what training again would change."
+    if number > 1:
+        return f"{number} training seeds: intervals cover the choice of conversations and of seeds."
+    return "One training seed: intervals are of these trained models, not of what training again would change."
 
 
 def lead(row: pd.Series, start: pd.Series) -> Markup:
     """One arm's held-out accuracy beside that of the arm it started from (rows of ``heldout.table``)."""
-    shares = [
-        f"{percent(each['accuracy'])} % [{percent(each['accuracy_low'])}, {percent(each['accuracy_high'])}]"
-        for each in (row, start)
-    ]
-    points = f"{percent(row['lead'], 1)} [{percent(row['lead_low'], 1)}, {percent(row['lead_high'], 1)}]"
+    shares = [interval(each["accuracy"], each["accuracy_low"], each["accuracy_high"]) for each in (row, start)]
+    points = interval(row["lead"], row["lead_low"], row["lead_high"], 1, signed=True)
     clear = row["lead_low"] > 0 or row["lead_high"] < 0
-    ends = "" if clear else " No difference detected."
-    does = "{} prefers the chosen reply in {} of {} held-out pairs, {} in {}"
+    does = "<b>{}</b> finds the chosen reply more likely in {} % of {} held-out pairs, <b>{}</b> in {} %"
     return Markup(does + ": a difference of {} points.{}").format(
-        arm(row["arm"]), shares[0], row["n"], arm(start["arm"]), shares[1], points, ends
+        plain(row["arm"]), shares[0], int(row["n"]), plain(start["arm"]), shares[1], points,
+        "" if clear else " No difference detected.",
+    )  # fmt: skip
+
+
+def held_out(table: pd.DataFrame) -> str:
+    """The range of ``heldout.table``'s accuracies in a sentence."""
+    ranked = table.sort_values("accuracy")
+    low, high = ranked.iloc[0], ranked.iloc[-1]
+    return (
+        f"{plain(high['arm'])} finds the chosen reply more likely in {high['accuracy']:.0%} of held-out pairs, "
+        f"{plain(low['arm'])} in {low['accuracy']:.0%}."
     )
-
-
-def summary(rates: pd.DataFrame) -> str:
-    """How many comparisons differ on each dimension."""
-    parts = []
-    for dimension, rows in rates.groupby("dimension", sort=False):
-        parts.append(f"{int(rows['clear'].sum())} of {len(rows)} in {dimension}")
-    return f"Comparisons whose interval excludes zero: {'; '.join(parts)}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from guardalign.report.comparison.names import label
+from guardalign.report.figures.looks import plain as label
 from guardalign.report.figures.words import interval
 from guardalign.study.comparison.jobs import RLHF, SFT
 

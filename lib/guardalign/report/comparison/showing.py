@@ -7,13 +7,15 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from guardalign.files import RunFolder
-from guardalign.report.comparison import drawing, findings
+from guardalign.report import figures as drawing
+from guardalign.report.comparison import findings
 from guardalign.report.comparison.reading import made_tables
 from guardalign.report.figures import save
 from guardalign.study.comparison import dynamics
-from guardalign.study.comparison.jobs import RLHF
+from guardalign.study.comparison.jobs import RLHF, SFT
 
 NOT_RUN = "Not run yet: `make comparison` makes `outputs/comparison`; run this cell again afterwards."
+TWIN = "Twins of the paper’s tasks in the embedded world, judged by reading the text; not the paper’s data."
 PARTS = {
     "settings": ("table1",),
     "win_rates": ("win_rates", "table3_identical", "table3_tuned"),
@@ -34,14 +36,24 @@ def figures(run: RunFolder) -> dict[str, tuple[Figure, pd.DataFrame]]:
     if summary is None:
         return {}
     tuned, steps, profile = _read(run, "tuned_methods"), dynamics.curves(run), run.root.name
-    drawn = {"win_rates": (drawing.preferred(summary, tuned, profile), summary)} if "win" in summary else {}
-    drawn["accuracy"] = (drawing.accuracy_gains(summary, tuned, profile), summary)
-    drawn["cost"] = (drawing.cost(summary, profile), summary)
+    drawn = {"accuracy": (_gains(summary, tuned, profile), summary)}
+    if "win" in summary:
+        note = f"Share of prompts whose reply reads better than the data’s preferred one, ties half. {TWIN}"
+        words = "beats the preferred reply"
+        drawn["win_rates"] = (drawing.tasks(summary, "win", 0.5, words, tuned, profile, note), summary)
+    drawn["cost"] = (drawing.task_costs(summary[summary["arm"] != SFT], profile), summary)
     if steps.empty:
         return drawn
-    drawn["dynamics"] = (drawing.dynamics(steps, profile), dynamics.table_2(steps))
+    own = steps[steps["protocol"] == "identical"]
+    drawn["dynamics"] = (drawing.dynamics(own, dynamics.OBSERVED, profile), dynamics.table_2(steps))
     same = dynamics.same_loss(steps)
     return drawn | ({"same_loss": (drawing.equal_losses(same, profile), same)} if len(same) else {})
+
+
+def _gains(summary: pd.DataFrame, tuned: pd.DataFrame | None, profile: str) -> Figure:
+    note = "Share of held-out pairs whose chosen reply has the higher log-probability, less the SFT model’s share."
+    methods = summary[summary["arm"] != SFT]
+    return drawing.tasks(methods, "accuracy_gain", 0.0, "gain in preference accuracy", tuned, profile, note)
 
 
 def save_figures(run: RunFolder) -> None:

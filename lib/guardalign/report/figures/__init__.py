@@ -1,51 +1,56 @@
 """Tables in, figures out: each function returns a matplotlib ``Figure`` that shows itself in a notebook.
 
 >>> from guardalign.report import figures
->>> figure = figures.comparison_bars(rates, [("M_1SFT", "M_1SFT_ipo")], profile="embedded")   # Figures 3 and 4
->>> figures.save(figure, rates, run.figures("figure4"))       # figure4.png, figure4.svg, figure4.csv
+>>> figure = figures.contrasts(tables.differences(rates), ["adherence"])
+>>> figures.save(figure, rates, run.figures("contrasts"))     # contrasts.png, contrasts.svg, contrasts.csv
 
 ========================================================  ===================================================
+``contrasts(differences, measures)``                      paired differences of arms in points
+``arms(kept)``                                            what each arm keeps, in every measure
 ``comparison_bars(rates, comparisons)``                   four-segment bars, as in paper A's Figures 3 and 4
-``table_1(rates)``                                        this run's Table 1, paper A's numbers beside it
-``table_3(rates)``                                        methods against the preferred reply, beside paper B's
-``forest(rates)``                                         every arm against every opponent
-``pair_map(rates, dimension)``                            heat map of all pairs
+``table_1(rates)``, ``table_3(rates)``                    the papers' tables beside this run
 ``ranking(stats.rank(rows), rates)``                      Bradley–Terry strengths
 ``guardrail_map(stats.compliance(statuses))``             which guardrails each arm keeps
-``tradeoff(rates)``                                       adherence against naturalness
-``cost_against_wins(rates, cost, unit)``                  what an arm cost against what it wins
-``held_out(heldout.table(rows))``                         which reply of the data an arm prefers, without a judge
+``grid(sweep, choice)``                                   learning rate × β, the chosen point framed
 ``reply_panels(replystats.reply_statistics(replies))``    length, repetition, cut-offs
+``cost(costs, kept)``                                     what an arm cost against what it keeps
+``held_out(heldout.table(rows))``, ``methods(table)``     which reply of the data an arm prefers, without a judge
 ``training_curves({arm: rows of metrics.jsonl})``         loss, margin, accuracy, …
+``tasks``, ``dynamics``, ``equal_losses``, ``task_costs``  the comparison of methods on its tasks
 ========================================================  ===================================================
 
-``rates`` is always ``stats.table``'s result (one judge). All take ``title``, ``profile`` and ``note``: the title
-states the finding unless it is given, the caption says n, judge, orders, interval, seeds and ``profile``, then
-``note``.
+``rates`` is always ``stats.table``'s result (one judge). A title states what is plotted, the caption how the numbers
+came about; ``look`` and ``plain`` say what an arm looks like and is called in all of them.
 """
 
 from guardalign.report.figures.bars import comparison_bars
-from guardalign.report.figures.beside import table_1, table_3
-from guardalign.report.figures.forest import forest
-from guardalign.report.figures.heldout import held_out
-from guardalign.report.figures.maps import guardrail_map, pair_map
-from guardalign.report.figures.ranks import ranking
-from guardalign.report.figures.replies import cost_against_wins, reply_panels, tradeoff
+from guardalign.report.figures.curves import dynamics, equal_losses, training_curves
+from guardalign.report.figures.looks import look, looks, plain
+from guardalign.report.figures.maps import grid, guardrail_map
+from guardalign.report.figures.points import arms, contrasts, held_out, methods, ranking, table_1, table_3, tasks
+from guardalign.report.figures.replies import cost, reply_panels, task_costs
 from guardalign.report.figures.style import save
-from guardalign.report.figures.training import training_curves
 
 __all__ = [
+    "arms",
     "comparison_bars",
-    "cost_against_wins",
-    "forest",
+    "contrasts",
+    "cost",
+    "dynamics",
+    "equal_losses",
+    "grid",
     "guardrail_map",
     "held_out",
-    "pair_map",
+    "look",
+    "looks",
+    "methods",
+    "plain",
     "ranking",
     "reply_panels",
     "save",
     "table_1",
     "table_3",
-    "tradeoff",
+    "task_costs",
+    "tasks",
     "training_curves",
 ]

@@ -1,117 +1,90 @@
-"""Heat maps: every pair of arms, and every guardrail by arm."""
+"""Heat maps: which guardrails each arm keeps, and what a grid of learning rates and β shows."""
 
 from __future__ import annotations
 
-import matplotlib
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from guardalign.papers import mathtext
-from guardalign.report.figures.style import DIVERGING, MUTED, ON_DARK, ON_LIGHT, SEQUENTIAL, canvas, finish, styled
-from guardalign.report.figures.words import HOLD, Name, caption, interval, span
-from guardalign.stats import opponents
+from guardalign.report.figures.looks import plain
+from guardalign.report.figures.style import MUTED, SEQUENTIAL, SMALL, canvas, finish, styled, wrap
+from guardalign.report.figures.words import count, span
+from guardalign.stats import live
 
 LONGEST_NAME = 46
-# A strict win rate below this reads as 50 %.
-TIED = 0.505
 
 
-def pair_map(
-    rates: pd.DataFrame, dimension: str = "adherence", title: str = "", profile: str = "", note: str = ""
-) -> Figure:
-    """Strict win rate (ties half) of the row's arm against the column's, in %; pairs that never met stay empty."""
-    rows = rates[rates["dimension"] == dimension]
-    means = opponents(rows).groupby("arm")["win"].mean().sort_values(ascending=False)
-    arms = sorted(means.index, key=lambda arm: str(arm)[:1])
-    grid = pd.DataFrame(np.nan, index=arms, columns=arms)
-    for one, two, strict in zip(rows["arm_1"], rows["arm_2"], rows["strict"], strict=True):
-        grid.loc[one, two], grid.loc[two, one] = strict, 1 - strict
-    side = 1.6 + 0.44 * len(grid)
-    with styled():
-        figure, (axes,) = canvas(side + 1.1, width=max(6.0, side + 1.6))
-        reach = max(0.15, float(np.nanmax(np.abs(grid.to_numpy() - 0.5))))
-        _cells(axes, grid.to_numpy(), DIVERGING, 0.5 - reach, 0.5 + reach)
-        names = [mathtext(arm) for arm in grid.index]
-        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=0 if len(names) < 7 else 45)
-        axes.set_yticks(np.arange(len(names)) + 0.5, names)
-        axes.set_xlabel("against")
-        axes.set_aspect("equal")
-        met = int(rows[["arm_1", "arm_2"]].drop_duplicates().shape[0])
-        words = title or _widest(rows, dimension)
-        more = (
-            f"{met} pairs met; strict win rate of the row’s arm in %: better counts 1, both or none ½. {note}".strip()
-        )
-        return finish(figure, words, caption(rows, profile, more), title or _widest(rows, dimension, str))
+def guardrail_map(compliance: pd.DataFrame, profile: str = "", note: str = "", most: int = 30) -> Figure:
+    """Share kept of the times a guardrail applied, guardrail × arm; the ``most`` frequent, least kept first.
 
-
-def guardrail_map(
-    compliance: pd.DataFrame, title: str = "", profile: str = "", note: str = "", most: int = 30
-) -> Figure:
-    """Which guardrails each arm keeps: share kept of the times it applied, guardrail × arm.
-
-    ``compliance`` is ``stats.compliance``'s result; the ``most`` guardrails that applied most often are shown,
-    the least kept first.
+    ``compliance`` is ``stats.compliance``'s result. Kinds that no arm keeps, or every arm, are set apart in grey.
     """
     counts = compliance.groupby("guardrail")["applied"].sum().nlargest(most)
     shown = compliance[compliance["guardrail"].isin(counts.index)]
-    grid = shown.pivot_table(index="guardrail", columns="arm", values="kept")
-    grid = grid.loc[grid.mean(axis=1).sort_values().index, grid.mean().sort_values(ascending=False).index]
+    grid = 100 * shown.pivot_table(index="guardrail", columns="arm", values="kept", sort=False)
+    grid = grid.loc[grid.mean(axis=1).sort_values().index]
+    telling = live(compliance).set_index("guardrail")["live"]
     with styled():
-        figure, (axes,) = canvas(1.7 + 0.27 * len(grid))
-        _cells(axes, grid.to_numpy(), SEQUENTIAL, 0.0, 1.0)
-        axes.set_xticks(np.arange(grid.shape[1]) + 0.5, [mathtext(str(arm)) for arm in grid.columns])
-        axes.set_yticks(np.arange(len(grid)) + 0.5, [_short(str(name)) for name in grid.index], fontsize=8.5)
+        figure, (axes,) = canvas(2.5 + 0.27 * len(grid))
+        sns.heatmap(grid, ax=axes, cmap=SEQUENTIAL, vmin=0, vmax=100, annot=True, fmt=".0f", cbar=False,
+                    annot_kws={"fontsize": SMALL})  # fmt: skip
+        axes.set(xlabel="", ylabel="")
         axes.xaxis.tick_top()
-        judge = ", ".join(sorted(compliance["judge"].unique()))
-        seeds = int(compliance["seeds"].max())
-        worst = shown.iloc[int(shown["kept"].argmin())]
-        value = interval(worst["kept"], worst["kept_low"], worst["kept_high"])
-        rule = _short(str(worst["guardrail"]))
-        words = title or f"Most often broken: “{rule}”, kept by {mathtext(worst['arm'])} in {value}{HOLD}%"
-        below = (
-            f"Share of guardrails kept in %, where they apply; {span(counts)} judged replies a guardrail, all arms; "
-            f"judge: {judge}; {seeds} training seed{'s' * (seeds > 1)}; in brackets: 95 % interval"
-            + (f"; profile: {profile}" if profile else "")
-            + f". {note}"
+        names = [wrap(plain(arm), 14) for arm in grid.columns]
+        turned: dict[str, Any] = {"rotation": 90} if len(names) > 7 else {}
+        axes.set_xticks(np.arange(len(names)) + 0.5, names, fontsize=SMALL, **turned)
+        axes.set_yticks(
+            np.arange(len(grid)) + 0.5, [_short(str(name)) for name in grid.index], fontsize=8.5, rotation=0
         )
-        return finish(figure, words, below.strip(), words.replace(mathtext(worst["arm"]), worst["arm"]))
+        for label, name in zip(axes.get_yticklabels(), grid.index, strict=True):
+            label.set_color(label.get_color() if telling[name] else MUTED)
+        axes.tick_params(length=0)
+        judge = ", ".join(sorted(compliance["judge"].unique()))
+        below = (
+            f"{span(counts)} judged applications per guardrail, all arms; judge: {judge}; "
+            f"{count(int(compliance['seeds'].max()), 'training seed')}. {int(telling.sum())} of {len(telling)} kinds "
+            f"are live; kinds in grey are kept on 95 % or more, or on 5 % or less, by every arm. {note}"
+        )
+        title = "Applications of each guardrail that an arm keeps, %" + (f" · {profile}" if profile else "")
+        return finish(figure, title, below.strip())
 
 
-def _cells(axes: Axes, values: np.ndarray, colours: str, low: float, high: float) -> None:
-    rows, columns = values.shape
-    scale = matplotlib.colormaps[colours]
-    axes.pcolormesh(np.ma.masked_invalid(values), cmap=scale, vmin=low, vmax=high, edgecolors="face", linewidth=0)
-    for row in range(rows):
-        for column in range(columns):
-            value = values[row, column]
-            known = not np.isnan(value)
-            axes.text(
-                column + 0.5, row + 0.5, f"{100 * value:.0f}" if known else "·", ha="center", va="center",
-                fontsize=8.5, color=_on(scale((value - low) / (high - low))) if known else MUTED,
-            )  # fmt: skip
-    axes.set_xlim(0, columns)
-    axes.set_ylim(rows, 0)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+def grid(table: pd.DataFrame, choice: pd.DataFrame, measure: str = "acceptable", profile: str = "") -> Figure:
+    """``measure`` of every candidate, in %: a panel per method and start, learning rate × β; the chosen cell is framed.
 
-
-def _on(colour: tuple[float, float, float, float]) -> str:
-    red, green, blue, _ = colour
-    return ON_LIGHT if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else ON_DARK
-
-
-def _widest(rows: pd.DataFrame, dimension: str, name: Name = mathtext) -> str:
-    row = rows.iloc[int((rows["strict"] - 0.5).abs().argmax())]
-    ahead, behind, share = (
-        (row["arm_1"], row["arm_2"], row["strict"])
-        if row["strict"] >= 0.5
-        else (row["arm_2"], row["arm_1"], 1 - row["strict"])
-    )
-    if share < TIED:
-        return f"No pair of arms differs in {dimension}"
-    return f"Widest gap in {dimension}: {name(ahead)} wins {100 * share:.0f} % against {name(behind)}"
+    Both tables have method, start, learning_rate and beta; ``table`` has ``measure``, a fraction. A choice without
+    ``start`` holds for every start.
+    """
+    panels = list(table.groupby(["start", "method"], sort=False))
+    columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
+    low, high = 100 * table[measure].min(), 100 * table[measure].max()
+    with styled():
+        figure, axes = canvas(1.5 + 2.0 * -(-len(panels) // columns), -(-len(panels) // columns), columns)
+        for axis, ((start, method), part) in zip(axes, panels, strict=False):
+            cells = 100 * part.pivot_table(index="beta", columns="learning_rate", values=measure)
+            sns.heatmap(cells, ax=axis, cmap=SEQUENTIAL, vmin=low, vmax=high, annot=True, fmt=".0f", cbar=False,
+                        annot_kws={"fontsize": SMALL})  # fmt: skip
+            axis.set_title(wrap(f"{plain(method)}, from {plain(start)}", 26), fontsize=9.5)
+            axis.set(xlabel="learning rate", ylabel="β")
+            axis.set_xticklabels([f"{rate:g}" for rate in cells.columns], rotation=0)
+            axis.set_yticklabels([f"{beta:g}" for beta in cells.index], rotation=0)
+            axis.tick_params(length=0)
+            own = choice[(choice["method"] == method) & (choice.get("start", start) == start)]
+            for row in own.to_dict("records"):
+                if row["beta"] in cells.index and row["learning_rate"] in cells.columns:
+                    corner = (list(cells.columns).index(row["learning_rate"]), list(cells.index).index(row["beta"]))
+                    axis.add_patch(
+                        Rectangle(corner, 1, 1, fill=False, edgecolor="#d55e00", linewidth=2.5, clip_on=False)
+                    )
+        for axis in axes[len(panels) :]:
+            axis.set_visible(False)
+        title = "Replies acceptable in all three dimensions, % of validation prompts"
+        below = "Framed: the rate and β chosen. A frame at the rim of its grid says that the grid was too small."
+        return finish(figure, title + (f" · {profile}" if profile else ""), below)
 
 
 def _short(text: str) -> str:

@@ -1,142 +1,103 @@
-"""Panels on the replies themselves: length, repetition, cut-offs; adherence against naturalness; cost against wins."""
+"""What replies look like, and what arms cost."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+
 import pandas as pd
-from matplotlib.axes import Axes
+import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from guardalign.papers import mathtext
-from guardalign.report.figures.style import (
-    INK,
-    MARKERS,
-    MUTED,
-    SERIES,
-    canvas,
-    finish,
-    label_axes,
-    look,
-    percent_axis,
-    styled,
-)
-from guardalign.report.figures.words import HOLD, caption, span
-from guardalign.stats import opponents
+from guardalign.report.figures.looks import looks, plain
+from guardalign.report.figures.points import BEHIND, name_rows
+from guardalign.report.figures.style import INK, SMALL, canvas, finish, label_axes, percent_axis, styled
+from guardalign.report.figures.words import count, span
 
 
-def reply_panels(statistics: pd.DataFrame, title: str = "", profile: str = "", note: str = "") -> Figure:
-    """Words a reply (box: quartiles, whiskers: 5–95 %), mean share of repeated 3-grams, share cut off; a row an arm.
+def reply_panels(
+    statistics: pd.DataFrame, profile: str = "", note: str = "", marks: Mapping[str, str] | None = None
+) -> Figure:
+    """Words per reply (quartiles; whiskers 5 to 95 %), mean share of repeated 3-grams, share cut off; a row an arm.
 
-    ``statistics`` is ``replystats.reply_statistics``'s result.
+    ``statistics`` is ``replystats.reply_statistics``'s result; ``marks`` are put behind the arms' names.
     """
-    medians = statistics.groupby("arm")["words"].median().sort_values()
-    arms = list(medians.index)
-    groups = [statistics[statistics["arm"] == arm] for arm in arms]
+    arms = list(dict.fromkeys(statistics["arm"]))
+    own = looks(arms)
+    palette = {arm: own[arm].colour for arm in arms}
+    shares = statistics.assign(cut_off=1.0 - statistics["finished"].astype(float))
+    shares = shares.groupby("arm", sort=False)[["repetition", "cut_off"]].mean()
     with styled():
-        figure, axes = canvas(1.6 + 0.32 * len(arms), columns=3, sharey=True, width_ratios=[2, 1, 1])
-        axes[0].boxplot(
-            [group["words"] for group in groups], orientation="horizontal", positions=range(len(arms)), whis=(5, 95),
-            showfliers=False, widths=0.55, patch_artist=True, medianprops={"color": INK, "linewidth": 1.6},
-            boxprops={"facecolor": "#b9d6ea", "edgecolor": MUTED}, whiskerprops={"color": MUTED},
-            capprops={"color": MUTED},
-        )  # fmt: skip
-        _shares(axes[1], [float(group["repetition"].mean()) for group in groups], SERIES[1])
-        _shares(axes[2], [1 - float(group["finished"].mean()) for group in groups], SERIES[7])
-        for axis, text in zip(axes, ("Words a reply", "Repeated 3-grams", "Cut off"), strict=True):
+        figure, axes = canvas(1.6 + 0.36 * len(arms), columns=3, sharey=True, width_ratios=[2, 1, 1])
+        sns.boxplot(statistics, x="words", y="arm", hue="arm", order=arms, hue_order=arms, palette=palette, ax=axes[0],
+                    whis=(5, 95), showfliers=False, width=0.55, legend=False, linewidth=0.9, linecolor=INK,
+                    saturation=0.8)  # fmt: skip
+        for axis, name in zip(axes[1:], shares, strict=True):
+            sns.barplot(shares, x=name, y=shares.index, hue=shares.index, order=arms, palette=palette, ax=axis,
+                        width=0.55, legend=False, saturation=0.8)  # fmt: skip
+            for place, share in enumerate(shares[name]):
+                axis.annotate(f"{100 * share:.1f} %", (share, place), (4, 0), textcoords="offset points", va="center",
+                              fontsize=SMALL, bbox=BEHIND)  # fmt: skip
+            axis.set_xlim(0, max(0.05, 1.55 * shares[name].max()))
+            axis.locator_params(axis="x", nbins=3)
+            percent_axis(axis.xaxis)
+        for axis, text in zip(axes, ("Words per reply", "Repeated 3-grams", "Cut off"), strict=True):
             axis.set_title(text)
+            axis.set(xlabel="", ylabel="")
             label_axes(axis, "x")
-        axes[0].set_yticks(range(len(arms)), [mathtext(arm) for arm in arms])
-        spread = medians.iloc[-1] / max(medians.iloc[0], 1)
-        lengths = [f"{medians.iloc[place]:.0f}" for place in (0, -1)]
-        words = title or f"Median reply length: {' to '.join(dict.fromkeys(lengths))} words" + (
-            "; longest and shortest arms differ by more than half" if spread > 1.5 else ""
-        )
-        count = statistics.groupby("arm").size()
-        below = (
-            f"n = {span(count)} replies an arm; boxes: quartiles, whiskers: 5th and 95th percentile"
-            + (f"; profile: {profile}" if profile else "")
-            + f". {note}"
-        )
-        return finish(figure, words, below.strip(), words)
+        name_rows(axes[0], arms, marks)
+        per_arm = span(statistics.groupby("arm").size())
+        below = f"{per_arm} replies per arm; boxes: quartiles, whiskers: 5th and 95th percentile. {note}"
+        title = "Length, repetition and cut-offs of the replies" + (f" · {profile}" if profile else "")
+        return finish(figure, title, below.strip())
 
 
-def tradeoff(
-    rates: pd.DataFrame, x: str = "adherence", y: str = "naturalness", title: str = "", profile: str = "",
-    note: str = "",
-) -> Figure:  # fmt: skip
-    """One point an arm: mean win rate on ``x`` against that on ``y``, over its opponents, with mean intervals."""
-    sides = opponents(rates)
-    across, up = (sides[sides["dimension"] == name].groupby("arm")[["win", "low", "high"]].mean() for name in (x, y))
-    up = up.reindex(across.index)
+def cost(costs: pd.DataFrame, kept: pd.DataFrame, profile: str = "", note: str = "") -> Figure:
+    """Prompts with all guardrails kept against the seconds of training, ancestors included, a point an arm.
+
+    ``costs`` has arm and ``seconds_in_all``; ``kept`` is ``tables.arms``'s result.
+    """
+    known = kept[kept["measure"] == "adherence"].merge(costs, on="arm")
+    own = looks(known["arm"])
     with styled():
-        figure, (axes,) = canvas(4.6, width=7.2)
-        _points(axes, across["win"], up["win"], _reach(up), _reach(across))
-        axes.set_xlabel(f"{x.capitalize()}: win rate")
-        axes.set_ylabel(f"{y.capitalize()}: win rate")
-        percent_axis(axes.xaxis)
-        correlation = across["win"].corr(up["win"])
-        strength = f"(r{HOLD}={HOLD}{correlation:.2f} over {len(across)} arms)"
-        words = title or f"Arms that win on {x} {_trade(correlation)} on {y} {strength}"
-        if np.isnan(correlation) and not title:
-            words = f"{x.capitalize()} and {y} of {len(across)} arms"
-        below = f"Mean over an arm’s opponents of “better or both acceptable”. {note}".strip()
-        return finish(figure, words.replace("-", "−"), caption(rates, profile, below), words)
+        figure, (axes,) = canvas(4.2)
+        for row in known.to_dict("records"):
+            look = own[row["arm"]]
+            reach = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+            axes.errorbar(row["seconds_in_all"], row["value"], yerr=reach, fmt=look.marker, color=look.colour,
+                          elinewidth=1, markersize=7, label=plain(row["arm"]))  # fmt: skip
+        axes.set_xlim(0, 1.1 * known["seconds_in_all"].max())
+        percent_axis(axes.yaxis)
+        label_axes(axes, "y")
+        axes.set_xlabel("seconds of training, those of the arms it starts from included")
+        axes.set_ylabel("prompts with all guardrails kept")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
+        title = "Cost of an arm against what it keeps" + (f" · {profile}" if profile else "")
+        basis = f"{count(int(known['seeds'].max()), 'training seed')}; 95 % intervals. {note}"
+        return finish(figure, title, basis.strip())
 
 
-def cost_against_wins(
-    rates: pd.DataFrame, cost: pd.Series, unit: str, dimension: str = "adherence", title: str = "", profile: str = "",
-    note: str = "",
-) -> Figure:  # fmt: skip
-    """One point an arm: what it cost (``cost``: arm → number, in ``unit``) against its mean win rate."""
-    sides = opponents(rates[rates["dimension"] == dimension])
-    means = sides.groupby("arm")[["win", "low", "high"]].mean()
-    known = means.join(cost.rename("cost"), how="inner")
+def task_costs(summary: pd.DataFrame, profile: str = "") -> Figure:
+    """Time, memory and replies scored per pair of each arm of the comparison, means over tasks and seeds."""
+    names = {"seconds": "Training, s", "memory_gib": "Most memory, GiB", "passes": "Replies scored per pair"}
+    kinds = [name for name in ("policy_passes", "reference_passes", "reward_passes") if name in summary]
+    table = summary.assign(passes=summary[kinds].fillna(0).sum(axis=1)).groupby("arm", sort=False)[list(names)].mean()
+    table = table.sort_values("seconds")
+    own = looks(table.index)
     with styled():
-        figure, (axes,) = canvas(4.2, width=7.2)
-        axes.set_xlim(0, 1.12 * float(known["cost"].max()))
-        _points(axes, known["cost"], known["win"], _reach(known))
-        axes.set_xlabel(f"cost of the arm, {unit}")
-        axes.set_ylabel(f"{dimension.capitalize()}: win rate")
-        best, cheapest = str(known["win"].idxmax()), str(known["cost"].idxmin())
-        top = known.loc[[best]].iloc[0]
-        words = f"{{}} wins most ({100 * top['win']:.0f} %) at {top['cost']:.3g} {unit}"
-        if best != cheapest:
-            words += f"; the cheapest arm, {{}}, {100 * known.loc[[cheapest]].iloc[0]['win']:.0f} %"
-        below = caption(rates, profile, f"Mean over an arm’s opponents. {note}".strip())
-        names = [mathtext(arm) for arm in (best, cheapest)]
-        return finish(figure, title or words.format(*names), below, title or words.format(best, cheapest))
-
-
-def _reach(sides: pd.DataFrame) -> np.ndarray:
-    return np.array([sides["win"] - sides["low"], sides["high"] - sides["win"]])
-
-
-def _points(axes: Axes, x: pd.Series, y: pd.Series, up: np.ndarray, across: np.ndarray | None = None) -> None:
-    """A marker an arm above its intervals; names stand in a legend, where no two can cover each other."""
-    for place in range(len(x)):
-        colour, marker = look(place, MARKERS)
-        sideways = None if across is None else across[:, [place]]
-        point = (x.iloc[place], y.iloc[place])
-        axes.errorbar(*point, yerr=up[:, [place]], xerr=sideways, color=colour, elinewidth=0.9, zorder=2)
-        axes.plot(*point, marker, color=colour, markersize=7, zorder=4, label=mathtext(str(x.index[place])))
-    percent_axis(axes.yaxis)
-    label_axes(axes)
-    axes.grid(True)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0, labelspacing=0.8)
-
-
-def _trade(correlation: float) -> str:
-    if np.isnan(correlation) or abs(correlation) < 0.3:
-        return "neither gain nor lose"
-    return "also win" if correlation > 0 else "lose"
-
-
-def _shares(axes: Axes, shares: list[float], colour: str) -> None:
-    axes.barh(range(len(shares)), shares, 0.55, color=colour)
-    for place, share in enumerate(shares):
-        axes.annotate(f"{100 * share:.1f} %", (share, place), (4, 0), textcoords="offset points", va="center",
-                      fontsize=8)  # fmt: skip
-    axes.set_xlim(0, max(0.05, 1.5 * max(shares)))
-    axes.xaxis.set_major_locator(MaxNLocator(3))
-    percent_axis(axes.xaxis)
+        figure, axes = canvas(1.8 + 0.3 * len(table), columns=3, sharey=True)
+        for axis, (name, text) in zip(axes, names.items(), strict=True):
+            sns.barplot(table, x=name, y=table.index, hue=table.index, ax=axis, width=0.6, legend=False, saturation=0.8,
+                        palette={arm: own[arm].colour for arm in table.index})  # fmt: skip
+            for place, value in enumerate(table[name]):
+                axis.annotate(f"{value:.3g}", (value, place), (3, 0), textcoords="offset points", va="center",
+                              fontsize=SMALL, bbox=BEHIND)  # fmt: skip
+            axis.set_xlim(0, 1.25 * float(table[name].max()))
+            axis.set_title(text)
+            axis.set(xlabel="", ylabel="")
+            label_axes(axis, "x")
+        name_rows(axes[0], list(table.index))
+        note = (
+            "Means over tasks and seeds, the SFT model they start from not included. Replies are scored by the policy, "
+            "the reference and, online, the reward model. Memory on a CPU is the process’s resident size."
+        )
+        return finish(figure, "Cost of each arm" + (f" · {profile}" if profile else ""), note)

@@ -1,13 +1,13 @@
 """One look for all figures: colours, sizes, captions, saving.
 
-Colours are told apart with any colour vision and in grey (Okabe & Ito's palette, lightness spread on purpose). Ink,
-paper and rules are used nowhere else, so that a page can swap them for a dark one (see ``report``).
+Ink, paper and rules are used for nothing else, so that a page can swap them for dark ones (see ``report``); the colours
+of arms are in ``looks``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -25,14 +25,16 @@ INK, MUTED, RULE, PAPER = "#16191d", "#5a626b", "#d5d9de", "#fefefe"
 ON_DARK, ON_LIGHT = "#ffffff", "#101316"
 BINS = {"better_1": "#0b4f87", "both": "#cfe3f1", "none": "#9a9a9a", "better_2": "#f0a04b"}
 BIN_HATCH = {"none": "////"}
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#7f7f7f")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+ACCENT = "#0072b2"
+SEQUENTIAL = "Blues_r"
+TASKS = ("#0072b2", "#d55e00", "#009e73", "#b0578d")
 LINES = ("-", "--", "-.", ":")
-SEQUENTIAL, DIVERGING = "cividis", "PuOr"
 WIDTH = 8.0
+SMALL = 8.0
+"""The smallest text, in points: a page that shows a point as 9/8 pixels or more keeps all text at 9 pixels."""
 PNG_DPI = 160
-# Characters that fit into an inch of a bold 11.5 pt title and of a 7.5 pt caption, with some to spare.
-TITLE_CHARACTERS, CAPTION_CHARACTERS = 9.2, 16.0
+# Characters that fit into an inch of a bold 11.5 pt title and of an 8 pt caption, with some to spare.
+TITLE_CHARACTERS, CAPTION_CHARACTERS = 9.2, 15.0
 
 SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -44,7 +46,10 @@ SETTINGS: dict[Any, Any] = {
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "axes.titlesize": 10.5,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "axes.spines.top": False,
@@ -92,7 +97,7 @@ def finish(figure: Figure, title: str, caption: str, plain_title: str = "") -> F
     figure.suptitle(
         wrap(title, int(width * TITLE_CHARACTERS)), x=0.01, ha="left", fontsize=11.5, fontweight="bold", color=INK
     )
-    figure.supxlabel(wrap(caption, int(width * CAPTION_CHARACTERS)), x=0.01, ha="left", fontsize=7.5, color=MUTED)
+    figure.supxlabel(wrap(caption, int(width * CAPTION_CHARACTERS)), x=0.01, ha="left", fontsize=SMALL, color=MUTED)
     figure.set_label(plain_title or title)
     return figure
 
@@ -132,19 +137,9 @@ def label_axes(axes: Axes, grid: Literal["x", "y", ""] = "") -> None:
         axes.set_axisbelow(True)
 
 
-def percent(value: float, _: object = None) -> str:
-    """0.654 → 65 %, for axes that span tens of points."""
-    return f"{100 * value:.0f} %"
-
-
 def percent_axis(axis: Axis) -> None:
     """Fractions as percent, with as many digits as each tick needs."""
     axis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
-
-
-def look(place: int, shapes: Sequence[str]) -> tuple[str, str]:
-    """Colour and shape (marker or line) of the series at ``place``; no two of the first 32 look the same."""
-    return SERIES[place % len(SERIES)], shapes[(place + place // len(SERIES)) % len(shapes)]
 
 
 def wrap(text: str, characters: int) -> str:

@@ -17,7 +17,7 @@
     byId("count").textContent = "This browser cannot unpack the examples; a current one can.";
     return;
   }
-  const { comparisons, dimensions, bins, statuses, prompts, texts, assessments, kinds, examples } = block;
+  const { comparisons, names, dimensions, bins, statuses, prompts, texts, assessments, kinds, examples } = block;
 
   // Text from models only ever becomes a text node.
   const make = (tag, className, ...children) => {
@@ -27,20 +27,7 @@
     return node;
   };
 
-  const notation = /^([MN])(?:_(\d?SFT))?(?:_([a-z]+))?$/;
-  const armName = (arm) => {
-    const found = notation.exec(arm);
-    return found ? found.slice(1).filter(Boolean).join(" ") : arm;
-  };
-  const armNode = (arm) => {
-    const found = notation.exec(arm);
-    const node = make("span", "");
-    if (!found) { node.append(arm); return node; }
-    node.append(make("i", "", found[1]));
-    if (found[2]) node.append(make("sub", "", found[2]));
-    if (found[3]) node.append(make("sup", "", found[3]));
-    return node;
-  };
+  const armName = (arm) => names[arm] || arm;
 
   const marked = (text, quotes) => {
     const node = make("p", "");
@@ -105,7 +92,7 @@
     const [comparison, prompt, replies, verdict, said, flips, invalid] = example;
     const [id, domain, guardrails, , turns, chosen] = prompts[prompt];
     const [one, two] = comparisons[comparison];
-    const where = make("p", "where", make("b", "", armNode(one), " against ", armNode(two)), "  ·  " + id + (domain ? "  ·  " + domain : ""));
+    const where = make("p", "where", make("b", "", armName(one), " against ", armName(two)), "  ·  " + id + (domain ? "  ·  " + domain : ""));
     const words = verdict.length ? dimensions.map((name, place) => name + ": " + bins[verdict[place]]).join("  ·  ") : "no valid verdict: " + invalid;
     const item = make("li", "", where, make("p", "where", words + (flips ? "  ·  the preference changes with the order" : "")));
     const rules = make("ol", "guardrails", ...guardrails.map((text) => make("li", "", texts[text])));
@@ -114,7 +101,7 @@
     const last = lines.pop();
     if (lines.length) item.append(make("details", "", make("summary", "", lines.length + " earlier messages"), make("div", "turns", ...lines)));
     item.append(make("div", "turns", ...(last ? [last] : [])));
-    item.append(make("div", "pair", replyBox(["1: ", armNode(one)], texts[replies[0]], assessments[said[0]]), replyBox(["2: ", armNode(two)], texts[replies[1]], assessments[said[1]])));
+    item.append(make("div", "pair", replyBox(["1: ", armName(one)], texts[replies[0]], assessments[said[0]]), replyBox(["2: ", armName(two)], texts[replies[1]], assessments[said[1]])));
     item.append(make("details", "", make("summary", "", "The data’s own reply"), make("p", "", texts[chosen])));
     return item;
   };

@@ -1,0 +1,82 @@
+"""What every arm is called and looks like: one colour a method, one marker and line a start, the same in every figure.
+
+Colours are Okabe & Ito's (told apart with any colour vision); in grey, marker and line tell arms apart.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from guardalign.papers import notation
+
+METHODS = {
+    "sft": "SFT", "sft_longer": "SFT, longer", "ipo": "IPO", "ipo_sum": "IPO (sum)", "ipo_mean": "IPO (mean)",
+    "kto": "KTO", "kto_pair": "KTO (pairs)", "kto_tanh": "KTO (tanh)", "kto_doubled": "KTO at 2β", "dpo": "DPO",
+    "slic": "SLiC", "hinge": "hinge (RSO)", "rpo": "RPO", "ppo_offline": "PPO (offline)",
+    "ppo_later": "PPO, later form", "rlhf": "RLHF (online)",
+}  # fmt: skip
+"""Methods, and arms that are named after one, in words."""
+PLAIN = {
+    "base": "base model", "M_1SFT": "SFT", "M_2SFT": "SFT, 2 epochs", "N_1SFT": "SFT (Flow 2)",
+    "N_1SFT_data": "SFT then IPO on the data’s rejected replies", "N_1SFT_sft": "SFT then SFT on the kept pairs",
+    "chosen": "the data’s chosen reply", "rejected": "the data’s rejected reply",
+}  # fmt: skip
+COLOURS = {
+    "base": "#666666", "chosen": "#666666", "rejected": "#666666", "sft": "#0072b2", "ipo": "#d55e00",
+    "kto": "#009e73", "dpo": "#b0578d", "slic": "#b07a00", "hinge": "#b07a00", "rpo": "#3a93c2", "ppo": "#7a5c2e",
+    "rlhf": "#222222",
+}  # fmt: skip
+"""By the first part of a method's name."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+_STARTS = {"M_1SFT": 0, "M": 1, "M_2SFT": 2, "N_1SFT": 3, "base": 6}
+_ALIGNED = re.compile(r"(?P<start>M_1SFT|N_1SFT|M|N)_(?P<method>[a-z]+)")
+
+
+class Look(NamedTuple):
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[int, ...]]
+
+
+def plain(arm: object) -> str:
+    """An arm in words: ``M_1SFT_ipo`` → SFT then IPO; names that are nobody's convention stay as they are."""
+    name = str(arm)
+    found = _ALIGNED.fullmatch(name)
+    if name in PLAIN or name in METHODS or not found:
+        return PLAIN.get(name) or METHODS.get(name) or name
+    method = METHODS.get(found["method"], found["method"].upper())
+    return {
+        "M_1SFT": f"SFT then {method}", "N_1SFT": f"SFT then {method} (Flow 2)", "M": f"{method} without SFT",
+    }.get(found["start"], name)  # fmt: skip
+
+
+def look(arm: str) -> Look:
+    """Colour by the method, marker and line by what the arm started from or, of other names, by the name itself."""
+    found = _ALIGNED.fullmatch(arm)
+    method = found["method"] if found else "sft" if notation(arm)[1] else arm
+    mixed = zlib.crc32(arm.encode())
+    colour = _colour(method) or list(COLOURS.values())[mixed % len(COLOURS)]
+    variants = [each for each in METHODS if _colour(each) == colour]
+    place = _STARTS.get(found["start"] if found else arm, variants.index(arm) if arm in variants else mixed)
+    return Look(colour, MARKERS[place % len(MARKERS)], LINES[place % len(LINES)])
+
+
+def _colour(method: str) -> str | None:
+    return next((each for name, each in COLOURS.items() if method.startswith(name)), None)
+
+
+def looks(arms: Iterable[str]) -> dict[str, Look]:
+    """The looks of the arms of one figure: two of one colour never share a marker, nor a line while lines last."""
+    chosen: dict[str, Look] = {}
+    for arm in dict.fromkeys(arms):
+        colour, marker, line = look(arm)
+        taken = {each[:2] for each in chosen.values()}
+        free = [(own, each) for own in dict.fromkeys((colour, *COLOURS.values())) for each in (marker, *MARKERS)]
+        colour, marker = next((each for each in free if each not in taken), (colour, marker))
+        used = {each.line for each in chosen.values() if each.colour == colour}
+        chosen[arm] = Look(colour, marker, next((each for each in (line, *LINES) if each not in used), line))
+    return chosen

@@ -1,0 +1,87 @@
+"""Tables as a person reads them: columns with names and units, intervals in one cell, no powers of ten."""
+
+from __future__ import annotations
+
+from numbers import Number
+from typing import Any
+
+import pandas as pd
+
+from guardalign.report.figures.looks import plain
+from guardalign.report.figures.words import interval, minus
+
+POINTS, PERCENT = "points", "%"
+HEADINGS = {
+    "arm": "arm", "arm_1": "arm 1", "arm_2": "arm 2", "n": "prompts × seeds", "p_holm": "p (Holm)",
+    "seconds": "training, s", "seconds_in_all": "with the arms it starts from, s", "steps": "optimizer steps",
+    "logical_tokens": "tokens of all pairs", "unique_tokens": "tokens computed",
+    "detectable": "smallest difference found with 80 % power", "sd_seeds": "SD between seeds",
+    "sd_conversations": "SD between conversations", "sd_rest": "SD of the rest",
+    "nll": "nats per token of the chosen reply", "accuracy": "chosen reply more likely",
+    "per_token": "the same per token", "gain": "margin grew", "lead": "above its start", "words": "words per reply",
+    "chosen_change": "chosen reply’s log-probability moved, nats", "repetition": "repeated 3-grams",
+    "cut_off": "cut off", "win_1": "win rate of 1", "win_2": "win rate of 2", "strict": "strict win rate of 1",
+    "net": "1 better less 2 better", "kept": "kept", "invalid": "invalid verdicts", "flips": "changes with the order",
+    "first_preferred": "first shown preferred", "learning_rate": "learning rate", "beta": "β",
+    "right": "judge right", "preferred": "prefers 1, ties half",
+}  # fmt: skip
+UNITS = dict.fromkeys(
+    ("accuracy", "per_token", "gain", "repetition", "cut_off", "win_1", "win_2", "strict", "kept", "invalid", "flips",
+     "first_preferred", "right", "preferred"), PERCENT,
+) | dict.fromkeys(("net", "lead", "detectable", "sd_seeds", "sd_conversations", "sd_rest"), POINTS)  # fmt: skip
+"""Columns that hold fractions, and what they are shown in."""
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy of text: ``x`` with ``x_low`` and ``x_high`` becomes one column, arms are named in words.
+
+    Columns without any value are left out. ``n`` of several seeds is written as prompts × seeds.
+    """
+    shown: dict[str, list[str]] = {}
+    for name in map(str, table.columns):
+        stem = name.removesuffix("_low").removesuffix("_high")
+        if table[name].isna().all() or name in ("level", "comparison", "seeds") or (stem != name and stem in table):
+            continue
+        unit = UNITS.get(name, "")
+        scale = 100 if unit else 1
+        low, high = (table.get(f"{name}_{end}") for end in ("low", "high"))
+        if low is not None and high is not None:
+            spans = zip(table[name], low, high, strict=True)
+            digits = 1 if unit == POINTS else 0 if unit else 2
+            cells = [_span(*each, scale / 100, digits) for each in spans]
+        elif name == "n" and "seeds" in table:
+            cells = [f"{int(n / max(s, 1)):,} × {s}" for n, s in zip(table["n"], table["seeds"], strict=True)]
+        elif name in ("arm", "arm_1", "arm_2"):
+            cells = [plain(value) for value in table[name]]
+        else:
+            cells = [cell(value) for value in (100 * table[name] if unit else table[name])]
+        shown[heading(name) + (f", {unit}" if unit else "")] = cells
+    return pd.DataFrame(shown)
+
+
+def heading(name: str) -> str:
+    """A column's name as a person writes it."""
+    if name.startswith("conversations_"):
+        return f"conversations for 5 points, {name.rpartition('_')[2]} seed(s)"
+    return HEADINGS.get(name, name.replace("_", " "))
+
+
+def cell(value: Any) -> str:
+    """Whole numbers with separators, others with three significant digits, never a power of ten; – for nothing."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, Number):
+        return str(value)
+    number = float(value)  # type: ignore[arg-type]
+    if number == float("inf"):
+        return "more than 10,000"
+    if number == round(number):
+        return minus(f"{number:,.0f}")
+    if abs(number) >= 1e-4:
+        digits = max(0, 2 - int(f"{number:e}".partition("e")[2]))
+        return minus(f"{number:,.{digits}f}")
+    return minus(f"{number:.2g}".replace("e-0", "e-"))
+
+
+def _span(value: float, low: float, high: float, scale: float, digits: int) -> str:
+    return "–" if pd.isna(value) else interval(value * scale, low * scale, high * scale, digits)
