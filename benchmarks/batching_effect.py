@@ -56,19 +56,23 @@ def run(folder: Path, learn: list[Example], test: list[Example], **settings: Any
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    import matplotlib.pyplot as plt
+    """A point per seed, a panel per measure, into ``path``."""
+    import pandas as pd
+    import seaborn as sns
 
-    shown = {"nll": "held-out NLL of chosen replies (nats a token)", "accuracy": "held-out preference accuracy"}
-    figure, panels = plt.subplots(1, len(shown), figsize=(9, 3.5), layout="constrained")
-    for panel, (name, label) in zip(panels, shown.items(), strict=True):
-        for place, batching in enumerate(("pair", "conversation")):
-            for x, arm in enumerate(("SFT", "IPO")):
-                values = [row[name] for row in rows if row["batching"] == batching and row["arm"] == arm]
-                at = [x + 0.2 * (place - 0.5)] * len(values)
-                panel.plot(at, values, "o", color=f"C{place}", label=batching if x == 0 else None)
-        panel.set(xticks=[0, 1], xticklabels=["SFT", "SFT, then IPO"], ylabel=label, xlim=(-0.5, 1.5))
-    panels[0].legend(title="batching")
-    figure.savefig(path, dpi=150)
+    from guardalign.report.figures import style
+
+    shown = {"nll": "NLL of held-out chosen replies,\nnats per token", "accuracy": "held-out preference accuracy"}
+    table = pd.DataFrame(rows).replace({"arm": {"IPO": "SFT then IPO"}})
+    with style.styled():
+        figure, panels = style.canvas(3.4, columns=len(shown))
+        for axes, (name, label) in zip(panels, shown.items(), strict=True):
+            sns.stripplot(table, x="arm", y=name, hue="batching", dodge=True, jitter=False, ax=axes, size=7,
+                          palette=[style.ACCENT, "#d55e00"], legend=axes is panels[0])  # fmt: skip
+            axes.set(xlabel="", ylabel=label)
+            style.label_axes(axes, "y")
+        style.finish(figure, "Batches of pairs and of whole conversations", "A point per training seed.")
+        figure.savefig(path, dpi=style.PNG_DPI)
 
 
 def main() -> None:

@@ -331,25 +331,35 @@ def machine() -> dict[str, Any]:
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
-    import matplotlib.pyplot as plt
+    """Speed beside TRL's as bars, seconds by the length of the conversation as lines, into ``path``."""
+    import pandas as pd
+    import seaborn as sns
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    rows = [row for row in results["tasks"] if "ratio" in row]
-    names = [row["name"] for row in rows]
-    left.barh(names, [row["ratio"] for row in rows], color="tab:blue")
-    left.axvline(1, color="black", linewidth=0.8)
-    left.set(xlabel="pairs a second, times TRL's", title="Speed beside TRL (higher is better)")
-    left.bar_label(left.containers[0], fmt="%.1f×", padding=3)
-    left.invert_yaxis()
-    left.margins(x=0.15)  # room for the labels
-    turns = [row["turns"] for row in results["turns"]]
-    for name, label in (("trl", "TRL"), ("tree", "prefix tree")):
-        right.plot(turns, [row[f"{name}_seconds"] for row in results["turns"]], marker="o", label=label)
-    right.set(
-        xlabel="turns of the conversation", ylabel="seconds a conversation", yscale="log", title="IPO, all points"
-    )
-    right.legend()
-    figure.savefig(path, dpi=150)
+    from guardalign.report.figures import style
+
+    rows = pd.DataFrame([row for row in results["tasks"] if "ratio" in row])
+    turns = pd.DataFrame(results["turns"]).rename(columns={"trl_seconds": "TRL", "tree_seconds": "prefix tree"})
+    turns = turns.melt("turns", ["TRL", "prefix tree"], "engine", "seconds")
+    colours = {"TRL": "#d55e00", "prefix tree": style.ACCENT}
+    with style.styled():
+        figure, (left, right) = style.canvas(3.6, columns=2)
+        sns.barplot(rows, x="ratio", y="name", ax=left, color=style.ACCENT, width=0.6)
+        left.axvline(1, color=style.INK, linewidth=0.8)
+        left.bar_label(left.containers[0], fmt="%.1f×", padding=3)
+        left.margins(x=0.2)  # room for the labels
+        left.set(xlabel="pairs per second, as a multiple of TRL’s", ylabel="")
+        left.set_yticks(range(len(rows)), [style.wrap(name, 18) for name in rows["name"]])
+        left.set_title("Speed")
+        sns.lineplot(turns, x="turns", y="seconds", hue="engine", style="engine", ax=right, palette=colours,
+                     markers=["s", "o"])  # fmt: skip
+        right.set(xlabel="turns of the conversation", ylabel="seconds per conversation", yscale="log")
+        right.set_title("IPO on all points of a conversation")
+        right.get_legend().set_title("")
+        for axes in (left, right):
+            style.label_axes(axes, "x" if axes is left else "y")
+        where = f"{results['machine']['name']}, {results['machine']['cores']} cores"
+        style.finish(figure, "Training with the prefix tree beside TRL", f"{where}; model shape: {results['shape']}.")
+        figure.savefig(path, dpi=style.PNG_DPI)
 
 
 def main() -> None:
