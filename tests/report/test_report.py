@@ -8,6 +8,7 @@ import re
 import shutil
 import zlib
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -23,11 +24,13 @@ from guardalign.report import page, people, readable, words
 from guardalign.report.__main__ import main
 from guardalign.report.drawing import save_all, training_cost
 from guardalign.report.examples import payload
+from guardalign.report.figures import style
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     "<a href=\"javascript:document.title='owned'\">x</a><!-- ${document.title='owned'} {{ 7*7 }} ]]> \u2028 &amp;"
 )
+ROOT = Path(__file__).resolve().parents[2]
 COMPARISONS = {("M_1SFT", "M_1SFT_ipo"): 0.25, ("M_2SFT", "M_1SFT_ipo"): -0.1, ("chosen", "rejected"): -0.5}
 
 
@@ -180,6 +183,12 @@ def test_links_lead_only_to_what_lies_beside_the_page(run, tmp_path):
         assert [target for target in targets if not (written.parent / target).exists()] == []
 
 
+def test_links_of_the_committed_report_lead_somewhere():
+    path = ROOT / "outputs" / "reference" / "report.html"
+    targets = [a["href"] for tag, a in elements(path.read_text()) if tag == "a" and not a["href"].startswith("#")]
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
 def test_every_id_is_unique_and_every_reference_leads_somewhere(text):
     ids = [attributes["id"] for _, attributes in elements(text) if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -324,9 +333,9 @@ def test_quotes_are_marked_and_pages_turn_by_keyboard(opened):
     assert cards(opened)[0].text == first
 
 
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("width", [390, 1400])
 def test_the_page_never_scrolls_sideways(run, width):
-    with chromium(dark=width == 360) as driver:
+    with chromium(dark=width < 600) as driver:
         driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
@@ -334,8 +343,12 @@ def test_the_page_never_scrolls_sideways(run, width):
         driver.get((run / "report.html").as_uri())
         wait(driver, lambda b: b.find_elements("css selector", "#list > li"))
         assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        scales = driver.execute_script(
+            "return [...document.querySelectorAll('figure svg')].map(s => s.clientWidth / s.viewBox.baseVal.width)"
+        )
+        assert min(scales) * style.SMALL > 8.9  # pixels of the smallest text
         colour = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
-        assert colour == ("rgb(20, 23, 26)" if width == 360 else "rgb(254, 254, 254)")
+        assert colour == ("rgb(20, 23, 26)" if width < 600 else "rgb(254, 254, 254)")
         ink = driver.execute_script(
             "return getComputedStyle(document.querySelector('figure svg text, figure svg g[style*=ink]')).fill"
         )
