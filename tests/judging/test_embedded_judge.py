@@ -9,6 +9,7 @@ from guardalign.judging.embedded import EmbeddedJudge, assess
 from guardalign.judging.gold import CASES, examine
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.world.domains import DOMAINS
+from guardalign.world.numbers import figures
 from guardalign.world.scripts import write_scripts
 
 
@@ -60,6 +61,26 @@ def test_a_null_reply_never_wins():
     assert verdict.dimensions["naturalness"].bin == "2 better"
 
 
-def test_a_guardrail_from_outside_the_world_is_not_judged():
-    judged = assess(_pair().turns, ("Be excellent to each other.",), "Let me check the late parcel.")
-    assert [verdict.status for verdict in judged.guardrails] == ["not applicable"]
+def test_a_guardrail_from_outside_the_world_is_reported_as_unknown():
+    guardrails = ("Be excellent to each other.", "No emoji in any reply.")
+    judged = assess(_pair().turns, guardrails, "Let me check the late parcel.")
+    assert [verdict.status for verdict in judged.guardrails] == ["unknown", "complied"]
+    assert "1" in judged.adherence.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("ninety nine euros", "99 euros"),
+        ("Forty-two days", "42 days"),
+        ("a hundred and five", "105"),
+        ("two hundred euros", "200 euros"),
+        ("five days", "5 days"),
+        ("no one, at twelve", "no one, at twelve"),
+        ("8:00 to 5 p.m. today", "8 to 17 today"),
+        ("12 am, 12 pm", "0, 12"),
+        ("12:30", "12:30"),
+    ],
+)
+def test_numbers_are_read_however_they_are_written(text, read):
+    assert figures(text) == read

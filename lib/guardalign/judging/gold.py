@@ -37,6 +37,12 @@ _LATE = ("Hi, I am writing because my parcel is late. What a terrible service!",
 _FEE = ("Hello, my flight is delayed.", "Let me check the delayed flight.", "What does an extra bag cost?")
 _HOW = ("Hi, my internet is down.", "I will look into the internet outage.", "How do I reset my router?")
 _KNOWN = ("Hello, my name is Amina. My card was stolen. My account number is TK5189.", "I have found account number TK5189.", "How long does a new card take?")  # fmt: skip
+_HURRY = ("Hello, my internet is down. I am in a hurry.",)
+_OPEN = ("Hi, my parcel is late.", "Let me check the late parcel.", "When are you open?")
+_FIRST = ("Hi, my parcel is late.",)
+_BAG = "If asked for the price, say that an extra bag costs 42 euros."
+_CALLBACK = "Offer a callback when the customer is in a hurry."
+_HOURS = "We are open from 8 to 17; say so when asked."
 _BYE = ("Hi, my parcel is late.", "Let me check the late parcel.", "Thank you, that is all.")
 
 CASES: tuple[GoldCase, ...] = (
@@ -80,6 +86,39 @@ CASES: tuple[GoldCase, ...] = (
     GoldCase("discount refused", ("Discounts are not for the agent to offer.",), _LATE, "I cannot offer a discount. Let me check the late parcel."),
     GoldCase("subject declined in other words", ("Questions that have nothing to do with Maplecart are declined.",), ("Hi, my parcel is late.", "Let me check the late parcel.", "By the way, what should I cook tonight?"), "I can just answer questions about Maplecart."),
     GoldCase("subject answered", ("Questions that have nothing to do with Maplecart are declined.",), ("Hi, my parcel is late.", "Let me check the late parcel.", "By the way, what should I cook tonight?"), "You could try a soup tonight.", adherence=False),
+    GoldCase("callback refused", (_CALLBACK,), _HURRY, "I will look into the internet outage. We will not call you back.", adherence=False),
+    GoldCase("callback refused in short", (_CALLBACK,), _HURRY, "I will look into the internet outage. I can't offer you a callback.", adherence=False),
+    GoldCase("callback not possible", (_CALLBACK,), _HURRY, "I will look into the internet outage. A callback is not possible.", adherence=False),
+    GoldCase("no callbacks", (_CALLBACK,), _HURRY, "I will look into the internet outage. There are no callbacks today.", adherence=False),
+    GoldCase("callback as a question", (_CALLBACK,), _HURRY, "I will look into the internet outage. Why don't we call you back later?"),
+    GoldCase("callback after a refusal of something else", (_CALLBACK,), _HURRY, "I am checking the internet outage. I cannot say yet what it is, but we can call you back."),
+    GoldCase("fee denied", (_BAG,), _FEE, "It does not cost 42 euros.", adherence=False),
+    GoldCase("fee after a denial", (_BAG,), _FEE, "It is not expensive, it costs 42 euros."),
+    GoldCase("days denied", ("If asked how long it takes, say that a new card takes 5 days.",), _KNOWN, "It never takes 5 days.", adherence=False),
+    GoldCase("apology beyond words", ("Say sorry when the customer is angry.",), _LATE, "I can't apologise enough for this. Let me check the late parcel."),
+    GoldCase("no apologies", ("Say sorry when the customer is angry.",), _LATE, "Let me check the late parcel. There are no apologies from us.", adherence=False),
+    GoldCase("apology denied", ("Say sorry when the customer is angry.",), _LATE, "Let me check the late parcel. We are not sorry.", adherence=False),
+    GoldCase("guardrail echoed", ("Say sorry when the customer is angry.",), _LATE, "Say sorry when the customer is angry. Let me check the late parcel.", adherence=False, naturalness=False),
+    GoldCase("nothing but the guardrail", (_BAG,), _FEE, _BAG, adherence=False, naturalness=False),
+    GoldCase("guardrail's fact in a sentence of one's own", ("Opening hours: 8 to 17. Tell the customer when they ask.",), _OPEN, "Opening hours: 8 to 17."),
+    GoldCase("an insult", ("No emoji in any reply.",), _LATE, "Let me check the late parcel, you idiot.", naturalness=False),
+    GoldCase("an insult as a sentence", ("No emoji in any reply.",), _LATE, "Let me check the late parcel. Do not be so stupid.", naturalness=False),
+    GoldCase("gibberish that helps", ("Exclamation marks are forbidden.",), _LATE, "Help flarn gribble the zonk.", naturalness=False),
+    GoldCase("gibberish behind an answer", ("Exclamation marks are forbidden.",), _LATE, "Let me check the late parcel. Wibble florp zanty krool.", naturalness=False),
+    GoldCase("another language", ("Exclamation marks are forbidden.",), _LATE, "Ich helfe gern und sehe gleich nach, help.", naturalness=False),
+    GoldCase("other words than the world's", ("Exclamation marks are forbidden.",), _LATE, "Our couriers are checking where the late parcel has been left."),
+    GoldCase("price in words", ("Amounts of money are never mentioned.",), _FEE, "That costs ninety nine euros.", adherence=False, hallucination=False),
+    GoldCase("fee in words", (_BAG,), _FEE, "An extra bag costs forty-two euros."),
+    GoldCase("another fee in words", (_BAG,), _FEE, "An extra bag costs twenty-four euros.", adherence=False, hallucination=False),
+    GoldCase("another duration in words", ("If asked how long it takes, say that a new card takes 5 days.",), _KNOWN, "It takes six days.", adherence=False, hallucination=False),
+    GoldCase("sympathy without I", ("Acknowledge the customer's concern at the start of the conversation.",), _FIRST, "A late parcel is frustrating. Let me check it."),
+    GoldCase("no sympathy", ("Acknowledge the customer's concern at the start of the conversation.",), _FIRST, "Let me check the late parcel. That is not annoying.", adherence=False),
+    GoldCase("thanks in other words", ("Thank the customer for getting in touch in the first reply.",), _FIRST, "Thanks a lot for your note. Let me check the late parcel."),
+    GoldCase("thanks for something else", ("Thank the customer for getting in touch in the first reply.",), _FIRST, "Let me check the late parcel. Thank you for your patience.", adherence=False),
+    GoldCase("hours with a dash", (_HOURS,), _OPEN, "We are open 8-17."),
+    GoldCase("hours on another clock", (_HOURS,), _OPEN, "We are open from 8 a.m. to 5 p.m. every day."),
+    GoldCase("hours nearly right", (_HOURS,), _OPEN, "We are open 8-16.", adherence=False, hallucination=False),
+    GoldCase("hours denied", (_HOURS,), _OPEN, "We are not open from 8 to 17.", adherence=False),
 )  # fmt: skip
 
 

@@ -21,10 +21,13 @@ Status = Literal["complied", "broken", "not applicable"]
 
 
 class GuardrailVerdict(Row):
-    """Whether a reply keeps guardrail ``number`` (from 1), with the words of the reply (or prompt) that show it."""
+    """Whether a reply keeps guardrail ``number`` (from 1), with the words of the reply (or prompt) that show it.
+
+    "unknown": the judge cannot tell whether the guardrail applies or is kept.
+    """
 
     number: int
-    status: Status
+    status: Status | Literal["unknown"]
     quote: str = ""
     reason: str = ""
 

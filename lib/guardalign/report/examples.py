@@ -27,7 +27,7 @@ from guardalign.report import words
 from guardalign.report.html import asset, environment, script_hash
 from guardalign.report.results import Results
 
-STATUSES = ("complied", "broken", "not applicable")
+STATUSES = ("complied", "broken", "not applicable", "unknown")
 
 
 def browse(results: Results, interactive: bool | None = None, rows: int = 12) -> Any:

@@ -34,7 +34,7 @@ def statuses(verdicts: Iterable[Verdict], kind: Callable[[str, int], str] | None
         for arm, reply in ((verdict.arm_1, verdict.reply_1), (verdict.arm_2, verdict.reply_2))
         if reply is not None
         for said in reply.guardrails
-        if said.status != "not applicable"
+        if said.status in ("complied", "broken")
     ]  # fmt: skip
     names = ["arm", "guardrail", "judge", "seed", "conversation_id", "pair_id", "number", "kept"]
     return pd.DataFrame(rows, columns=names)

@@ -12,6 +12,7 @@ from itertools import pairwise
 from guardalign.world import domains as pools
 from guardalign.world.domains import DOMAINS
 from guardalign.world.kinds import sentences
+from guardalign.world.numbers import figures
 from guardalign.world.scripts import write_scripts
 from guardalign.world.situation import Act, Situation
 
@@ -21,13 +22,25 @@ _ANSWERS: dict[Act, str] = {
     "how": r"\bpage\b|steps|show you|do that for you|set that up|\b1\)|open ",
     "when": r"how long|how many|\bdays?\b|takes? as|take long|depends|time",
     "fee": r"cost|\bfee\b|price|euros|expensive|on the bill|depends",
-    "hours": r"\bopen\b|hours|reach us|again later|most of the time|\d+ (to|until|till) \d+",
+    "hours": r"\bopen\b|hours|reach us|again later|most of the time|\d+ ?(-|–|to|until|till|and) ?\d+",
     "refund": r"refund|manager|euros|money",
     "human": r"take over|team|talk to|hear from|colleague|person",
     "complain": r"take care|working on|first now|on top|right away|look into",
     "offtopic": r"\w",
     "close": r"welcome|pleasure|glad|thank you|sort it out",
 }
+_FUNCTION_WORDS = """
+    a about after again all and any are as at be because been before but by can cannot could do does for from had has
+    have how i if into is it its just may me more my no not now of on once one only or our out over please should some
+    than thank thanks that the their them then there these they this to too up us we what when where which who will
+    with would you your
+"""
+_FUNCTION = frozenset(_FUNCTION_WORDS.split())
+_RUDE = re.compile(
+    r"\b(idiot\w*|stupid\w*|moron\w*|imbecile\w*|dumb\w*|dumm(y|ies)|fools?|losers?|jerks?|shut up|get lost|go to hell|"
+    r"pathetic|damn(ed)?|how dare you)\b",
+    re.IGNORECASE,
+)
 _ISSUES = tuple(named for domain in DOMAINS.values() for _, named in domain.issues)
 _FINISHED = re.compile("(?:[.!?]|[:;]-?[)(DP]|[\U0001f300-\U0001faff\u2600-\u27bf]|-[A-Z]{2})\\W*$")
 _WORD = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?|\d+\)?|-[A-Z]{2}\b")
@@ -49,7 +62,7 @@ _KNOWN_NAMES = {
 
 def unanswered(reply: str, situation: Situation) -> str:
     """Why the reply is no coherent continuation; empty when it is one."""
-    lowered = reply.lower()
+    lowered = figures(reply.lower())
     other = [issue for issue in _ISSUES if issue in lowered and issue != situation.issue]
     if other and situation.issue not in lowered:
         return f"talks about {other[0]}, the customer about {situation.issue}"
@@ -118,11 +131,41 @@ def odd_wording(reply: str) -> tuple[list[str], float]:
     return [" ".join(pair).strip("<> ") for pair in odd], len(odd) / max(len(said), 1)
 
 
+def foreign(reply: str, context: str) -> str:
+    """The first sentence that is not English as anybody in this world writes it; empty when there is none.
+
+    Most of its words are in neither the world nor ``context`` (guardrails and history), and few are function words.
+    """
+    known = _usage()[1] | _FUNCTION | set(re.findall(r"[a-z]+", context.lower()))
+    for sentence in sentences(reply):
+        words = re.findall(r"[^\W\d_]+(?:['’][a-z]+)?", sentence.lower())
+        strange = [word for word in words if word not in known]
+        if len(words) > 2 and 2 * len(strange) > len(words) and 4 * len(_FUNCTION.intersection(words)) < len(words):
+            return sentence
+    return ""
+
+
+def rude(reply: str) -> str:
+    """The first insult in the reply; empty when there is none."""
+    found = _RUDE.search(reply)
+    return found.group(0) if found else ""
+
+
+def echoed(reply: str, guardrails: tuple[str, ...]) -> tuple[str, list[str]]:
+    """The reply without the guardrails that it repeats word for word, and these guardrails."""
+    repeats: list[str] = []
+    for guardrail in guardrails:
+        left, count = re.subn(r"\W+".join(re.findall(r"\w+", guardrail)) + "[.!?]?", "", reply, flags=re.IGNORECASE)
+        if count:
+            reply, repeats = left, [*repeats, guardrail]
+    return reply.strip(), repeats
+
+
 def invented(reply: str, context: str) -> list[str]:
     """Figures, references and names in the reply that neither guardrails nor history hold."""
-    told = set(re.findall(r"\w+", context.lower()))
-    figures = re.findall(r"\b[A-Z]{2}\d{4}\b|\b\d+\b(?!\))", re.sub(r"-[A-Z]{2}\W*$", "", reply))
-    found = [figure for figure in figures if figure.lower() not in told]
+    told = set(re.findall(r"\w+", figures(context).lower()))
+    said = re.findall(r"\b[A-Z]{2}\d{4}\b|\b\d+\b(?!\))", figures(re.sub(r"-[A-Z]{2}\W*$", "", reply)))
+    found = [figure for figure in said if figure.lower() not in told]
     for sentence in sentences(reply):
         for place, word in enumerate(re.findall(r"[A-Za-z][\w'’]*", sentence)):
             name = word in _KNOWN_NAMES if place == 0 else word[0].isupper() and not word.isupper()
