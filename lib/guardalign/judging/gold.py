@@ -96,7 +96,7 @@ CASES: tuple[GoldCase, ...] = (
     GoldCase("fee after a denial", (_BAG,), _FEE, "It is not expensive, it costs 42 euros."),
     GoldCase("days denied", ("If asked how long it takes, say that a new card takes 5 days.",), _KNOWN, "It never takes 5 days.", adherence=False),
     GoldCase("apology beyond words", ("Say sorry when the customer is angry.",), _LATE, "I can't apologise enough for this. Let me check the late parcel."),
-    GoldCase("no apologies", ("Say sorry when the customer is angry.",), _LATE, "Let me check the late parcel. There are no apologies from us.", adherence=False),
+    GoldCase("no apologies", ("Say sorry when the customer is angry.",), _LATE, "No apologies from us. Let me check the late parcel.", adherence=False),
     GoldCase("apology denied", ("Say sorry when the customer is angry.",), _LATE, "Let me check the late parcel. We are not sorry.", adherence=False),
     GoldCase("guardrail echoed", ("Say sorry when the customer is angry.",), _LATE, "Say sorry when the customer is angry. Let me check the late parcel.", adherence=False, naturalness=False),
     GoldCase("nothing but the guardrail", (_BAG,), _FEE, _BAG, adherence=False, naturalness=False),

@@ -21,7 +21,8 @@ Values = dict[str, str]
 Check = Callable[[str, Values, Situation], tuple[bool, str]]
 
 _DENIED = re.compile(
-    r"\b(not(?! only| hesitate)|never|cannot|neither|nor|refuse|unable|no way|no longer|(?<!\bwhy )\w+n['’]t)\b", re.IGNORECASE
+    r"\b(not(?! only| hesitate)|never|cannot|neither|nor|refuse|unable|no way|no longer|(?<!\bwhy )\w+n['’]t)\b",
+    re.IGNORECASE,
 )
 _NO = re.compile(r"\bno $", re.IGNORECASE)
 _IS_NOT = re.compile(r"\s*(?:is|are)(?: not\b| impossible\b|n['’]t\b)", re.IGNORECASE)
