@@ -5,7 +5,8 @@ CORES  ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.installed
-WHERE  := --cores $(CORES) $(if $(PROFILE),--profile $(PROFILE)) $(if $(GPUS),--gpus $(GPUS))
+RUN    := $(VENV)/bin/guardalign
+WHERE  := --cores $(CORES) $(if $(PROFILE),--profile $(PROFILE))
 
 .DEFAULT_GOAL := help
 .PHONY: help install run sweep test lint comparison lab reference clean
@@ -13,7 +14,7 @@ WHERE  := --cores $(CORES) $(if $(PROFILE),--profile $(PROFILE)) $(if $(GPUS),--
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
 	@echo '  PARAMS=file.yaml chooses the parameter file (now $(PARAMS)), PYTHON=... the interpreter that builds .venv.'
-	@echo '  PROFILE=slurm, kubernetes or local_gpus, with GPUS=0,1: where stages run (docs/cluster.md).'
+	@echo '  PROFILE=slurm or a folder: where stages run (docs/cluster.md). `$(RUN) --help` lists what else there is.'
 
 $(READY): requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo 'guardalign needs Python 3.11 or newer, and $(PYTHON) was not found: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
@@ -27,11 +28,11 @@ $(READY): requirements.txt pyproject.toml
 install: $(READY)  ## Build .venv with the pinned packages
 
 run: $(READY)  ## Execute the notebooks 01-07 with PARAMS and print where the report is
-	@$(PY) -m guardalign.workflow.series $(PARAMS) $(WHERE)
+	@$(RUN) run $(PARAMS) $(WHERE)
 
 sweep: $(READY)  ## Run every point of SWEEP=params/sweeps/x.yaml and put their results into one table
 	@test -n '$(SWEEP)' || { echo 'make sweep SWEEP=params/sweeps/x.yaml; there are: $(wildcard params/sweeps/*.yaml)' >&2; exit 1; }
-	@$(PY) -m guardalign.workflow.many $(SWEEP) $(WHERE) $(if $(ATONCE),--at-once $(ATONCE))
+	@$(RUN) sweep $(SWEEP) $(WHERE) $(if $(ATONCE),--at-once $(ATONCE))
 
 # Bytecode is kept, whatever the shell says: else each of the hundreds of processes compiles the package anew.
 test: $(READY)  ## Run every test, with coverage
@@ -40,14 +41,14 @@ test: $(READY)  ## Run every test, with coverage
 lint: $(READY)  ## Check that rooms import earlier ones only, style, formatting and types
 	@$(VENV)/bin/lint-imports --no-logo --no-cache && $(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
-comparison: $(READY)  ## Compare all methods on the twins of three tasks (params/comparison.yaml), going on where it stopped
-	@$(PY) -m guardalign.workflow.comparison params/comparison.yaml
+comparison: $(READY)  ## Compare all methods on the twins of three tasks (params/comparison.yaml); rerunning resumes
+	@$(RUN) comparison params/comparison.yaml
 
 lab: $(READY)  ## Open JupyterLab on the notebooks
 	@$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
 reference: $(READY)  ## The reference run: three seeds and the sweep of the embedded default
-	@$(PY) -m guardalign.workflow.seeds params/embedded.yaml --run reference --seeds 1 2 3 --sweep --cores $(CORES)
+	@$(RUN) seeds params/embedded.yaml --run reference --seeds 1 2 3 --sweep --cores $(CORES)
 
-clean:  ## Remove the run folder of PARAMS (the environment stays)
-	@rm -rf outputs/$$(sed -nE 's/^run:[[:space:]]*([A-Za-z0-9_-]+).*/\1/p' $(PARAMS)) && echo 'Removed the run folder of $(PARAMS).'
+clean: $(READY)  ## Remove the run folder of PARAMS (the environment stays)
+	@$(RUN) clean $(PARAMS)

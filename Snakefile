@@ -8,14 +8,18 @@
 # `gpu` is what a stage's launch takes, for executors that hand out GPUs; memory, hours and threads of a cluster's jobs
 # stand in params/profiles/*/config.yaml.
 #
-# `make run` starts it through `python -m guardalign.workflow.series`, which checks the parameters and the folder first.
+# A notebook counts by its content, which stands among the `params:`: the time of a checkout says nothing. Those are
+# functions, since Snakemake takes braces in a text (of a guardrail, of a path) for wildcards.
+#
+# `guardalign run` starts it and checks the parameters and the folder first.
 import json
 import sys
 from pathlib import Path
 
 from guardalign.config.notebooks import shown_parameters, values_for
 from guardalign.config.params import Params
-from guardalign.launch import slots
+from guardalign.files import fingerprint
+from guardalign.launch import gpus
 
 PARAMS = Path(config["params"])
 SETTINGS = Params.load(PARAMS).sections()
@@ -23,19 +27,17 @@ NOTEBOOKS = Path(workflow.basedir) / "notebooks"
 
 # A stage's products are small files that its last cell writes. What is costly (models, replies, verdicts) lies beside
 # them under its own fingerprint: Snakemake removes a rule's outputs before it runs, and those must survive that.
-COMMAND = "exec {sys.executable:q} -m guardalign.workflow.run_notebook {input.notebook:q} --params {PARAMS:q} --product {output[0]:q}"
-
-
-def notebook(name):
-    return str(NOTEBOOKS / f"{name}.ipynb")
+COMMAND = "exec {sys.executable:q} -m guardalign.workflow.cli stage {params.notebook} {PARAMS:q} --product {output[0]:q} 2>&1"
 
 
 def shown(name):
-    return json.dumps(values_for(NOTEBOOKS / f"{name}.ipynb", SETTINGS), sort_keys=True)
+    path = NOTEBOOKS / f"{name}.ipynb"
+    sections = values_for(path, SETTINGS)
+    return lambda wildcards: json.dumps([fingerprint(path), sections], sort_keys=True)
 
 
-def gpus(name):
-    return slots.needed(shown_parameters(NOTEBOOKS / f"{name}.ipynb"), SETTINGS["launch"])
+def gpu(name):
+    return gpus(SETTINGS["launch"], shown_parameters(NOTEBOOKS / f"{name}.ipynb"))
 
 
 # Every product is asked for, not the report alone: a product that a failed run has removed is made again even though an
@@ -47,66 +49,65 @@ rule series:
 
 
 rule dataset_construction:
-    input: notebook=notebook("01_dataset_construction")
     output: "data/pairs.jsonl", "tables/data_card.csv"
     log: "notebooks/01_dataset_construction.ipynb"
-    params: shown("01_dataset_construction")
+    params: notebook="01_dataset_construction", shown=shown("01_dataset_construction")
     shell: COMMAND
 
 
 rule sft:
-    input: "data/pairs.jsonl", notebook=notebook("02_sft")
+    input: "data/pairs.jsonl"
     output: "tables/sft.csv"
     log: "notebooks/02_sft.ipynb"
     threads: workflow.cores
-    resources: gpu=gpus("02_sft")
-    params: shown("02_sft")
+    resources: gpu=gpu("02_sft")
+    params: notebook="02_sft", shown=shown("02_sft")
     shell: COMMAND
 
 
 rule flow1_alignment:
     priority: 20
-    input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("03_flow1_alignment")
+    input: "data/pairs.jsonl", "tables/sft.csv"
     output: "tables/flow1.csv"
     log: "notebooks/03_flow1_alignment.ipynb"
-    resources: gpu=gpus("03_flow1_alignment")
-    params: shown("03_flow1_alignment")
+    resources: gpu=gpu("03_flow1_alignment")
+    params: notebook="03_flow1_alignment", shown=shown("03_flow1_alignment")
     shell: COMMAND
 
 
 rule flow2_feedback_alignment:
     priority: 10
-    input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("04_flow2_feedback_alignment")
+    input: "data/pairs.jsonl", "tables/sft.csv"
     output: "tables/flow2.csv"
     log: "notebooks/04_flow2_feedback_alignment.ipynb"
-    resources: gpu=gpus("04_flow2_feedback_alignment")
-    params: shown("04_flow2_feedback_alignment")
+    resources: gpu=gpu("04_flow2_feedback_alignment")
+    params: notebook="04_flow2_feedback_alignment", shown=shown("04_flow2_feedback_alignment")
     shell: COMMAND
 
 
 rule method_comparison:
     priority: 30
-    input: "data/pairs.jsonl", "tables/sft.csv", notebook=notebook("05_method_comparison")
+    input: "data/pairs.jsonl", "tables/sft.csv"
     output: "tables/methods.csv"
     log: "notebooks/05_method_comparison.ipynb"
-    resources: gpu=gpus("05_method_comparison")
-    params: shown("05_method_comparison")
+    resources: gpu=gpu("05_method_comparison")
+    params: notebook="05_method_comparison", shown=shown("05_method_comparison")
     shell: COMMAND
 
 
 rule judging:
-    input: "data/pairs.jsonl", "tables/flow1.csv", "tables/flow2.csv", "tables/methods.csv", notebook=notebook("06_judging")
+    input: "data/pairs.jsonl", "tables/flow1.csv", "tables/flow2.csv", "tables/methods.csv"
     output: "tables/judging.csv"
     log: "notebooks/06_judging.ipynb"
     threads: workflow.cores
-    resources: gpu=gpus("06_judging")
-    params: shown("06_judging")
+    resources: gpu=gpu("06_judging")
+    params: notebook="06_judging", shown=shown("06_judging")
     shell: COMMAND
 
 
 rule plots:
-    input: "tables/judging.csv", "tables/methods.csv", "tables/data_card.csv", notebook=notebook("07_plots")
+    input: "tables/judging.csv", "tables/methods.csv", "tables/data_card.csv"
     output: "report.html"
     log: "notebooks/07_plots.ipynb"
-    params: shown("07_plots")
+    params: notebook="07_plots", shown=shown("07_plots")
     shell: COMMAND

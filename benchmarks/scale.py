@@ -30,7 +30,7 @@ from guardalign.config.sections import Conversations, Source
 from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.files import RunFolder, write_rows
 from guardalign.generation.replies import generate
-from guardalign.launch.accelerate import accelerate_config
+from guardalign.launch import accelerate_config
 from guardalign.models.loading import load_tokenizer
 from guardalign.study.run import Study
 from guardalign.study.sources import load, world

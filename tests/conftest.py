@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from guardalign.config.notebooks import import_nbformat
-
 # Before torch is imported: workers share the cores, and a test that forks would wait for ever for threads it has lost.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -19,7 +17,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-import_nbformat()  # before a test does: it takes seconds otherwise
 gc.disable()  # what test modules import is there to stay: looking through it meanwhile is a sixth of the collection
 
 LONGEST = (

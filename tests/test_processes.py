@@ -145,3 +145,28 @@ def test_peak_memory_is_the_processes_own_and_not_its_starters():
         for own in ("pass", "b = bytearray(200 * 2**20)")
     )
     assert 0 < small < 150 and 200 <= large - small <= 220 and processes.peak_resident() > len(ballast)
+
+
+STATE = """
+import atexit, gc, os, signal, sys, warnings
+def state():
+    handlers = [signal.getsignal(number) for number in sorted(signal.valid_signals())]
+    return (atexit._ncallbacks(), gc.get_threshold(), gc.isenabled(), gc.get_freeze_count(), dict(os.environ),
+            list(warnings.filters), handlers, sys.excepthook, sys.getrecursionlimit())
+before = state()
+import guardalign, guardalign.config.params, guardalign.files, guardalign.processes, guardalign.workflow.cli
+changed = [i for i, (a, b) in enumerate(zip(before, state())) if a != b]
+sys.exit(f"changed: {changed}" if changed else 0)
+"""
+
+
+def test_importing_the_package_changes_nothing_in_the_interpreter():
+    """The package and what needs no heavy library, which may do as they like."""
+    subprocess.run([sys.executable, "-c", STATE], check=True, timeout=60)
+
+
+def test_what_is_started_here_gets_the_environment_it_needs(monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    ask = "import os; print(os.environ['GOMP_SPINCOUNT'], os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'])"
+    child = processes.start([sys.executable, "-c", ask], stdout=subprocess.PIPE, text=True)
+    assert child.communicate(timeout=60)[0].split() == ["7", processes.DEFAULTS["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]]

@@ -27,5 +27,13 @@ class ForeignRun(GuardalignError):
     """The run folder holds an earlier stage that was made with other parameters."""
 
 
+class Preempted(GuardalignError):
+    """SIGTERM came; what was done is saved, and the same call resumes from there."""
+
+
+class OutOfMemory(GuardalignError):
+    """The machine or the GPU has too little memory for a step."""
+
+
 class StageFailed(GuardalignError):
     """A stage or a training process ended without its product."""

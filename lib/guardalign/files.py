@@ -30,8 +30,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises GuardalignError where the disk is full; nothing half-written is left behind in any case.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with space_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         os.close(handle)
         part = Path(name)
@@ -47,15 +47,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def space_for(path: Path) -> Iterator[None]:
-    """Raises GuardalignError naming ``path`` where the block finds the disk full."""
+    """Say in one sentence what the system, torch and safetensors make of a full disk. Raises GuardalignError."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise GuardalignError(
-            f"The disk is full: {path} could not be written. Free some space and run again."
-        ) from error
+    except GuardalignError:
+        raise
+    except Exception as error:
+        numbers = {getattr(each, "errno", None) for each in (error, error.__context__)}
+        if numbers & {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or f"os error {errno.ENOSPC}" in str(error):
+            raise GuardalignError(
+                f"The disk is full: {path} could not be written. Free some space and run again."
+            ) from error
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -183,9 +186,20 @@ class RunFolder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the stages have recorded so far (``run.json``), by stage."""
+        """What the stages have recorded so far (``run.json``), by stage. Raises InputError where it is damaged."""
         path = self.root / "run.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        except (ValueError, TypeError):
+            raise InputError(f"{path} is damaged; `guardalign run PARAMS` makes it again") from None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether ``run.json`` cannot be read: all stages have to record their facts again."""
+        try:
+            return self.facts is None
+        except InputError:
+            return True
 
     def record(self, stage: str, **facts: Any) -> None:
         """Put what ``stage`` knows (parameters, seeds, content hashes) into ``run.json``, with the versions in use."""
@@ -193,7 +207,7 @@ class RunFolder:
             self._record(stage, facts)
 
     def _record(self, stage: str, facts: dict[str, Any]) -> None:
-        known = self.facts | {stage: facts}
+        known = ({} if self.is_damaged else self.facts) | {stage: facts}
         known["versions"] = {"python": platform.python_version()} | {
             name: metadata.version(name) for name in VERSIONED if _installed(name)
         }

@@ -21,10 +21,10 @@ from guardalign.errors import MissingStage
 from guardalign.files import read_rows, write_rows, write_text
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
 from guardalign.report import page, people, readable, words
-from guardalign.report.__main__ import main
 from guardalign.report.drawing import save_all, training_cost
 from guardalign.report.examples import payload
 from guardalign.report.figures import style
+from guardalign.workflow.cli import main
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -245,17 +245,17 @@ def test_seeds_in_folders_are_one_run(tmp_path):
 def test_a_run_without_verdicts_names_the_notebook(tmp_path, capsys):
     with pytest.raises(MissingStage, match="06_judging"):
         report.load(tmp_path)
-    assert main([str(tmp_path)]) == 1
+    assert main(["report", str(tmp_path)]) == 1
     assert "06_judging" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["a", "b"])
+        main(["report", "a", "b"])
 
 
 def test_runs_side_by_side(run, tmp_path):
     other = simulated.run_folder(tmp_path / "other", {("M_1SFT", "M_1SFT_ipo"): -0.3}, conversations=10)
     (other / "run.json").write_text(json.dumps({"02_sft": {"parameters": {"source": {"kind": "<b>"}}}}))
     page = tmp_path / "compare.html"
-    assert main(["--compare", str(run), str(other), "--output", str(page)]) == 0
+    assert main(["report", "--compare", str(run), str(other), "--output", str(page)]) == 0
     text = page.read_text()
     assert text.count("not in this run") == 3
     for root in (run, other):

@@ -15,8 +15,9 @@ from guardalign.files import RunFolder
 from guardalign.generation.replies import GenerationSettings, generate, load_policy
 from guardalign.models.hub import ModelUnavailable
 from guardalign.models.loading import LoraSettings, load_frozen
-from guardalign.study.export import export, main
+from guardalign.study.export import export
 from guardalign.training import train
+from guardalign.workflow.cli import main
 from tests.generation.test_generation import contents, make_pairs
 from tests.training.test_training import EXAMPLES, config, quiet
 from tiny import save_checkpoint
@@ -93,17 +94,17 @@ def test_arms_of_a_chat_run_keep_their_own_template(run, tmp_path):
     (whole / "models" / "lora" / "chat_template.jinja").write_text(template)
     for prompt in ("plain", "chat"):
         RunFolder(whole).record("02_sft", parameters={"model": {"name": "base", "prompt": prompt}})
-        assert main([str(whole), "lora", str(tmp_path / prompt)]) == 0
+        assert main(["export", str(whole), "lora", str(tmp_path / prompt)]) == 0
         kept = AutoTokenizer.from_pretrained(tmp_path / prompt).chat_template
         assert (kept == template) == (prompt == "chat")
 
 
 def test_the_command_writes_a_folder_once_and_names_the_arms_there_are(run, tmp_path, capsys):
-    assert main([str(run), "lora", str(tmp_path / "out"), "--merge"]) == 0
+    assert main(["export", str(run), "lora", str(tmp_path / "out"), "--merge"]) == 0
     assert (tmp_path / "out" / "model.safetensors").exists()
-    assert main([str(run), "lora", str(tmp_path / "out")]) == 1
+    assert main(["export", str(run), "lora", str(tmp_path / "out")]) == 1
     assert "is there already" in capsys.readouterr().err
-    assert main([str(run), "M_kto", str(tmp_path / "other")]) == 1
+    assert main(["export", str(run), "M_kto", str(tmp_path / "other")]) == 1
     assert "this run has full, lora, qlora" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 

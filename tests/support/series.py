@@ -76,7 +76,7 @@ def start(
     Whether the machine is large enough is asked only where ``checked``: it takes as long as a stage here does.
     ``cluster`` holds the variables that lead to a scheduler.
     """
-    command = [sys.executable, "-m", "guardalign.workflow.series", str(params), *options]
+    command = [sys.executable, "-m", "guardalign.workflow.cli", "run", str(params), *options]
     own = environment() | ({} if checked else {"GUARDALIGN_UNCHECKED": "1"}) | dict(cluster or {})
     return subprocess.Popen(command, env=own, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -90,7 +90,7 @@ def run(params: Path, *options: str, checked: bool = False) -> tuple[int, str]:
 
 def run_stage(notebook: Path, params: Path, *products: Path) -> tuple[int, str]:
     """Exit code and output of one notebook as a stage."""
-    command = [sys.executable, "-m", "guardalign.workflow.run_notebook", str(notebook), "--params", str(params)]
+    command = [sys.executable, "-m", "guardalign.workflow.cli", "stage", str(notebook), str(params)]
     for product in products:
         command += ["--product", str(product)]
     done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=900)

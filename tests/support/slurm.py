@@ -119,8 +119,7 @@ def stages_at_work(folder: Path) -> list[int]:
         process.pid
         for process in psutil.process_iter(["cmdline", "status"])
         if process.info["status"] != psutil.STATUS_ZOMBIE
-        and {"guardalign.workflow.papermill_command", "guardalign.workflow.run_notebook"}
-        & set(process.info["cmdline"] or [])
+        and {"guardalign.workflow.cli", "papermill"} & set(process.info["cmdline"] or [])
         and str(folder) in " ".join(process.info["cmdline"] or [])
     ]
 

@@ -1,4 +1,4 @@
-"""Training that is cut off: told to end, out of disk, with a damaged checkpoint, among other processes."""
+"""Training that is cut off: ended by SIGTERM, out of disk, with damaged files, among other processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from guardalign.errors import GuardalignError
+from guardalign.errors import GuardalignError, InputError
 from guardalign.files import write_rows, write_text
 from guardalign.models.loading import LoraSettings
 from guardalign.training import PREEMPTED, Preempted, TrainingConfig, progress, train
@@ -88,7 +88,6 @@ def test_the_command_exits_with_a_code_of_its_own_when_it_is_told_to_end(base, t
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == PREEMPTED
     state = latest(tmp_path / "arm" / "checkpoints", quiet)
     assert state is not None and state["step"] == metrics(tmp_path / "arm")[-1]["step"]
-    assert "told to end" in (tmp_path / "arm" / "preempted.txt").read_text()
 
 
 def test_sigterm_in_the_last_step_finishes_the_arm_first(base, tmp_path):
@@ -173,3 +172,59 @@ def test_what_a_checkpoint_holds_is_what_it_was_given(tmp_path):
     assert [path.name for path in saved(tmp_path)] == ["step-00000002.pt", "step-00000003.pt"]
     save(tmp_path, 2, {"step": 2})  # gone back to: what lies beyond would be taken for the newest
     assert [path.name for path in saved(tmp_path)] == ["step-00000002.pt"]
+
+
+class Planted:
+    """What unpickling runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_cannot_run_code(base, tmp_path):
+    settings = config(base, tmp_path / "cut", save_steps=2)
+    signalled_at(3, signal.SIGKILL, settings)
+    [there] = saved(tmp_path / "cut" / "checkpoints")
+    state = torch.load(there, weights_only=True)
+    torch.save(state | {"extra": Planted(tmp_path / "planted")}, there)
+    told: list[str] = []
+    assert train(settings, EXAMPLES, told.append).resumed_step == 0
+    assert not (tmp_path / "planted").exists() and any("damaged" in line for line in told)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "metrics.jsonl", "training.json"])
+@pytest.mark.parametrize("damage", [truncate, flip])
+def test_a_damaged_arm_is_named_and_trained_again_to_the_same_weights(base, tmp_path, name, damage):
+    settings = config(base, tmp_path / "arm")
+    train(settings, EXAMPLES, quiet)
+    whole = {path.name: path.read_bytes() for path in settings.output.iterdir() if path.name.startswith(("mod", "met"))}
+    damage(settings.output / name)
+    told: list[str] = []
+    assert not train(settings, EXAMPLES, told.append).skipped
+    assert any(("WARNING" in line and name.split(".")[0] in line) or "weights" in line for line in told)
+    assert (settings.output / "model.safetensors").read_bytes() == whole["model.safetensors"]
+    assert train(settings, EXAMPLES, quiet).skipped
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.json"])
+def test_nothing_starts_from_a_damaged_arm(base, tmp_path, name):
+    train(config(base, tmp_path / "sft", "sft"), EXAMPLES, quiet)
+    truncate(tmp_path / "sft" / name)
+    with pytest.raises(InputError, match="--again"):
+        train(config(tmp_path / "sft", tmp_path / "ipo"), EXAMPLES, quiet)
+    assert not (tmp_path / "ipo").exists()
+
+
+@pytest.mark.parametrize("damage", [truncate, flip])
+def test_a_damaged_shard_of_reference_log_probs_is_computed_again(base, tmp_path, damage, capsys):
+    train(config(base, tmp_path / "whole", cache=tmp_path / "cache"), EXAMPLES, quiet)
+    [shard] = (tmp_path / "cache").rglob("*.safetensors")
+    before = shard.read_bytes()
+    damage(shard)
+    told: list[str] = []
+    train(config(base, tmp_path / "again", cache=tmp_path / "cache"), EXAMPLES, told.append)
+    assert any(f"{shard} is damaged" in line for line in told)
+    assert shard.read_bytes() == before and distance(tmp_path / "whole", tmp_path / "again") == 0

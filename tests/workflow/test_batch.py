@@ -150,7 +150,7 @@ def test_the_command_lists_the_points_and_refuses_an_unknown_profile(base, tmp_p
 
     def command(*options):
         return subprocess.run(
-            [sys.executable, "-m", "guardalign.workflow.many", str(sweep), *options],
+            [sys.executable, "-m", "guardalign.workflow.cli", "sweep", str(sweep), *options],
             env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
 

@@ -241,7 +241,7 @@ def test_gpus_go_by_the_longest_name_that_fits():
 def test_the_command_prints_a_table_and_refuses(settings, tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(settings(launch={"kind": "ddp"}).sections()))
-    command = [sys.executable, "-m", "guardalign.workflow.estimate", str(path)]
+    command = [sys.executable, "-m", "guardalign.workflow.cli", "estimate", str(path)]
     told = subprocess.run(command, capture_output=True, text=True, env=series.environment(), timeout=300)
     assert "memory, training" in told.stdout and "weights" in told.stdout
     if torch.cuda.device_count() < 4:

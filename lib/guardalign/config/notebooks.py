@@ -7,12 +7,10 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
@@ -24,7 +22,7 @@ from guardalign.files import project_root, write_text
 
 def parameters_source(notebook: Path) -> str:
     """The source of the cell tagged ``parameters``. Raises ParameterError where there is not exactly one."""
-    # Read as JSON: every stage does it, and nbformat takes a second to import.
+    # Read as JSON: Snakemake does it for every stage, and nbformat takes a second to import.
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
@@ -60,22 +58,13 @@ def failure(executed: Path) -> str | None:
     return next((f"{error['ename']}: {error['evalue']}" for error in errors), None)
 
 
-def import_nbformat() -> ModuleType:
-    """nbformat, ready in a quarter of the time.
-
-    jsonschema, which it checks notebooks with, builds a grammar of all URIs when it is imported, if the package for
-    that is there: 4 s of CPU time, and notebooks have no URIs to check.
-    """
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # as if it were not installed
-    return importlib.import_module("nbformat")
-
-
 def refresh(notebook: Path, sections: dict[str, Any]) -> bool:
     """Show the values of ``sections`` in the parameters cell and drop all outputs; True where that changed the file.
 
     A cell that shows something of its own keeps what it shows.
     """
-    nbformat = import_nbformat()
+    import nbformat  # takes a second
+
     before = notebook.read_text(encoding="utf-8")
     content = nbformat.reads(before, as_version=4)
     shown, values = shown_parameters(notebook), values_for(notebook, sections)

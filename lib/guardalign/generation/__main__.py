@@ -18,8 +18,8 @@ from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import first_error, read_rows
 from guardalign.generation.job import GenerationJob
 from guardalign.generation.replies import Ranks, generate
+from guardalign.processes import check_count, watch_caller
 from guardalign.training.sharding import claim
-from guardalign.training.watch import check_processes, watch_caller
 
 
 def read_job(path: Path) -> GenerationJob:
@@ -38,7 +38,7 @@ def main(paths: list[str]) -> int:
     try:
         # One process may have the long replies: the others wait for it, not for the usual ten minutes alone.
         state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
-        check_processes(state.num_processes)
+        check_count(state.num_processes)
         ranks = Ranks(state.process_index, state.num_processes, state.wait_for_everyone)
         for path in paths:
             _answer(Path(path), ranks)

@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from guardalign.data.conversations import Reply
 from guardalign.files import fingerprint, json_line, write_rows, write_text
 
@@ -25,7 +27,7 @@ class Store:
     def is_complete(self) -> bool:
         if not (self.output.exists() and self.stamp.exists()):
             return False
-        return json.loads(self.stamp.read_text(encoding="utf-8")) == self._stamp()
+        return _text(self.stamp) == json.dumps(self._stamp()) + "\n"
 
     def _stamp(self) -> dict[str, str]:
         return {"made": self.made, "content": fingerprint(self.output)}
@@ -53,7 +55,7 @@ class Store:
         for path in self._partials:
             head, *lines = _whole_lines(path) or [b""]
             if head == self._head:
-                replies.update({reply.pair_id: reply for reply in map(Reply.model_validate_json, lines)})
+                replies.update({reply.pair_id: reply for line in lines if (reply := _reply(line))})
         return replies
 
     def append(self, replies: Sequence[Reply]) -> None:
@@ -73,12 +75,20 @@ class Store:
 
 def damaged(root: Path) -> list[Path]:
     """The outputs under ``root`` whose content is not what was written."""
-    return [
-        output
-        for stamp in sorted(root.rglob("*.jsonl.made"))
-        if (output := stamp.with_suffix("")).exists()
-        and json.loads(stamp.read_text(encoding="utf-8")).get("content") != fingerprint(output)
-    ]
+    found = ((stamp, stamp.with_suffix("")) for stamp in sorted(root.rglob("*.jsonl.made")))
+    return [output for stamp, output in found if output.exists() and fingerprint(output) not in _text(stamp)]
+
+
+def _text(stamp: Path) -> str:
+    return stamp.read_text(encoding="utf-8", errors="replace")
+
+
+def _reply(line: bytes) -> Reply | None:
+    """A row as a reply; None where it is damaged, and so to be written again."""
+    try:
+        return Reply.model_validate_json(line)
+    except ValidationError:
+        return None
 
 
 def _whole_lines(path: Path) -> list[bytes]:

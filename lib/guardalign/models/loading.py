@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from guardalign.config.precision import Precision
-from guardalign.errors import GuardalignError
+from guardalign.errors import GuardalignError, InputError
 from guardalign.files import fingerprint, resolved
 from guardalign.models import packaged
 from guardalign.models.hub import ModelUnavailable, may_run_code, reaching, read_config
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_logging.ERROR)
 
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "*.index.json")
+RECORD = "training.json"
+"""What a training leaves beside its checkpoint, the content of its weights with it."""
+_AGAIN = "`guardalign run PARAMS --again` makes again what is damaged and keeps the rest"
 
 
 class LoraSettings(BaseModel):
@@ -191,12 +194,31 @@ def _arguments(path: str, precision: Precision) -> dict[str, Any]:
 
 
 def model_fingerprint(path: str) -> str:
-    """Changes with the weights, the architecture, or the adapter's state: hub models by commit, folders by content."""
+    """Changes with the weights, the architecture, or the adapter's state: hub models by commit, folders by content.
+
+    Raises InputError where a trained arm's folder is damaged: what is there is not what its training recorded.
+    """
     folder = Path(path)
     if not folder.is_dir():
         return fingerprint(path, getattr(read_config(path), "_commit_hash", None))
-    files = sorted({file for pattern in _WEIGHTS for file in folder.glob(pattern)})
+    own, record = content_of(folder), folder / RECORD
+    if record.exists():
+        try:
+            recorded = json.loads(record.read_text(encoding="utf-8")).get("weights", own)
+        except (ValueError, AttributeError) as error:
+            raise InputError(f"{record} is damaged: {error}; {_AGAIN}") from None
+        if recorded != own:
+            raise InputError(f"{folder} is damaged: its weights are not those that were trained; {_AGAIN}")
+    return fingerprint(model_fingerprint(adapter_base(path)), *_files(folder)) if is_adapter(path) else own
+
+
+def content_of(folder: Path) -> str:
+    """The fingerprint of a model's own files, an adapter's base left out. Raises GuardalignError where it has none."""
+    files = _files(folder)
     if not any(file.suffix in (".safetensors", ".bin") for file in files):
-        raise GuardalignError(f"{path} holds no model weights")
-    base = [model_fingerprint(adapter_base(path))] if is_adapter(path) else []
-    return fingerprint(*base, *files)
+        raise GuardalignError(f"{folder} holds no model weights")
+    return fingerprint(*files)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted({file for pattern in _WEIGHTS for file in folder.glob(pattern)})

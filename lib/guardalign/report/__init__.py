@@ -7,7 +7,7 @@
 >>> names = report.draw_all(results)       # only the figures
 >>> report.publish(results, names)         # only the tables and the page
 
-On the command line: ``python -m guardalign.report outputs/embedded`` and ``python -m guardalign.report --compare A B``.
+On the command line: ``guardalign report outputs/embedded`` and ``guardalign report --compare A B``.
 A folder with ``seed-1/``, ``seed-2/``, … (each with ``verdicts/``) is one run of several training seeds.
 """
 

@@ -13,9 +13,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from latex2mathml.converter import convert as mathml
 
-from guardalign.config.notebooks import import_nbformat
 from guardalign.files import write_text
 from guardalign.report.html import asset
 
@@ -59,7 +59,6 @@ def _stale(notebook: Path) -> bool:
 
 def _convert(notebook: Path) -> Path | None:
     """The page of one notebook; None where the file is none, such as one that is being written."""
-    nbformat = import_nbformat()
     try:
         content = nbformat.read(notebook, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError):

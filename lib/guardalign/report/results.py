@@ -14,7 +14,7 @@ import pandas as pd
 from guardalign import stats
 from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import MissingStage
-from guardalign.files import read_rows
+from guardalign.files import RunFolder, read_rows
 from guardalign.generation.replystats import reply_statistics
 from guardalign.judging.guardrail_kinds import kind_of
 from guardalign.judging.stage import PREFERRED, read_verdicts
@@ -22,6 +22,7 @@ from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
 from guardalign.report import tables
 from guardalign.study.plan import BASE, Plan, recorded
+from guardalign.training.finish import METRICS, read_metrics
 
 GOLD = ("chosen", "rejected")
 
@@ -238,8 +239,7 @@ def seed_folders(root: Path) -> dict[int, Path]:
 
 
 def _facts(root: Path) -> dict[str, Any]:
-    path = root / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return RunFolder(root).facts
 
 
 def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
@@ -276,8 +276,8 @@ def _holds_pairs(path: Path) -> bool:
 
 def _metrics(folder: Path) -> dict[str, pd.DataFrame]:
     found = {}
-    for path in sorted((folder / "models").glob("*/metrics.jsonl")):
-        rows = pd.read_json(path, lines=True)
+    for path in sorted((folder / "models").glob(f"*/{METRICS}")):
+        rows = pd.DataFrame(read_metrics(path.parent))
         if "step" in rows:
             found[path.parent.name] = rows
     return found

@@ -1,4 +1,4 @@
-"""``python -m guardalign.study.export RUN ARM DEST [--merge]``: an arm as a folder for other programs.
+"""``guardalign export RUN ARM DEST [--merge]``: an arm as a folder for other programs.
 
 An adapter stays one (peft's format, with its base's name or path; ``vllm serve`` takes it by ``--lora-modules``), or is
 merged into its base; a fully trained arm is a plain checkpoint in any case. A server's chat interface must show an arm
@@ -8,19 +8,26 @@ one that hands the message on as it is.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
-import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from guardalign.errors import GuardalignError, ParameterError
+from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, write_text
 from guardalign.generation.replies import load_policy
 from guardalign.models.encoding import encode_prompt
-from guardalign.models.loading import adapter_base, is_adapter, load_tokenizer, without_bars
+from guardalign.models.loading import (
+    RECORD,
+    adapter_base,
+    is_adapter,
+    load_tokenizer,
+    model_fingerprint,
+    without_bars,
+)
 
 ADAPTER = "adapter_model.safetensors"
 
@@ -71,8 +78,7 @@ def plain_template(tokenizer: PreTrainedTokenizerBase) -> str:
     return bos + "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
-def main(given: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write an arm as a folder for other programs.")
+def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("run", help="the run's name, or its folder")
     parser.add_argument("arm", help="an arm of the run, such as M_1SFT_ipo")
     parser.add_argument("destination", type=Path, help="the folder to make")
@@ -80,16 +86,12 @@ def main(given: list[str] | None = None) -> int:
     arguments = parser.parse_args(given)
     run = _run_folder(arguments.run)
     folder = run.model(arguments.arm)
-    try:
-        if not (folder / "training.json").exists():
-            known = ", ".join(sorted(each.parent.name for each in folder.parent.glob("*/training.json"))) or "none"
-            raise ParameterError(f"{folder} holds no trained arm; this run has {known}")
-        export(folder, arguments.destination, arguments.merge, _prompt_of(run))
-    except GuardalignError as error:
-        print(error, file=sys.stderr)
-        return 1
+    if not (folder / RECORD).exists():
+        known = ", ".join(sorted(each.parent.name for each in folder.parent.glob(f"*/{RECORD}"))) or "none"
+        raise ParameterError(f"{folder} holds no trained arm; this run has {known}")
+    model_fingerprint(str(folder))  # refuses a damaged one
+    export(folder, arguments.destination, arguments.merge, _prompt_of(run))
     print(f"Written: {arguments.destination}")
-    return 0
 
 
 def _prompt_of(run: RunFolder) -> str:
@@ -100,7 +102,3 @@ def _prompt_of(run: RunFolder) -> str:
 
 def _run_folder(name: str) -> RunFolder:
     return RunFolder(Path(name)) if (Path(name) / "models").is_dir() else RunFolder.named(name)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

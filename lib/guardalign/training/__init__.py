@@ -1,7 +1,8 @@
 """The trainer: model + examples + loss -> checkpoint, every distinct prefix computed once."""
 
+from guardalign.errors import OutOfMemory, Preempted
+from guardalign.processes import PREEMPTED
 from guardalign.training.config import TrainingConfig, TrainingResult
-from guardalign.training.ending import PREEMPTED, OutOfMemory, Preempted
 from guardalign.training.evaluation import PairScore, evaluate_pairs, summarise
 from guardalign.training.trainer import NotFinite, train
 

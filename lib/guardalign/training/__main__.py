@@ -1,7 +1,7 @@
 """``python -m guardalign.training arm.json [arm2.json ...]``, by itself or under ``accelerate launch``.
 
 Each file is a ``TrainingConfig``; its ``data`` names a JSONL of ``Example`` rows. Exit codes: 0 all trained, 1 failed,
-``PREEMPTED`` (75) ended by SIGTERM with a checkpoint saved: the same command goes on from there.
+``PREEMPTED`` (75) ended by SIGTERM with a checkpoint saved: the same command resumes from there.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from accelerate import PartialState
 from pydantic import ValidationError
 
 from guardalign.data.examples import Example
-from guardalign.errors import GuardalignError, ParameterError
-from guardalign.files import first_error, read_rows, write_text
+from guardalign.errors import GuardalignError, ParameterError, Preempted
+from guardalign.files import first_error, read_rows
+from guardalign.processes import PREEMPTED, check_count, obey_sigterm, watch_caller
 from guardalign.training import TrainingConfig, train
-from guardalign.training.ending import PREEMPTED, PREEMPTED_MARK, Preempted, obey_sigterm
-from guardalign.training.watch import check_processes, on_cpu, watch_caller
+from guardalign.training.sharding import on_cpu
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -34,7 +34,7 @@ def main(paths: list[str]) -> int:
     watch_caller()
     obey_sigterm()
     try:
-        check_processes(PartialState(cpu=on_cpu()).num_processes)
+        check_count(PartialState(cpu=on_cpu()).num_processes)
         for path in paths:
             _train(Path(path))
     except GuardalignError as error:
@@ -48,12 +48,7 @@ def _train(path: Path) -> None:
     config = read_config(path)
     if config.data is None:
         raise ParameterError(f"{path}: data must name a JSONL of examples")
-    try:
-        train(config, read_rows(config.data, Example), log=lambda line: print(line, flush=True))
-    except Preempted as error:
-        # A launcher ends with a code of its own; this tells its caller why.
-        write_text(config.output / PREEMPTED_MARK, f"{error}\n")
-        raise
+    train(config, read_rows(config.data, Example), log=lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":

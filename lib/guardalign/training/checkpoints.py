@@ -1,7 +1,12 @@
-"""Where training was cut off: trainable weights, optimiser, schedule, random state and progress, the last two kept."""
+"""Where training was cut off: trainable weights, optimiser, schedule, random state and progress, the last two kept.
+
+A checkpoint is one file, whatever the number of processes and whether they shard: tensors are whole, and any number of
+processes resumes from it. It is read without running code from it, since run folders are shared.
+"""
 
 from __future__ import annotations
 
+import pickle
 import random
 import shutil
 import zipfile
@@ -11,19 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from guardalign.files import replacing
-from guardalign.training.ending import naming_full_disk
 
 KEPT = 2
 
 
 def random_state() -> dict[str, Any]:
+    """The state of all generators in types that torch loads without pickle's freedom."""
+    name, keys, *rest = np.random.get_state()
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
-        "numpy": np.random.get_state(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
     }
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()
@@ -33,21 +40,49 @@ def random_state() -> dict[str, Any]:
 def restore_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     if "cuda" in state:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def trainable_state(module: nn.Module) -> dict[str, torch.Tensor]:
+def whole(value: Any, keep: bool = True) -> Any:
+    """Nested dictionaries and lists with every tensor whole and on the CPU, None where this process does not ``keep``
+    them. Sharded tensors are gathered one at a time, so all processes have to call this."""
+    if isinstance(value, dict):
+        return {key: whole(each, keep) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(whole(each, keep) for each in value)
+    if isinstance(value, DTensor):
+        value = value.full_tensor()
+    if isinstance(value, Tensor):
+        return value.detach().cpu() if keep else None
+    return value
+
+
+def trainable(module: nn.Module) -> dict[str, Tensor]:
     """The weights that training changes, by name; frozen and quantised ones are the initial model's."""
-    return {name: weight.detach().cpu() for name, weight in module.named_parameters() if weight.requires_grad}
+    return {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
 
 
-def restore_trainable_state(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+def restore(module: nn.Module, optimizer: Any, state: Mapping[str, Any]) -> None:
+    """Weights and optimiser states from a checkpoint's; sharded ones take their share."""
     with torch.no_grad():
-        for name, weight in module.named_parameters():
-            if weight.requires_grad:
-                weight.copy_(state[name])
+        for name, weight in trainable(module).items():
+            weight.copy_(_share(state["weights"][name], weight))
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    moments = {
+        place: {name: _share(value, weights[place]) for name, value in each.items()}
+        for place, each in state["optimizer"]["state"].items()
+    }
+    optimizer.load_state_dict({**state["optimizer"], "state": moments})
+
+
+def _share(value: Any, like: Tensor) -> Any:
+    """A whole tensor laid out as ``like``, where that is sharded and of the same shape."""
+    if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
+        return value
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> None:
@@ -57,9 +92,9 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     """
     path = folder / f"step-{step:08d}.pt"
     # Through a stream of Python's: torch's own writer does not tell why a file could not be written.
-    with naming_full_disk(path), replacing(path) as part, part.open("wb") as stream:
+    with replacing(path) as part, part.open("wb") as stream:
         torch.save(state, stream)
-    # What lies beyond this step was damaged, or training would have gone on from there.
+    # What lies beyond this step was damaged, or training would have resumed from there.
     before = [each for each in saved(folder) if each.name <= path.name]
     for old in set(saved(folder)) - set(before[-KEPT:]):
         old.unlink()
@@ -72,21 +107,20 @@ def saved(folder: Path) -> list[Path]:
 def latest(folder: Path, log: Callable[[str], object]) -> dict[str, Any] | None:
     """The newest whole checkpoint's state, or None; ``log`` is told of damaged ones."""
     for path in reversed(saved(folder)):
-        damage = _damage(path)
-        if damage is None:
-            return torch.load(path, map_location="cpu", weights_only=False)
-        log(f"{path} is damaged ({damage}): left out, the one before it is used")
+        try:
+            _check_sums(path)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (zipfile.BadZipFile, OSError, RuntimeError, pickle.UnpicklingError) as error:
+            log(f"{path} is damaged ({type(error).__name__}): left out, the one before it is used")
     return None
 
 
-def _damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint's file. torch itself does not look at the archive's check sums."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError) as error:
-        return str(error)
-    return None if broken is None else f"{broken} has another check sum"
+def _check_sums(path: Path) -> None:
+    """Raise BadZipFile for a damaged file. torch itself does not look at the archive's check sums."""
+    with zipfile.ZipFile(path) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise zipfile.BadZipFile(f"{broken} has another check sum")
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 from guardalign.config.precision import Precision
 from guardalign.losses import METHODS, LossOptions, Method, Replies, check_options
 from guardalign.models.loading import LoraSettings
-from guardalign.training.schedule import Schedule
 
 Device = Literal["auto", "cpu"]
 
@@ -41,7 +40,7 @@ class TrainingConfig(BaseModel):
     options: dict[str, Any] = {}
     optimizer: Literal["adamw", "rmsprop", "paged_adamw_8bit"] = "adamw"
     weight_decay: float = Field(0.0, ge=0)
-    schedule: Schedule = "linear"
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup_ratio: float = Field(0.1, ge=0, le=1)
     max_grad_norm: PositiveFloat = 1.0
     seed: int = 0

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
 from torch import Tensor
 
 from guardalign.data.examples import Example
-from guardalign.files import fingerprint, write_text
-from guardalign.models.loading import model_fingerprint, without_bars
+from guardalign.errors import InputError
+from guardalign.files import fingerprint, space_for, write_text
+from guardalign.models.loading import RECORD, content_of, model_fingerprint, without_bars
 from guardalign.training import checkpoints
 from guardalign.training.config import TrainingConfig, TrainingResult
-from guardalign.training.ending import naming_full_disk
 
 Log = Callable[[str], object]
-RESULT = "training.json"
+RESULT = RECORD
 CHECKPOINTS = "checkpoints"
+METRICS = "metrics.jsonl"
 
 
 def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) -> str:
@@ -29,15 +32,40 @@ def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) ->
     return fingerprint(config.facts(), models, [example.model_dump() for example in examples])
 
 
-def finished(config: TrainingConfig, mark: str) -> TrainingResult | None:
-    """The result of an earlier run with the same fingerprint, if the output folder holds one."""
+def finished(config: TrainingConfig, mark: str, log: Log = print) -> TrainingResult | None:
+    """The result of an earlier run with the same fingerprint, if the output folder holds one, whole.
+
+    ``log`` is told of a damaged one, which is left out: the arm is trained again.
+    """
     path = config.output / RESULT
     if not path.exists():
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if content["fingerprint"] != mark:
-        return None
-    return TrainingResult(**content["result"]).model_copy(update={"skipped": True, "output": config.output})
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["fingerprint"] != mark:
+            return None
+        model_fingerprint(str(config.output))
+        read_metrics(config.output)
+        return TrainingResult(**content["result"]).model_copy(update={"skipped": True, "output": config.output})
+    except InputError as error:
+        log(f"{config.arm}: WARNING: {error}")
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        log(f"{config.arm}: WARNING: {path} is damaged ({type(error).__name__})")
+    log(f"{config.arm}: training it again")
+    return None
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """What a training recorded, a row per step. Raises InputError where the file is not what a finished one wrote."""
+    path, record = folder / METRICS, folder / RESULT
+    try:
+        recorded = json.loads(record.read_text(encoding="utf-8")).get("metrics") if record.exists() else None
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} or {RESULT} beside it is damaged: {error}") from None
+    if recorded not in (None, fingerprint(path)):
+        raise InputError(f"{path} is damaged: it is not what the training wrote")
+    return rows
 
 
 def save_arm(
@@ -52,15 +80,18 @@ def save_arm(
 
     ``weights`` are the model's where it does not hold all of them itself.
     """
-    with without_bars(), naming_full_disk(config.output):
+    with without_bars(), space_for(config.output):
         model.save_pretrained(config.output, **({"state_dict": dict(weights)} if weights else {}))
         tokenizer.save_pretrained(config.output)
         if value_head:
-            torch.save(dict(value_head), config.output / "value_head.pt")
+            (config.output / "value_head").mkdir(exist_ok=True)
+            save_file(dict(value_head), config.output / "value_head" / "model.safetensors")
     checkpoints.remove(config.output / CHECKPOINTS)
     content = {
         "config": config.model_dump(mode="json"),
         "fingerprint": result.fingerprint,
         "result": result.model_dump(mode="json"),
+        "weights": content_of(config.output),
+        "metrics": fingerprint(config.output / METRICS),
     }
     write_text(config.output / RESULT, json.dumps(content, indent=1) + "\n")

@@ -6,12 +6,14 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from guardalign.errors import OutOfMemory
 from guardalign.losses import LossOptions, ScoredBatch, critic_loss, rpo_weights
 from guardalign.processes import peak_resident
 from guardalign.training.step import StepOutput
@@ -74,6 +76,22 @@ def peak_memory() -> float:
     return peak_resident() / 2**30
 
 
+@contextmanager
+def naming_out_of_memory(arm: str, row_tokens: int) -> Iterator[None]:
+    """Say what to lower where memory runs out. Raises OutOfMemory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not known:
+            raise
+        first = (str(error).splitlines() or ["MemoryError"])[0]
+        raise OutOfMemory(
+            f"{arm}: out of memory ({first}). Lower training.row_tokens (now {row_tokens}; the result is the same), "
+            "switch training.gradient_checkpointing on, or train adapters (model.lora, model.precision: nf4)."
+        ) from error
+
+
 class Progress:
     """Appends a row a step to ``metrics.jsonl`` and passes a line on every few seconds."""
 
@@ -89,7 +107,9 @@ class Progress:
         """Drop the rows after ``step``: they are going to be computed again."""
         if not self.path.exists():
             return
-        rows = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
+        rows = [line for line in self.path.read_text(encoding="utf-8").split("\n") if line and _step(line) <= step]
+        if len(rows) != step:
+            self.log(f"{self.name}: WARNING: {self.path} is damaged: it has {len(rows)} of {step} steps")
         self.path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
     def step(self, step: int, metrics: dict[str, float]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from guardalign.files import fingerprint, replacing
@@ -28,13 +29,16 @@ def sequence_key(sequence: TokenSequence) -> bytes:
 
 
 class LogprobStore:
-    """Token log-probs (float32) by sequence, in shards that are only ever added: ``folder/<shard>.safetensors``."""
+    """Token log-probs (float32) by sequence, in shards that are only ever added: ``folder/<shard>.safetensors``.
 
-    def __init__(self, folder: Path) -> None:
+    A shard is named by its content. ``log`` is told of a damaged one, which is left out and computed again.
+    """
+
+    def __init__(self, folder: Path, log: Callable[[str], object] = print) -> None:
         self.folder = folder
         self._known: dict[bytes, np.ndarray] = {}
         for shard in sorted(folder.glob("*.safetensors")):
-            self._known.update(_read(shard))
+            self._known.update(_read(shard, log))
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._known
@@ -49,21 +53,35 @@ class LogprobStore:
         keys = np.frombuffer(b"".join(entries), dtype=np.uint8).reshape(-1, _KEY_BYTES)
         lengths = np.array([len(values) for values in entries.values()], dtype=np.int64)
         values = np.concatenate(list(entries.values())).astype(np.float32)
-        name = hashlib.blake2b(keys.tobytes(), digest_size=8).hexdigest()
-        with replacing(self.folder / f"{name}.safetensors") as part:
-            save_file({"keys": keys.copy(), "lengths": lengths, "values": values}, part)
+        tensors: dict[str, np.ndarray] = {"keys": keys.copy(), "lengths": lengths, "values": values}
+        with replacing(self.folder / f"{_content(tensors)}.safetensors") as part:
+            save_file(tensors, part)
 
 
-def _read(shard: Path) -> dict[bytes, np.ndarray]:
-    tensors = load_file(shard)
+def _content(tensors: dict[str, np.ndarray]) -> str:
+    return hashlib.blake2b(b"".join(tensors[name].tobytes() for name in sorted(tensors)), digest_size=8).hexdigest()
+
+
+def _read(shard: Path, log: Callable[[str], object]) -> dict[bytes, np.ndarray]:
+    try:
+        tensors = load_file(shard)
+        whole = _content(tensors) == shard.stem
+    except FileNotFoundError:  # another process found it damaged
+        return {}
+    except (OSError, SafetensorError):
+        whole = False
+    if not whole:
+        log(f"WARNING: {shard} is damaged: its log-probs are computed again")
+        shard.unlink(missing_ok=True)
+        return {}
     ends = tensors["lengths"].cumsum()
     pieces = np.split(tensors["values"], ends[:-1])
     return {key.tobytes(): piece for key, piece in zip(tensors["keys"], pieces, strict=True)}
 
 
-def store_of(cache: Path, model: str, precision: str) -> LogprobStore:
+def store_of(cache: Path, model: str, precision: str, log: Callable[[str], object] = print) -> LogprobStore:
     """The store of a model, by ``loading.model_fingerprint`` and precision."""
-    return LogprobStore(cache / fingerprint(model, precision))
+    return LogprobStore(cache / fingerprint(model, precision), log)
 
 
 def token_logprobs(

@@ -1,34 +1,41 @@
-"""Weights, gradients and optimiser states shared out over processes: FSDP2, torch's ``fully_shard`` (Zhao et al. 2023,
-arXiv 2304.11277), where the launch configuration says ``distributed_type: FSDP``.
+"""How this process takes part in a launch: its accelerator, and weights, gradients and optimiser states sharded over
+processes: FSDP2, torch's ``fully_shard`` (Zhao et al. 2023, arXiv 2304.11277), with ``distributed_type: FSDP``.
 
-Every decoder layer is gathered for its forward and backward pass and given back. A checkpoint is a folder that each
-process writes its own part of; any number of processes goes on from it, sharded or one alone.
-
-What it needs of torch is imported where it is used: every training imports this module, and few share weights out.
+Every decoder layer is gathered for its forward and backward pass and given back.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from accelerate import Accelerator
+from torch import Tensor, nn
 
 from guardalign.errors import GuardalignError
-from guardalign.training import checkpoints
+from guardalign.training.checkpoints import whole
 from guardalign.training.config import TrainingConfig
-from guardalign.training.ending import naming_full_disk
 from guardalign.tree.scoring import TreeScorer
 
 ASKED = "ACCELERATE_USE_FSDP"
 CLAIMED = "GUARDALIGN_SHARDS"
-FACTS = "facts.pt"
+
+
+def accelerator() -> Accelerator:
+    """The process's accelerator. Without a GPU, accelerate starts gloo only where a CPU is asked for."""
+    return Accelerator(cpu=on_cpu())
+
+
+def on_cpu() -> bool:
+    """Whether accelerate is to work on the CPU; DeepSpeed, where the launch asks for it, finds its device by itself."""
+    return not torch.cuda.is_available() and not by_deepspeed()
+
+
+def by_deepspeed() -> bool:
+    """Whether this process was launched with a DeepSpeed configuration."""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
 
 
 def claim() -> bool:
@@ -48,7 +55,7 @@ def claimed() -> bool:
 
 
 def check(config: TrainingConfig) -> None:
-    """Raise GuardalignError for what cannot be shared out."""
+    """Raise GuardalignError for what cannot be sharded."""
     if config.precision in ("int8", "nf4"):
         raise GuardalignError(f"{config.arm}: precision {config.precision} cannot be sharded: take bf16, or kind ddp")
     if config.optimizer == "paged_adamw_8bit":
@@ -56,9 +63,9 @@ def check(config: TrainingConfig) -> None:
 
 
 def shard(scorer: TreeScorer, device: torch.device) -> None:
-    """Share out ``scorer`` in place over all processes: a group a decoder layer, one for the rest of the model, and
-    one for the value head. Layers move to ``device`` one at a time, shared out."""
-    from torch.distributed.device_mesh import init_device_mesh
+    """Shard ``scorer`` in place over all processes: a group per decoder layer, one for the rest of the model, and
+    one for the value head. Layers move to ``device`` one at a time, sharded."""
+    from torch.distributed.device_mesh import init_device_mesh  # few trainings shard
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
@@ -75,128 +82,8 @@ def clip(trainable: list[nn.Parameter], most: float) -> float:
     return float(norm.full_tensor())
 
 
-def whole_weights(module: nn.Module) -> dict[str, Any]:
-    """All weights on the CPU of the first process, tied ones once; the others, who have to call this too, get none."""
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-
-    whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+def whole_weights(module: nn.Module) -> dict[str, Tensor]:
+    """All weights on the CPU of the first process, tied ones once. All processes call this; the others get nothing."""
     tied = dict(module.named_parameters(remove_duplicate=False)).keys() - dict(module.named_parameters()).keys()
-    return {name: weight for name, weight in get_model_state_dict(module, options=whole).items() if name not in tied}
-
-
-def save(folder: Path, step: int, scorer: TreeScorer, optimizer: torch.optim.Optimizer, facts: dict[str, Any]) -> None:
-    """Write ``folder/step-<step>``, every process its part, whole or not at all; keep the last two.
-
-    Raises GuardalignError where the disk is full.
-    """
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
-
-    path = folder / f"step-{step:08d}"
-    part = path.with_name(f".{path.name}.part")
-    first = dist.get_rank() == 0
-    if first:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-    dist.barrier()
-    with naming_full_disk(path):
-        weights, states = get_state_dict(scorer, optimizer, options=StateDictOptions(ignore_frozen_params=True))
-        _write(part, {"weights": weights, "optimizer": states})
-        if first:
-            _finish(part, path, facts)
-    dist.barrier()
-
-
-def _write(part: Path, states: dict[str, Any]) -> None:
-    """Every process writes its share; where one of them fails all raise, and nothing is left on the disk.
-
-    Raises OSError where the disk is full.
-    """
-    from torch.distributed.checkpoint import CheckpointException, FileSystemWriter
-    from torch.distributed.checkpoint import save as save_parts
-
-    try:
-        save_parts(states, storage_writer=FileSystemWriter(part))
-    except CheckpointException as error:  # no Exception: what reports errors would let it pass
-        rank, (cause, _) = next(iter(error.failures.items()))
-        # What came from another process has lost the system's own words, so the disk itself is looked at.
-        full = getattr(cause, "errno", None) == errno.ENOSPC or shutil.disk_usage(part).free < _bytes(states)
-        dist.barrier()  # every process has looked
-        shutil.rmtree(part, ignore_errors=True)
-        said = f"process {rank} could not write its part of {part.name}: {cause}"
-        raise (OSError(errno.ENOSPC, said) if full else RuntimeError(said)) from cause
-
-
-def _finish(part: Path, path: Path, facts: dict[str, Any]) -> None:
-    """Write ``facts`` beside the parts, give the folder its name, and remove the checkpoints that are not kept."""
-    try:
-        sizes = {each.name: each.stat().st_size for each in part.iterdir()}
-        with (part / FACTS).open("wb") as stream:  # given a path, torch would not say why it could not write
-            torch.save(facts | {"sizes": sizes}, stream)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(part, path)
-    before = [each for each in saved(path.parent) if each.name <= path.name]
-    for old in set(saved(path.parent)) - set(before[-checkpoints.KEPT :]):
-        shutil.rmtree(old)
-
-
-def _bytes(states: Any) -> int:
-    """Bytes of this process's share of all tensors in nested dictionaries and lists."""
-    if isinstance(states, dict | list):
-        return sum(map(_bytes, states.values() if isinstance(states, dict) else states))
-    local = states.to_local() if hasattr(states, "to_local") else states
-    return local.nbytes if isinstance(local, torch.Tensor) else 0
-
-
-def saved(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
-
-
-def latest(folder: Path, log: Callable[[str], object]) -> dict[str, Any] | None:
-    """The facts of the newest whole checkpoint, its folder as ``path``; ``log`` is told of damaged ones."""
-    for path in reversed(saved(folder)):
-        try:
-            facts = torch.load(path / FACTS, map_location="cpu", weights_only=False)
-        except (OSError, RuntimeError, EOFError) as error:
-            log(f"{path} is damaged ({error}): left out, the one before it is used")
-            continue
-        sizes = facts.pop("sizes")
-        wrong = [name for name, size in sizes.items() if not _has_size(path / name, size)]
-        if not wrong:
-            return facts | {"path": path}
-        log(f"{path} is damaged ({', '.join(wrong)} cut off or gone): left out, the one before it is used")
-    return None
-
-
-def newest(folder: Path, sharded: bool, log: Callable[[str], object]) -> dict[str, Any] | None:
-    """The newest checkpoint that a run can go on from: a shared out one, and without sharding a whole one too."""
-    found = [latest(folder, log)]
-    if sharded:
-        for path in checkpoints.saved(folder):
-            log(f"{path} holds whole weights, which a sharded run does not go on from: left out")
-    else:
-        found.append(checkpoints.latest(folder, log))
-    return max((each for each in found if each), key=lambda state: state["step"], default=None)
-
-
-def restore(path: Path, scorer: TreeScorer, optimizer: torch.optim.Optimizer) -> None:
-    """Weights and optimiser states from a checkpoint's folder; another number of processes shares them out anew."""
-    from torch.distributed.checkpoint import FileSystemReader
-    from torch.distributed.checkpoint import load as load_parts
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
-
-    options = StateDictOptions(ignore_frozen_params=True, strict=False)
-    optimizer = getattr(optimizer, "optimizer", optimizer)  # what accelerate wraps where nothing is sharded
-    weights, states = get_state_dict(scorer, optimizer, options=options)
-    load_parts(
-        {"weights": weights, "optimizer": states},
-        storage_reader=FileSystemReader(path),
-        no_dist=not dist.is_initialized(),
-    )
-    set_state_dict(scorer, optimizer, model_state_dict=weights, optim_state_dict=states, options=options)
-
-
-def _has_size(path: Path, size: int) -> bool:
-    return path.exists() and path.stat().st_size == size
+    own = {name: weight for name, weight in module.state_dict().items() if name not in tied}
+    return whole(own, keep=dist.get_rank() == 0)

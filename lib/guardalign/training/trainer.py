@@ -13,20 +13,18 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 
 from guardalign.data.examples import Example
-from guardalign.errors import GuardalignError
+from guardalign.errors import GuardalignError, Preempted
 from guardalign.files import write_text
 from guardalign.models.loading import load_frozen, load_model, load_tokenizer, model_fingerprint
+from guardalign.processes import Sigterm
 from guardalign.training import checkpoints, sharding
 from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
-from guardalign.training.ending import Preempted, Sigterm, naming_out_of_memory
 from guardalign.training.finish import CHECKPOINTS, RESULT, Log, finished, save_arm, training_fingerprint
 from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
-from guardalign.training.progress import Progress, peak_memory, step_metrics
+from guardalign.training.progress import Progress, naming_out_of_memory, peak_memory, step_metrics
 from guardalign.training.reference import store_of, token_logprobs
-from guardalign.training.schedule import scheduler
 from guardalign.training.step import StepInput, StepOutput, forward_backward
-from guardalign.training.watch import accelerator, by_deepspeed
 from guardalign.tree.scoring import TreeScorer
 
 References = Callable[[Batch], list[np.ndarray] | None]
@@ -45,7 +43,7 @@ def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print)
     step is ended, a checkpoint saved, and the same call goes on from it.
     """
     mark = training_fingerprint(config, examples)
-    if done := finished(config, mark):
+    if done := finished(config, mark, log):
         log(f"{config.arm}: unchanged since it was trained, left as it is")
         return done
     with naming_out_of_memory(config.arm, config.row_tokens):
@@ -64,9 +62,9 @@ class _Run:
     def __init__(self, config: TrainingConfig, examples: Sequence[Example], mark: str, log: Log) -> None:
         self.config, self.mark = config, mark
         self.sharded = sharding.claim()
-        if by_deepspeed():
+        if sharding.by_deepspeed():
             raise GuardalignError(f"{config.arm}: DeepSpeed needs engine: trl; kind fsdp2 shards for the tree engine")
-        self.accelerator = accelerator()
+        self.accelerator = sharding.accelerator()
         if self.sharded:
             sharding.check(config)
         self.main = self.accelerator.is_main_process
@@ -89,7 +87,7 @@ class _Run:
             progress.close()
             self.sigterm.saving()
             result = self._finish(start, first, metrics, progress)
-        if self.sigterm.told:
+        if self.sigterm.came:
             raise Preempted(f"{self.config.arm}: finished when it was told to end (SIGTERM)")
         return result
 
@@ -108,14 +106,14 @@ class _Run:
             if not last and (told or done % self.config.save_steps == 0):
                 self._checkpoint(done)
             if told and not last:
-                # Whoever leaves first has the others ended by the launcher: nobody leaves before the checkpoint lies.
+                # The launcher ends the others once one has left: all ranks wait until the checkpoint is written.
                 self.accelerator.wait_for_everyone()
                 raise Preempted(f"{self.config.arm}: told to end (SIGTERM), saved after step {done}; start it again")
         return metrics
 
     def _told(self) -> bool:
         """Whether SIGTERM has come to any process; all of them get the same answer."""
-        [told] = self._summed(int(self.sigterm.told))
+        [told] = self._summed(int(self.sigterm.came))
         if told:
             self.sigterm.saving()
         return told > 0
@@ -149,6 +147,8 @@ class _Run:
 
     def _prepare(self) -> None:
         """Model, optimiser and schedule, seeded: what is drawn here (adapters, value head) is the same in every run."""
+        from transformers import get_scheduler  # brings peft along, two seconds
+
         config, steps = self.config, len(self.batches)
         set_seed(config.seed)
         model = self._policy()
@@ -160,7 +160,8 @@ class _Run:
         self.scorer.train()
         self.trainable = [weight for weight in self.scorer.parameters() if weight.requires_grad]
         optimizer = _optimizer(config, self.trainable)
-        self.scheduler = scheduler(config.schedule, optimizer, round(config.warmup_ratio * steps), steps)
+        warmup = round(config.warmup_ratio * steps)
+        self.scheduler = get_scheduler(config.schedule, optimizer, warmup, steps)
         self.wrapped, self.optimizer = self.scorer, optimizer
         if not self.sharded:
             self.wrapped, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
@@ -237,13 +238,13 @@ class _Run:
                 self.log(f"{config.arm}: reference log-probs, row {done}/{total}")
 
         world = self.accelerator.num_processes
-        store = store_of(config.reference_cache, weights, config.precision)
+        store = store_of(config.reference_cache, weights, config.precision, self.log)
         # All have to see the same store: dealing out different rows, they would leave some to nobody.
         self.accelerator.wait_for_everyone()
         token_logprobs(store, sequences, scorer, config.row_tokens, (self.accelerator.process_index, world), told)
         self.accelerator.wait_for_everyone()
         if world > 1:
-            store = store_of(config.reference_cache, weights, config.precision)
+            store = store_of(config.reference_cache, weights, config.precision, self.log)
         return lambda batch: token_logprobs(store, batch.sequences, _never, config.row_tokens)
 
     def _check_vocabulary(self) -> None:
@@ -268,7 +269,7 @@ class _Run:
     def _resume(self, progress: Progress) -> int:
         """Restore the newest checkpoint of this very training, if there is one; returns the steps already done."""
         folder = self.config.output / CHECKPOINTS
-        state = sharding.newest(folder, self.sharded, lambda line: self.log(f"{self.config.arm}: WARNING: {line}"))
+        state = checkpoints.latest(folder, lambda line: self.log(f"{self.config.arm}: WARNING: {line}"))
         if state is not None and state["fingerprint"] != self.mark:
             other = checkpoints.differences(state["facts"], self.config.facts())
             told = f"another configuration ({other})" if other else "other data or another model"
@@ -281,15 +282,11 @@ class _Run:
                 checkpoints.remove(folder)
         if state is None:
             return 0
-        if "path" in state:
-            sharding.restore(state["path"], self.scorer, self.optimizer)
-        else:
-            checkpoints.restore_trainable_state(self.scorer, state["weights"])
-            self.optimizer.load_state_dict(state["optimizer"])
+        checkpoints.restore(self.scorer, self.optimizer, state)
         self.scheduler.load_state_dict(state["scheduler"])
         checkpoints.restore_random_state(state["random"])
         self.totals = state["totals"]
-        self.log(f"{self.config.arm}: going on after step {state['step']}")
+        self.log(f"{self.config.arm}: resuming after step {state['step']}")
         return state["step"]
 
     def _checkpoint(self, step: int) -> None:
@@ -300,13 +297,11 @@ class _Run:
             "totals": self.totals,
             "scheduler": self.scheduler.state_dict(),
             "random": checkpoints.random_state(),
+            "weights": checkpoints.whole(checkpoints.trainable(self.scorer), self.main),
+            "optimizer": checkpoints.whole(self.optimizer.state_dict(), self.main),
         }
-        folder = self.config.output / CHECKPOINTS
-        if self.sharded:
-            sharding.save(folder, step, self.scorer, self.optimizer, state)
-        elif self.main:
-            weights = checkpoints.trainable_state(self.scorer)
-            checkpoints.save(folder, step, state | {"weights": weights, "optimizer": self.optimizer.state_dict()})
+        if self.main:
+            checkpoints.save(self.config.output / CHECKPOINTS, step, state)
 
     def _check_finite(self, step: int, batch: Batch, output: StepOutput, norm: float) -> None:
         if np.isfinite(output.loss) and np.isfinite(norm):

@@ -21,16 +21,16 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from guardalign.data.examples import Example
-from guardalign.errors import GuardalignError
+from guardalign.errors import GuardalignError, Preempted
 from guardalign.files import write_text
 from guardalign.models.loading import load_frozen, load_model, load_tokenizer, without_bars
+from guardalign.processes import Sigterm
 from guardalign.training import checkpoints
 from guardalign.training.batches import encode_examples, epoch_order
 from guardalign.training.config import TrainingConfig, TrainingResult
-from guardalign.training.ending import Preempted, Sigterm
 from guardalign.training.finish import CHECKPOINTS, Log, save_arm
 from guardalign.training.progress import Progress, peak_memory
-from guardalign.training.watch import on_cpu
+from guardalign.training.sharding import on_cpu
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -90,7 +90,7 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     if trainer.accelerator.is_main_process:
         save_arm(model, tokenizer, config, result, weights)
     trainer.accelerator.wait_for_everyone()
-    if sigterm.told:
+    if sigterm.came:
         raise Preempted(f"{config.arm}: finished when it was told to end (SIGTERM)")
     return result
 
@@ -221,7 +221,7 @@ def _resume(config: TrainingConfig, mark: str, log: Log) -> str | None:
 
 def _told(trainer: Trainer, sigterm: Sigterm) -> bool:
     """Whether SIGTERM has come to any process; all of them get the same answer."""
-    told = torch.tensor(int(sigterm.told), device=trainer.accelerator.device)
+    told = torch.tensor(int(sigterm.came), device=trainer.accelerator.device)
     if not trainer.accelerator.reduce(told):
         return False
     sigterm.saving()

@@ -1,4 +1,4 @@
-"""Many runs by one command: ``python -m guardalign.workflow.many params/sweeps/rates.yaml``.
+"""Many runs by one command: ``guardalign sweep params/sweeps/rates.yaml``.
 
 Every point of a grid is a run of its own with its own parameter file, brought up to date by the same workflow as a
 single run; what is done stays done. At the end all points' win rates stand in one table beside their parameters.
@@ -6,10 +6,10 @@ single run; what is done stays done. At the end all points' win rates stand in o
 
 from __future__ import annotations
 
-import argparse
 import signal
 import subprocess
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from guardalign import processes, report
-from guardalign.errors import GuardalignError, MissingStage, StageFailed
+from guardalign.errors import MissingStage, StageFailed
 from guardalign.files import RunFolder, write_text
 from guardalign.workflow.grid import SEED, Point, read_sweep
 from guardalign.workflow.series import HERE, Place
@@ -46,9 +46,9 @@ def run_points(points: Sequence[Point], place: Place = HERE, at_once: int = 1) -
 
 
 def _started(point: Point, place: Place, quiet: bool) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "guardalign.workflow.series", str(point.write()), "--cores", str(place.cores)]
+    command = [sys.executable, "-m", "guardalign.workflow.cli", "run", str(point.write()), "--cores"]
+    command += [str(place.cores)]
     command += ["--profile", place.profile] if place.profile else []
-    command += ["--gpus", place.gpus] if place.gpus else []
     print(f"{point.name} …", flush=True)
     if not quiet:
         return processes.start(command)
@@ -126,30 +126,18 @@ def _beside(point: Point, table: pd.DataFrame, seed: bool = False) -> pd.DataFra
     return table
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Run every point of a sweep and put their results into one table.")
+def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("sweep", type=Path, help="a file as in params/sweeps/")
     parser.add_argument("--at-once", type=int, default=1, help="points that run side by side")
     parser.add_argument("--dry-run", action="store_true", help="only list the points and check their parameters")
     Place.add_arguments(parser)
-    arguments = parser.parse_args()
-    try:
-        run, points = read_sweep(arguments.sweep)
-        if arguments.dry_run:
-            print("\n".join(f"{point.folder.root}" for point in points))
-            return 0
-        failed = run_points(points, Place.chosen(arguments), arguments.at_once)
-        written = write_tables(run, points)
-        if failed:
-            raise StageFailed(f"{len(failed)} of {len(points)} points failed: {', '.join(p.name for p in failed)}")
-    except processes.Ended as ended:
-        return 128 + ended.signal_number
-    except GuardalignError as error:
-        print(error, file=sys.stderr)
-        return 1
+    arguments = parser.parse_args(given)
+    run, points = read_sweep(arguments.sweep)
+    if arguments.dry_run:
+        print("\n".join(f"{point.folder.root}" for point in points))
+        return
+    failed = run_points(points, Place.chosen(arguments), arguments.at_once)
+    written = write_tables(run, points)
+    if failed:
+        raise StageFailed(f"{len(failed)} of {len(points)} points failed: {', '.join(p.name for p in failed)}")
     print("\n".join(f"Results: {path}" for path in written))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

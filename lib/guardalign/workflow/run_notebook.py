@@ -1,83 +1,74 @@
-"""One notebook as a stage: ``python -m guardalign.workflow.run_notebook NOTEBOOK --params FILE --product PATH …``.
+"""``guardalign stage NOTEBOOK PARAMS``: one notebook of the series.
 
 papermill alone is not enough for a stage. A kernel that was killed leaves a notebook whose metadata say that all is
-well, so a stage has succeeded when papermill's exit code is 0 *and* its products are there, newer than its start. A
-kernel outlives a papermill that was told to end, so the whole tree below it is ended here. Only the sections that the
-notebook shows are handed to it. Where GPUs are named as slots, the stage waits for its own.
-
-Exit codes: 0 done, 75 (EX_TEMPFAIL) its training was told to end and has saved a checkpoint, 128 + n told to end itself
-by signal n, 1 anything else that is said.
+well, so a stage has succeeded when papermill's exit code is 0 *and* its products are there, made since. A kernel
+outlives a papermill that was ended, so the whole tree below it is ended here. Only the sections that the notebook shows
+are handed to it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 
 from guardalign import processes
 from guardalign.config.notebooks import failure, values_for
 from guardalign.config.params import Params
-from guardalign.errors import GuardalignError, StageFailed
+from guardalign.errors import ParameterError, Preempted, StageFailed
 from guardalign.files import RunFolder, project_root
-from guardalign.launch import slots
 
 BUSY = ".busy"
-PREEMPTED = "Preempted: "
 
 
-class StagePreempted(StageFailed):
-    """The stage's training was told to end, by SIGTERM; started again, it goes on from where it was."""
+def run_stage(notebook: Path, params: Path, products: Sequence[Path] = ()) -> float:
+    """Execute ``notebook`` into the run's folder and return the seconds it took.
 
-
-def run_stage(notebook: Path, params: Path, products: list[Path]) -> float:
-    """Execute ``notebook`` into the run's folder and return the seconds it took. Raises StageFailed, or Ended."""
+    Raises StageFailed; Preempted where SIGTERM ended its training, which resumes when the stage is started again;
+    ParameterError where a section that the notebook reads is missing; processes.Ended.
+    """
     settings = Params.load(params).sections()
     values = values_for(notebook, settings)
     run = RunFolder.named(settings["run"])
     executed = run.notebooks / notebook.name
     executed.parent.mkdir(parents=True, exist_ok=True)
     executed.unlink(missing_ok=True)
-    started = time.time()
-    with (
-        slots.leased(slots.needed(values, settings["launch"])) as lease,
-        processes.locked(run.root / BUSY, shared=True) as busy,
-        tempfile.TemporaryFile("w+") as output,
-    ):
-        command = [
-            sys.executable,
-            "-m",
-            "guardalign.workflow.papermill_command",
-            str(notebook),
-            str(executed),
-            "--parameters_yaml",
-        ]
-        command += [json.dumps(values), "--cwd", str(notebook.parent), "--no-progress-bar"]
+    before, started = [_state(each) for each in products], time.monotonic()
+    command = [sys.executable, "-m", "papermill", str(notebook), str(executed), "--parameters_yaml", json.dumps(values)]
+    with processes.locked(run.root / BUSY, shared=True) as busy, tempfile.TemporaryFile("w+") as output:
         parent = os.getppid()
         child = processes.start(
-            command,
+            [*command, "--cwd", str(notebook.parent), "--no-progress-bar"],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | lease.environment,
             start_new_session=True,
-            pass_fds=[*lease.descriptors, *([busy] if busy else [])],
+            pass_fds=[busy] if busy else [],
         )
         code = processes.wait(child, parent)
         output.seek(0)
         log = output.read()
     if code:
         said = failure(executed) or _last_lines(log)
-        kind = StagePreempted if said.startswith(PREEMPTED) else StageFailed
+        kind = Preempted if said.startswith(f"{Preempted.__name__}: ") else StageFailed
         raise kind(f"{notebook.stem} failed: {said}\n  See {_shown(executed)}.")
-    for product in products:
-        if not product.exists() or product.stat().st_mtime < started - 1:
+    # Not by the time: the clock of the file system may be another one.
+    for product, state in zip(products, before, strict=True):
+        if _state(product) in (None, state):
             raise StageFailed(f"{notebook.stem} ended without making {_shown(product)}. See {_shown(executed)}.")
-    return time.time() - started
+    return time.monotonic() - started
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _last_lines(log: str, count: int = 5) -> str:
@@ -90,24 +81,23 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(project_root())) if path.is_relative_to(project_root()) else str(path)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Execute one notebook of the series as a stage.")
-    parser.add_argument("notebook", type=Path)
-    parser.add_argument("--params", type=Path, required=True)
+def _notebook(name: str) -> Path:
+    """A notebook's file by path, name or number. Raises ParameterError."""
+    if Path(name).is_file():
+        return Path(name).resolve()
+    known = sorted((project_root() / "notebooks").glob("*.ipynb"))
+    found = [path for path in known if path.stem == name or path.stem.split("_")[0] == name]
+    if not found:
+        raise ParameterError(f"no notebook {name!r}: expected a path or one of {', '.join(p.stem for p in known)}")
+    return found[0]
+
+
+def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+    parser.add_argument("notebook", help="its file, name or number, e.g. 03_flow1_alignment or 03")
+    parser.add_argument("params", type=Path, help="a parameter file, e.g. params/embedded.yaml")
     parser.add_argument("--product", type=Path, action="append", default=[], help="a file the notebook must make")
-    arguments = parser.parse_args()
-    name = arguments.notebook.stem
-    print(f"{time.strftime('%H:%M:%S')}  {name} …", flush=True)
-    try:
-        seconds = run_stage(arguments.notebook.resolve(), arguments.params, [p.resolve() for p in arguments.product])
-    except processes.Ended as ended:
-        return 128 + ended.signal_number
-    except GuardalignError as error:
-        print(error, flush=True)
-        return os.EX_TEMPFAIL if isinstance(error, StagePreempted) else 1
-    print(f"{time.strftime('%H:%M:%S')}  {name} done in {seconds:.0f} s", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    arguments = parser.parse_args(given)
+    notebook = _notebook(arguments.notebook)
+    print(f"{time.strftime('%H:%M:%S')}  {notebook.stem} …", flush=True)
+    seconds = run_stage(notebook, arguments.params, [path.resolve() for path in arguments.product])
+    print(f"{time.strftime('%H:%M:%S')}  {notebook.stem} done in {seconds:.0f} s", flush=True)

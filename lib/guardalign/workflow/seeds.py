@@ -1,4 +1,4 @@
-"""The series over several training seeds: ``python -m guardalign.workflow.seeds params/embedded.yaml --seeds 1 2 3``.
+"""The series over several training seeds: ``guardalign seeds PARAMS --seeds 1 2 3``.
 
 Every seed is a run of its own, ``outputs/<run>/seed-<n>``, on the same data; a report over all of them is written to
 ``outputs/<run>``, beside the data card that all share. With ``--sweep`` notebook 09 is executed there too, before
@@ -7,13 +7,12 @@ the seeds.
 
 from __future__ import annotations
 
-import argparse
-import sys
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
-from guardalign import processes, report
-from guardalign.errors import GuardalignError, StageFailed
+from guardalign import report
+from guardalign.errors import StageFailed
 from guardalign.files import RunFolder, project_root
 from guardalign.workflow.grid import SEED, points
 from guardalign.workflow.many import run_points
@@ -40,26 +39,12 @@ def run_seeds(params: Path, run: str, seeds: Sequence[int], place: Place, sweep:
     return report.write(whole)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description="Run the series over several training seeds and report on all of them."
-    )
+def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("params", type=Path)
     parser.add_argument("--run", default="reference", help="the folder under outputs/")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--sweep", action="store_true", help="execute notebook 09 first")
     Place.add_arguments(parser)
-    arguments = parser.parse_args()
-    try:
-        page = run_seeds(arguments.params, arguments.run, arguments.seeds, Place.chosen(arguments), arguments.sweep)
-    except processes.Ended as ended:
-        return 128 + ended.signal_number
-    except GuardalignError as error:
-        print(error, file=sys.stderr)
-        return 1
+    arguments = parser.parse_args(given)
+    page = run_seeds(arguments.params, arguments.run, arguments.seeds, Place.chosen(arguments), arguments.sweep)
     print(f"Report: {page}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,28 +1,29 @@
-"""The whole series by one command: ``python -m guardalign.workflow.series params/embedded.yaml``.
+"""``guardalign run PARAMS``: the whole series by one command.
 
-Checks the parameters, makes sure that nobody else works in the run's folder, and hands over to Snakemake, which
-executes the notebooks that are not up to date. Snakemake keeps its books in the run's folder.
+Checks the parameters, makes sure that no other run works in the folder, and hands over to Snakemake, which executes the
+notebooks that are not up to date. Snakemake keeps its books in the run's folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from guardalign import processes
 from guardalign.config.params import Params
 from guardalign.errors import GuardalignError, ParameterError, StageFailed
-from guardalign.files import RunFolder, project_root
+from guardalign.files import RunFolder, project_root, resolved
 from guardalign.generation.store import damaged
 from guardalign.judging.stage import unsettled
-from guardalign.launch import slots
 from guardalign.workflow.run_notebook import BUSY
 
 LEAST_FREE = 64 * 1024  # bytes
@@ -33,7 +34,7 @@ SLURM_LOGS = Path(".snakemake") / "slurm_logs"
 
 @dataclass(frozen=True)
 class Place:
-    """Where stages run: here, on ``cores`` cores; on this machine's ``gpus``, a slot a job; or where ``profile`` says.
+    """Where stages run: here, on ``cores`` cores, or where ``profile`` says.
 
     ``profile`` is a folder of ``params/profiles/`` or one's own, with a Snakemake ``config.yaml``; how many jobs or
     cores are used at once stands there.
@@ -41,67 +42,90 @@ class Place:
 
     cores: int = 1
     profile: str | None = None
-    gpus: str = ""
 
     @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--cores", type=int, default=1, help="cores of this machine to use")
-        parser.add_argument("--profile", help="slurm, kubernetes, local_gpus, or a folder with a config.yaml")
-        parser.add_argument("--gpus", default="", help="GPUs of this machine, each for one job at a time: 0,1,2,3")
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        parser.add_argument("--cores", type=int, default=1, help="cores of this machine to use (default: 1)")
+        parser.add_argument("--profile", help="where stages run: slurm, or a folder with a Snakemake config.yaml")
 
     @classmethod
-    def chosen(cls, arguments: argparse.Namespace) -> Place:
-        return cls(arguments.cores, arguments.profile, arguments.gpus)
+    def chosen(cls, arguments: Namespace) -> Place:
+        return cls(arguments.cores, arguments.profile)
 
     def options(self) -> list[str]:
-        """What Snakemake is told of it. Raises ParameterError where the profile is not there."""
-        gpus = [name for name in self.gpus.split(",") if name]
-        limit = ["--resources", f"gpu={len(gpus)}"] if gpus else []
+        """Snakemake's options for it. Raises ParameterError where the profile is not there."""
         if self.profile is None:
-            return ["--cores", str(self.cores), *limit]
+            return ["--cores", str(self.cores)]
         own = Path(self.profile)
         folder = own if own.is_dir() else project_root() / "params" / "profiles" / self.profile
         if not (folder / "config.yaml").exists():
             known = ", ".join(sorted(path.parent.name for path in folder.parent.glob("*/config.yaml")))
             raise ParameterError(f"No profile {self.profile!r}: give a folder with a config.yaml, or one of {known}.")
-        return ["--workflow-profile", str(folder.resolve()), *limit]
+        return ["--workflow-profile", str(folder.resolve())]
 
 
 HERE = Place()
 
 
-def run_series(params: Path, place: Place = HERE, target: str | None = None, dry_run: bool = False) -> Path:
-    """Bring ``target`` (default: the report) of a parameter file's run up to date and return the report's path.
+def run_series(
+    params: Path, place: Place = HERE, target: str | None = None, dry_run: bool = False, again: bool = False
+) -> Path:
+    """Bring ``target`` (default: the report) of a parameter file's run up to date and return its path.
 
-    With ``dry_run`` nothing is executed: Snakemake's plan and reasons are printed.
+    With ``dry_run`` nothing is executed: Snakemake's plan and reasons are printed. With ``again`` every stage is
+    executed; what it finds finished and whole (models, replies, verdicts) is kept.
 
     Raises GuardalignError where the parameters are wrong, the folder is in use, or a stage failed; processes.Ended
-    where this process was told to end.
+    where a signal ended this process.
     """
-    settings = Params.load(params)
+    settings = checked(params)
     run = RunFolder.named(settings.run)
+    made = run.root / target if target else run.report
     with processes.locked(run.root / LOCK) as lock:
         if lock is None:
             raise GuardalignError(f"Another run is working in {run.root}: wait for it, or choose another `run:` name.")
         _wait_for_remains(run)
-        before = _age(run.report)
-        if before is None and place.profile is None and not dry_run:
+        before = _age(made)
+        if _age(run.report) is None and place.profile is None and not dry_run:
             _say_needs(params)
+        _bring_back_from_the_future(run)
+        if run.is_damaged:
+            print(f"{run.root / 'run.json'} is damaged: every stage is executed again, what is finished is kept.")
+            again = True
         log = run.root / "snakemake.log"
-        command = _command(run, params, place, target, dry_run)
-        with log.open("w") as stream:
+        command = _command(run, params, place, dry_run, again) + (["--", target] if target else [])
+        with log.open("w", encoding="utf-8") as stream:
             # Snakemake calls jobs elsewhere off at SIGINT alone.
             ask = signal.SIGINT if place.profile else None
-            code = processes.wait(processes.start(command, env=_environment(place), stderr=stream), ask=ask)
+            child = processes.start(command, env=_environment(), stderr=stream)
+            code = processes.wait(child, ask=ask)
         if code:
-            raise StageFailed(f"{_reason(run, log)}The series stopped; `make run` goes on where it stopped.")
+            raise StageFailed(f"{_reason(run, log)}The series stopped; `{this_command(params)}` resumes it.")
     if dry_run:
-        print(log.read_text())
-    elif before == _age(run.report):
+        print(log.read_text(encoding="utf-8"))
+    elif before == _age(made):
         print("Every stage is up to date.")
-    else:
+    elif target is None:
         _finish_pages(run)
-    return run.report
+    return made
+
+
+def checked(params: Path) -> Params:
+    """The parameters, with what they name on the disk. Raises ParameterError."""
+    settings = Params.load(params)
+    source = settings.source
+    if source.kind == "jsonl" and source.path and not resolved(source.path).exists():
+        raise ParameterError(f"{params}: source.path: {resolved(source.path)} does not exist")
+    return settings
+
+
+def this_command(params: Path) -> str:
+    """What a person types to run ``params`` again, by make where make is what started this."""
+    if "MAKELEVEL" in os.environ:
+        return f"make run PARAMS={params}"
+    program = Path(sys.executable).with_name("guardalign")
+    shown = "guardalign" if shutil.which("guardalign") == str(program) else _shown(program)
+    return f"{shown} run {params}"
 
 
 def _finish_pages(run: RunFolder) -> None:
@@ -111,13 +135,14 @@ def _finish_pages(run: RunFolder) -> None:
     notebooks.convert(run.root)
 
 
-def _command(run: RunFolder, params: Path, place: Place, target: str | None, dry_run: bool) -> list[str]:
+def _command(run: RunFolder, params: Path, place: Place, dry_run: bool, again: bool) -> list[str]:
     """Snakemake in the run's folder. Our lock replaces its own, which a killed run would leave behind."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")]
     command += ["--directory", str(run.root), *place.options(), "--rerun-incomplete", "--nolock"]
-    command += ["--forcerun", *again] if (again := _to_repeat(run)) else []
+    command += ["--forcerun", *rules] if (rules := _to_repeat(run)) else []
     command += ["--dry-run"] if dry_run else ["--quiet", "progress", "rules", "host", "reason"]
-    return [*command, "--config", f"params={params.resolve()}", *(["--", target] if target else [])]
+    command += ["--forceall"] if again else []
+    return [*command, "--config", f"params={params.resolve()}"]
 
 
 def _to_repeat(run: RunFolder) -> list[str]:
@@ -130,30 +155,29 @@ def _reason(run: RunFolder, log: Path) -> str:
     """What Snakemake, or the last job elsewhere that left a log, says where it failed; a stage here has said so."""
     if shutil.disk_usage(run.root).free < LEAST_FREE:  # then the logs, too, may end before they say why
         return f"The disk is full: {run.root} has no space left. Free some.\n"
-    text = log.read_text(errors="replace").strip()
+    text = log.read_text(encoding="utf-8", errors="replace").strip()
     jobs = sorted((run.root / SLURM_LOGS).rglob("*.log"), key=lambda path: path.stat().st_mtime)
     if jobs and str(jobs[-1]) in text:
-        said = jobs[-1].read_text(errors="replace").split("Error in rule")[0].strip()
+        said = jobs[-1].read_text(encoding="utf-8", errors="replace").split("Error in rule")[0].strip()
         return "\n".join(said.splitlines()[-8:]) + f"\n  See {jobs[-1]}.\n"
-    if "guardalign.workflow.run_notebook" in text:
+    if re.search("^Error in rule", text, re.MULTILINE):
         return ""
-    return "\n".join(text.splitlines()[-12:]) + "\n"
+    return "\n".join(text.splitlines()[-12:]) + f"\n  See {_shown(log)}.\n"
 
 
-def _environment(place: Place) -> dict[str, str]:
-    quiet = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return os.environ | quiet | ({slots.VARIABLE: place.gpus} if place.gpus else {})
+def _environment() -> dict[str, str]:
+    return processes.environment(TOKENIZERS_PARALLELISM="false", PYDEVD_DISABLE_FILE_VALIDATION="1", PYTHONUTF8="1")
 
 
 def _say_needs(params: Path) -> None:
     """Print what the run needs; a process of its own works it out, so that this one stays small while stages run.
 
-    With GUARDALIGN_UNCHECKED nobody asks. Raises GuardalignError where this machine has less.
+    Left out with GUARDALIGN_UNCHECKED. Raises GuardalignError where this machine has less.
     """
     if os.environ.get("GUARDALIGN_UNCHECKED"):
         return
     with tempfile.TemporaryFile("w+") as said:
-        command = [sys.executable, "-m", "guardalign.workflow.estimate", str(params), "--brief"]
+        command = [sys.executable, "-m", "guardalign.workflow.cli", "estimate", str(params), "--brief"]
         code = processes.wait(processes.start(command, stderr=said))
         said.seek(0)
         if code:
@@ -171,31 +195,47 @@ def _wait_for_remains(run: RunFolder) -> None:
     raise GuardalignError(f"A stage of an earlier run is still at work in {run.root}.")
 
 
+def _bring_back_from_the_future(run: RunFolder) -> None:
+    """Give products that a clock ahead of this one dated the present time: Snakemake fails over inputs that are newer
+    than what is made of them. The present is that of the folder's file system."""
+    (run.root / LOCK).touch()
+    now = (run.root / LOCK).stat().st_mtime
+    products = [*run.root.glob("data/*"), *run.root.glob("tables/*"), run.report]
+    for path in products:
+        if path.exists() and path.stat().st_mtime > now:
+            os.utime(path, (now, now))
+
+
 def _age(path: Path) -> float | None:
     return path.stat().st_mtime if path.exists() else None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Run the series of notebooks with one parameter file.")
-    parser.add_argument("params", type=Path)
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def command(parser: ArgumentParser, given: Sequence[str]) -> int:
+    parser.add_argument("params", type=Path, help="a parameter file, e.g. params/embedded.yaml")
     Place.add_arguments(parser)
-    parser.add_argument("--target", help="a file of the run's folder to make, instead of the report")
+    parser.add_argument("--target", help="a file of the run's folder to make instead of the report")
+    parser.add_argument("--again", action="store_true", help="every stage again; finished models and replies are kept")
     parser.add_argument("--dry-run", action="store_true", help="say what would run, and why")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)
+    place = Place.chosen(arguments)
     try:
-        report = run_series(arguments.params, Place.chosen(arguments), arguments.target, arguments.dry_run)
+        made = run_series(arguments.params, place, arguments.target, arguments.dry_run, arguments.again)
     except processes.Ended as ended:
-        print("Stopped. `make run` goes on from here.", file=sys.stderr)
+        print(f"Stopped. `{this_command(arguments.params)}` resumes.", file=sys.stderr)
         return 128 + ended.signal_number
-    except GuardalignError as error:
-        print(error, file=sys.stderr)
-        return 1
-    shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
-    print(f"Report: {shown}")
+    if not arguments.dry_run:
+        print(f"{'Made' if arguments.target else 'Report'}: {_shown(made)}")
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def check_command(parser: ArgumentParser, given: Sequence[str]) -> None:
+    parser.add_argument("params", type=Path, nargs="+", help="parameter files")
+    for path in parser.parse_args(given).params:
+        checked(path)
+        print(f"{path}: every parameter is known and in range.")

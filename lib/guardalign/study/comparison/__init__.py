@@ -1,4 +1,4 @@
 """One experiment for every method: the same SFT model, data, order, batches and steps; only the loss differs.
 
-``python -m guardalign.workflow.comparison params/comparison.yaml`` runs it; what is done already is not done again.
+``guardalign comparison params/comparison.yaml`` runs it; what is done already is not done again.
 """

@@ -10,7 +10,7 @@ import yaml
 from guardalign.config.params import Params
 from guardalign.errors import GuardalignError
 from guardalign.files import RunFolder
-from guardalign.launch.accelerate import accelerate_config
+from guardalign.launch import accelerate_config
 from guardalign.models.loading import base_model
 from guardalign.workflow.estimate.data import Data, data_of
 from guardalign.workflow.estimate.machine import CPU_BANDWIDTH, CPU_TFLOPS, GIB, SHARE_OF_PEAK, Machine
@@ -156,9 +156,8 @@ def check(found: Estimate, machine: Machine, folder: Path) -> None:
     if short:
         lines = "\n".join(f"- {line}" for line in short)
         raise TooSmall(
-            f"This machine is too small for these parameters:\n{lines}\nThe whole estimate: `python -m "
-            "guardalign.workflow.estimate` with the parameter file. To start all the same: GUARDALIGN_UNCHECKED=1 in "
-            "the environment."
+            f"This machine is too small for these parameters:\n{lines}\nThe whole estimate: `guardalign "
+            "estimate PARAMS`. To start all the same: GUARDALIGN_UNCHECKED=1 in the environment."
         )
 
 

@@ -1,0 +1,76 @@
+"""``guardalign COMMAND …``: what a person starts outside a notebook.
+
+A new command is one line in ``COMMANDS``: its name, its help, and a function that takes an ``ArgumentParser`` to which
+it adds its arguments, and the arguments as given. It is imported where it is called; what it raises of ours is printed
+as a line or two.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+
+from guardalign import __version__
+from guardalign.errors import GuardalignError, Preempted
+from guardalign.processes import PREEMPTED, Ended
+
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("run", "execute the series of notebooks with a parameter file", "guardalign.workflow.series:command"),
+    ("stage", "execute one notebook of the series", "guardalign.workflow.run_notebook:command"),
+    (
+        "estimate",
+        "say what a run needs: memory, disk, hours, dollars",
+        "guardalign.workflow.estimate.command:command",
+    ),
+    ("sweep", "run every point of a grid of parameters", "guardalign.workflow.many:command"),
+    ("seeds", "run the series over several training seeds", "guardalign.workflow.seeds:command"),
+    ("comparison", "compare all methods on the tasks of a parameter file", "guardalign.workflow.comparison:command"),
+    ("report", "write a run's report, or set several runs side by side", "guardalign.report.command:command"),
+    ("export", "write an arm as a folder for transformers, peft or vLLM", "guardalign.study.export:command"),
+    ("check", "check parameter files", "guardalign.workflow.series:check_command"),
+    ("clean", "remove the folder of a run", "guardalign.workflow.clean:command"),
+)
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 1 refused or failed, 2 wrongly called, 75 pre-empted, 128 + n ended by signal n."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding stops nothing
+    arguments = list(sys.argv[1:] if given is None else given)
+    parser = _parser()
+    if not arguments:
+        parser.print_help()
+        return 2
+    names = {name: (told, where) for name, told, where in COMMANDS}
+    if arguments[0] not in names:
+        parser.parse_args(arguments)
+    told, where = names[arguments[0]]
+    module, function = where.split(":")
+    own = ArgumentParser(prog=f"guardalign {arguments[0]}", description=f"{told[0].upper()}{told[1:]}.")
+    try:
+        return getattr(import_module(module), function)(own, arguments[1:]) or 0
+    except Ended as ended:
+        return 128 + ended.signal_number
+    except GuardalignError as error:
+        print(error, file=sys.stderr, flush=True)
+        return PREEMPTED if isinstance(error, Preempted) else 1
+
+
+def _parser() -> ArgumentParser:
+    listed = "\n".join(f"  {name:14}{told}" for name, told, _ in COMMANDS)
+    parser = ArgumentParser(
+        prog="guardalign",
+        description="Does preference alignment make a customer-care bot keep its guardrails better than fine-tuning?",
+        epilog=f"commands:\n{listed}\n\nguardalign COMMAND --help says more.",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("command", choices=[name for name, *_ in COMMANDS], metavar="COMMAND")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
