@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
 
 import pytest
 
 from guardalign.data.conversations import Turn
 from guardalign.errors import ForeignRun, GuardalignError, InputError, MissingStage
-from guardalign.files import RunFolder, fingerprint, read_rows, replacing, require, write_rows, write_text
+from guardalign.files import (
+    RunFolder,
+    damaged,
+    fingerprint,
+    intact,
+    read_rows,
+    replacing,
+    require,
+    write_rows,
+    write_text,
+)
 
 
 def test_rows_come_back_as_they_were_written(tmp_path):
@@ -23,6 +35,33 @@ def test_a_broken_row_names_file_and_line(tmp_path):
     write_text(tmp_path / "rows.jsonl", '{"role":"user","text":"a"}\n{"role":"user"\n')
     with pytest.raises(InputError, match=r"rows\.jsonl, line 2 is no Turn"):
         read_rows(tmp_path / "rows.jsonl", Turn)
+
+
+@pytest.mark.parametrize("change", [b"mou", b"\xff", b""], ids=["letter", "no text", "cut"])
+def test_a_file_of_rows_that_is_not_as_it_was_written_is_named(tmp_path, change):
+    path = tmp_path / "data" / "rows.jsonl"
+    write_rows(path, [Turn(role="user", text="house"), Turn(role="agent", text="ok")])
+    assert intact(path) and damaged(tmp_path) == []
+    path.write_bytes(path.read_bytes().replace(b"hou", change))
+    assert not intact(path) and damaged(tmp_path) == [path]
+    with pytest.raises(InputError, match=r"rows\.jsonl is damaged"):
+        read_rows(path, Turn)
+    (tmp_path / "data" / "rows.jsonl.sha256").unlink()
+    if change == b"mou":
+        assert [row.text for row in read_rows(path, Turn)] == ["mouse", "ok"]
+    write_rows(path, [Turn(role="agent", text="again")])
+    assert damaged(tmp_path) == [] and len(read_rows(path, Turn)) == 1
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="no sha256sum here")
+def test_a_checksum_is_what_sha256sum_reads(tmp_path):
+    write_rows(tmp_path / "rows.jsonl", [{"a": "ü"}])
+    subprocess.run(["sha256sum", "--check", "rows.jsonl.sha256"], cwd=tmp_path, check=True)
+
+
+def test_rows_with_a_byte_order_mark_are_read(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"role":"user","text":"a"}\n', encoding="utf-8-sig")
+    assert read_rows(tmp_path / "rows.jsonl", Turn) == [Turn(role="user", text="a")]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path):

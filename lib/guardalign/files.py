@@ -68,10 +68,39 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
-    """Write one JSON object a line."""
-    with replacing(Path(path)) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
-        for row in rows:
-            stream.write(json_line(row) + "\n")
+    """Write one JSON object per line, and the file's checksum into ``<path>.sha256``, as ``sha256sum -c`` reads it.
+
+    The checksum goes first and comes last, so that at no moment it vouches for another content.
+    """
+    path = Path(path)
+    with replacing(path) as part:
+        with part.open("w", encoding="utf-8", newline="\n") as stream:
+            for row in rows:
+                stream.write(json_line(row) + "\n")
+        checksum = _checksum(part)
+        _seal(path).unlink(missing_ok=True)
+    write_text(_seal(path), f"{checksum}  {path.name}\n")
+
+
+def intact(path: Path) -> bool:
+    """Whether a file of rows is as it was written; one without a checksum is taken for it."""
+    seal = _seal(path)
+    return not seal.exists() or seal.read_text(encoding="utf-8", errors="replace").split(" ")[0] == _checksum(path)
+
+
+def damaged(root: Path) -> list[Path]:
+    """The files of rows below ``root`` that are not as they were written."""
+    paths = (seal.with_suffix("") for seal in sorted(root.rglob("*.jsonl.sha256")))
+    return [path for path in paths if path.exists() and not intact(path)]
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def json_line(row: BaseModel | dict[str, Any]) -> str:
@@ -80,12 +109,21 @@ def json_line(row: BaseModel | dict[str, Any]) -> str:
 
 
 def read_rows(path: Path, model: type[Model]) -> list[Model]:
-    """Read a JSONL file that the project wrote. Raises InputError with file and line where a row is no ``model``."""
+    """Read a JSONL file that the project wrote.
+
+    Raises InputError with file and line where a row is no ``model``, and where the file is not as it was written.
+    """
+    path = Path(path)
+    if not intact(path):
+        raise InputError(
+            f"{path} is damaged or was edited: its checksum differs. Run the notebook that makes it again, "
+            f"or delete {_seal(path).name} to read it as it is."
+        )
     rows = []
-    with Path(path).open(encoding="utf-8") as stream:
+    with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
-                rows.append(model.model_validate_json(line))
+                rows.append(model.model_validate_json(line.removeprefix(b"\xef\xbb\xbf")))
             except ValidationError as error:
                 raise InputError(f"{path}, line {number} is no {model.__name__}: {first_error(error)}") from None
     return rows

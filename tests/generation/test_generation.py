@@ -323,7 +323,8 @@ def test_two_processes_write_the_replies_of_one_and_go_on_from_what_it_left(chec
     assert [reply.text.startswith("kept ") for reply in replies] == [4 <= at < 7 for at in range(len(pairs))]
     of_two = [reply for at, reply in enumerate(contents(replies)) if not 4 <= at < 7]
     assert of_two == [reply for at, reply in enumerate(whole) if not 4 <= at < 7]
-    assert sorted(path.name for path in output.parent.iterdir()) == [".jobs", "r.jsonl", "r.jsonl.made"]
+    names = [".jobs", "r.jsonl", "r.jsonl.made", "r.jsonl.sha256"]
+    assert sorted(path.name for path in output.parent.iterdir()) == names
     assert read_rows(output, Reply) == replies
     assert run_generation(checkpoint, pairs, "arm", settings, output, "cpu2", said.append) == replies
     assert len(said) == 1, "nothing is started where all replies are there"

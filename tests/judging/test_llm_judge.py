@@ -17,7 +17,7 @@ from guardalign.config.params import Params
 from guardalign.config.sections import JudgeSection, ServerArm
 from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import InputError, NoVerdict, ParameterError
-from guardalign.files import RunFolder, write_rows
+from guardalign.files import RunFolder, read_rows, write_rows
 from guardalign.generation.hosted import HostedArmError, hosted_replies, messages
 from guardalign.judging import canaries
 from guardalign.judging.choice import chosen_judge
@@ -26,7 +26,7 @@ from guardalign.judging.feedback import worse_than_chosen
 from guardalign.judging.llm_judge import LLMJudge
 from guardalign.judging.panel import PanelJudge, agreement
 from guardalign.judging.recorded import record, recorded_judge
-from guardalign.judging.stage import compare_arms, read_verdicts, unsettled
+from guardalign.judging.stage import compare_arms, unsettled
 from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
 from guardalign.llm import Client
 from guardalign.llm.quotes import occurs
@@ -422,13 +422,14 @@ def test_one_changed_letter_in_a_file_of_verdicts_is_named_and_made_again(tmp_pa
     path = run.verdicts("a", "b")
     with Server() as server:
         said = compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
-        assert read_verdicts(path) == said
+        assert read_rows(path, Verdict) == said
         path.write_text(path.read_text().replace('"preference":"1"', '"preference":"2"', 1))
         with pytest.raises(InputError, match=path.name):
-            read_verdicts(path)
+            read_rows(path, Verdict)
         assert unsettled(run.root) == [path]
         calls = server.calls
-        assert compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b") == said == read_verdicts(path)
+        assert compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b") == said
+        assert read_rows(path, Verdict) == said
         assert server.calls == calls
     assert unsettled(run.root) == []
 

@@ -103,6 +103,8 @@ def test_scores_are_kept_until_model_or_pairs_change(tmp_path):
     again = heldout.score_arm(run, "base", str(base), pairs[:2], model)
     assert [score.chosen for score in again] == pytest.approx([score.chosen for score in first[:2]], abs=1e-4)
     assert kept.stat().st_mtime_ns != stamp
+    kept.write_text(kept.read_text().replace('"chosen_tokens":', '"chosen_tokens":1', 1))
+    assert heldout.score_arm(run, "base", str(base), pairs[:2], model) == again == heldout.stored(run.root)["base"]
 
 
 def test_the_methods_table_joins_replies_and_is_drawn():

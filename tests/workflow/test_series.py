@@ -100,13 +100,19 @@ def test_a_changed_parameter_runs_again_what_depends_on_it_and_nothing_else(seri
 
 
 @pytest.mark.parametrize(
-    ("file", "change"),
+    ("file", "change", "rule", "kept"),
     [
-        ("verdicts/M_2SFT-vs-M_1SFT_ipo.jsonl", ('"preference":"', '"preference": "')),
-        ("replies/M_2SFT.jsonl", ('"text":"', '"text":"x')),
+        (
+            "verdicts/M_2SFT-vs-M_1SFT_ipo.jsonl",
+            ('"preference":"', '"preference": "'),
+            "judging",
+            {"sft", "flow1_alignment"},
+        ),
+        ("replies/M_2SFT.jsonl", ('"text":"', '"text":"x'), "judging", {"sft", "flow1_alignment"}),
+        ("data/pairs.jsonl", ('"chosen":"', '"chosen":"x'), "dataset_construction", set()),
     ],
 )
-def test_a_damaged_file_of_replies_or_verdicts_is_made_again(series, file, change):
+def test_a_damaged_file_of_pairs_replies_or_verdicts_is_made_again(series, file, change, rule, kept):
     params, folder, _ = series
     path = folder.root / file
     whole = path.read_text()
@@ -115,7 +121,7 @@ def test_a_damaged_file_of_replies_or_verdicts_is_made_again(series, file, chang
     code, output = run(params, "--dry-run")
     planned = {line.split()[0] for line in output.splitlines() if line.split() and line.split()[-1] == "1"}
     path.write_text(whole)
-    assert code == 0 and {"judging", "plots"} <= planned and not planned & {"sft", "flow1_alignment"}, output
+    assert code == 0 and {rule, "plots"} <= planned and not planned & kept, output
 
 
 def test_a_missing_stage_names_the_notebook_that_makes_it(tmp_path, base):

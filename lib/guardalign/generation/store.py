@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from guardalign.data.conversations import Reply
-from guardalign.files import fingerprint, json_line, write_rows, write_text
+from guardalign.files import intact, json_line, write_rows, write_text
 
 
 class Store:
@@ -25,12 +25,9 @@ class Store:
         self.stamp = output.with_name(output.name + ".made")
 
     def is_complete(self) -> bool:
-        if not (self.output.exists() and self.stamp.exists()):
+        if not (self.output.exists() and self.stamp.exists() and intact(self.output)):
             return False
-        return _text(self.stamp) == json.dumps(self._stamp()) + "\n"
-
-    def _stamp(self) -> dict[str, str]:
-        return {"made": self.made, "content": fingerprint(self.output)}
+        return self.stamp.read_bytes() == self._head
 
     @property
     def _head(self) -> bytes:
@@ -68,19 +65,9 @@ class Store:
         """The stamp goes first and comes last, so that at no moment it vouches for another content."""
         self.stamp.unlink(missing_ok=True)
         write_rows(self.output, replies)
-        write_text(self.stamp, json.dumps(self._stamp()) + "\n")
+        write_text(self.stamp, self._head.decode())
         for path in self._partials:
             path.unlink(missing_ok=True)
-
-
-def damaged(root: Path) -> list[Path]:
-    """The outputs under ``root`` whose content is not what was written."""
-    found = ((stamp, stamp.with_suffix("")) for stamp in sorted(root.rglob("*.jsonl.made")))
-    return [output for stamp, output in found if output.exists() and fingerprint(output) not in _text(stamp)]
-
-
-def _text(stamp: Path) -> str:
-    return stamp.read_text(encoding="utf-8", errors="replace")
 
 
 def _reply(line: bytes) -> Reply | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import InputError, NoVerdict
-from guardalign.files import RunFolder, read_rows, require, write_rows, write_text
+from guardalign.files import RunFolder, read_rows, require, write_rows
 from guardalign.judging.verdicts import Judge, Verdict
 
 PREFERRED = "preferred"
@@ -69,7 +68,7 @@ def _judged(
     judge: Judge, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str, path: Path, part: str
 ) -> list[Verdict]:
     verdicts = judge.compare(items, arm_1, arm_2)
-    write_verdicts(path.parent / part / path.name, verdicts)
+    write_rows(path.parent / part / path.name, verdicts)
     if verdicts and all(verdict.invalid for verdict in verdicts):
         raise NoVerdict(
             f"{judge.name} gave no valid verdict on {arm_1} and {arm_2} in {len(verdicts)} tries, e.g. "
@@ -78,36 +77,13 @@ def _judged(
     return verdicts
 
 
-def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
-    """Write verdicts, and their checksum into ``<path>.sha256``, as ``sha256sum -c`` reads it."""
-    seal = _seal(path)
-    seal.unlink(missing_ok=True)
-    write_rows(path, verdicts)
-    write_text(seal, f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
-
-
-def read_verdicts(path: Path) -> list[Verdict]:
-    """The verdicts of a file. Raises InputError where it is not as it was written; without a checksum all is read."""
-    seal = _seal(path)
-    if seal.exists() and seal.read_text().split(" ")[0] != hashlib.sha256(path.read_bytes()).hexdigest():
-        raise InputError(
-            f"{path} is damaged or was edited: its checksum differs. Run notebooks/06_judging.ipynb again, which costs "
-            f"nothing, or delete {seal.name} to read it as it is."
-        )
-    return read_rows(path, Verdict)
-
-
 def unsettled(root: Path) -> list[Path]:
     """The files of verdicts under ``root`` that are damaged or hold invalid verdicts: what a next run asks again."""
 
     def settled(path: Path) -> bool:
         try:
-            return not any(verdict.invalid for verdict in read_verdicts(path))
+            return not any(verdict.invalid for verdict in read_rows(path, Verdict))
         except InputError:
             return False
 
     return [path for path in sorted(root.rglob("verdicts/**/*.jsonl")) if not settled(path)]
-
-
-def _seal(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")

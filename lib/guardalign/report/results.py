@@ -17,7 +17,7 @@ from guardalign.errors import MissingStage
 from guardalign.files import RunFolder, read_rows
 from guardalign.generation.replystats import reply_statistics
 from guardalign.judging.guardrail_kinds import kind_of
-from guardalign.judging.stage import PREFERRED, read_verdicts
+from guardalign.judging.stage import PREFERRED
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
 from guardalign.report import tables
@@ -260,7 +260,7 @@ def _replies(folder: Path) -> dict[str, list[Reply]]:
 
 
 def _verdicts(folder: Path) -> list[Verdict]:
-    return [row for path in sorted(folder.glob("*.jsonl")) for row in read_verdicts(path)]
+    return [row for path in sorted(folder.glob("*.jsonl")) for row in read_rows(path, Verdict)]
 
 
 def _pairs(folder: Path) -> dict[str, PreferencePair]:

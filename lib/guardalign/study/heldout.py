@@ -10,7 +10,7 @@ import pandas as pd
 from guardalign import stats
 from guardalign.config.sections import Model
 from guardalign.data.conversations import PreferencePair
-from guardalign.files import RunFolder, fingerprint, read_rows, write_rows, write_text
+from guardalign.files import RunFolder, fingerprint, intact, read_rows, write_rows, write_text
 from guardalign.models.encoding import examples_of
 from guardalign.models.loading import load_frozen, load_tokenizer, model_fingerprint
 from guardalign.training import PairScore, evaluate_pairs
@@ -26,7 +26,7 @@ def score_arm(run: RunFolder, arm: str, folder: str, pairs: Sequence[PreferenceP
     mark = path.with_suffix(".made")
     how = (model.precision, model.prompt)
     made = fingerprint(model_fingerprint(folder), *how, list(pairs))
-    if path.exists() and mark.exists() and mark.read_text() == made:
+    if path.exists() and intact(path) and mark.exists() and mark.read_text(errors="replace") == made:
         return read_rows(path, PairScore)
     policy, tokenizer = load_frozen(folder, model.precision), load_tokenizer(folder)
     examples = examples_of(pairs, tokenizer if model.prompt == "chat" else None)

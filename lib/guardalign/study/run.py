@@ -26,7 +26,7 @@ from guardalign.generation.replies import GenerationSettings
 from guardalign.generation.side_by_side import generate_side_by_side
 from guardalign.judging.choice import chosen_judge
 from guardalign.judging.feedback import worse_than_chosen
-from guardalign.judging.stage import compare_arms, compare_preferred, different_from_chosen, write_verdicts
+from guardalign.judging.stage import compare_arms, compare_preferred, different_from_chosen
 from guardalign.judging.verdicts import Judge
 from guardalign.launch.accelerate import run_generation, run_training
 from guardalign.models.encoding import examples_of, fitted
@@ -143,7 +143,7 @@ class Study:
         said = {reply.pair_id: reply.text for reply in replies}
         judge = chosen_judge(self.settings.judge, self.run.root / "llm")
         kept, verdicts = worse_than_chosen(judge, pairs, said, name) if judge else different_from_chosen(pairs, said)
-        write_verdicts(own.root / "verdicts" / "feedback" / f"chosen-vs-{name}.jsonl", verdicts)
+        write_rows(own.root / "verdicts" / "feedback" / f"chosen-vs-{name}.jsonl", verdicts)
         tokenizer = load_tokenizer(base_model(self.settings.model.name))
         kept, too_long = fitted(kept, tokenizer, self.settings.model)  # the arm's own replies may be longer
         if too_long:

@@ -21,8 +21,7 @@ from pathlib import Path
 from guardalign import processes
 from guardalign.config.params import Params
 from guardalign.errors import GuardalignError, ParameterError, StageFailed
-from guardalign.files import RunFolder, project_root, resolved
-from guardalign.generation.store import damaged
+from guardalign.files import RunFolder, damaged, project_root, resolved
 from guardalign.judging.stage import unsettled
 from guardalign.workflow.run_notebook import BUSY
 
@@ -146,9 +145,11 @@ def _command(run: RunFolder, params: Path, place: Place, dry_run: bool, again: b
 
 
 def _to_repeat(run: RunFolder) -> list[str]:
-    """The rules whose replies or verdicts are damaged, or not all valid: run again, they make these alone."""
-    paths = [*unsettled(run.root), *damaged(run.root / "replies")]
-    return sorted({"flow2_feedback_alignment" if path.parent.name == "feedback" else "judging" for path in paths})
+    """The rules whose pairs, replies or verdicts are damaged, or not all valid: run again, they make these alone."""
+    paths = [*unsettled(run.root), *damaged(run.root / "replies"), *damaged(run.root / "data")]
+    rules = {"feedback": "flow2_feedback_alignment", "data": "flow2_feedback_alignment"}
+    again = {rules.get(path.parent.name, "judging") for path in paths if path != run.data("pairs")}
+    return sorted(again | ({"dataset_construction"} if run.data("pairs") in paths else set()))
 
 
 def _reason(run: RunFolder, log: Path) -> str:
