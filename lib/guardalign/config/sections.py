@@ -134,12 +134,14 @@ class Annotation(Server):
 
 
 class Source(Section):
-    """Where conversations or ready pairs come from. ``conversations`` is the world's, ``shares`` one's own data's.
+    """Where conversations or ready pairs come from: the embedded ``world``, the ``care`` corpus, or a ``jsonl`` file.
+
+    ``conversations`` is the world's, ``shares`` one's own data's; the care corpus has splits of its own.
 
     ``seed`` makes the world and the splits; the training seed is another one, so that several of them share the data.
     """
 
-    kind: Literal["world", "jsonl"]
+    kind: Literal["world", "care", "jsonl"]
     path: str | None = None
     seed: Count = 0
     conversations: Conversations | None = None

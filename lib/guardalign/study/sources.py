@@ -1,4 +1,4 @@
-"""Where preference pairs come from: the embedded world, or one's own JSONL of conversations or ready pairs."""
+"""Where preference pairs come from: the embedded world, the care corpus, or one's own JSONL."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from guardalign.annotation.datacard import DataCard
 from guardalign.config.sections import Model, Source
+from guardalign.data import care
 from guardalign.data.construction import Rejection, points
 from guardalign.data.conversations import SPLITS, Conversation, PreferencePair
 from guardalign.data.reading import Refused, read
@@ -42,6 +43,8 @@ def load(source: Source, store: Path | None = None) -> Sourced:
     """
     if source.kind == "world":
         return world(source)
+    if source.kind == "care":
+        return Sourced(care.pairs())
     found = read(resolved(source.path or ""), source.ignore_roles)
     pairs, conversations, notes, card = found.pairs, found.conversations, found.notes, None
     if conversations and source.annotation and store:
