@@ -22,7 +22,8 @@ from guardalign import report  # noqa: E402
 from guardalign.config.sections import Conversations, Source  # noqa: E402
 from guardalign.data.conversations import PreferencePair, Reply  # noqa: E402
 from guardalign.files import write_rows  # noqa: E402
-from guardalign.judging.embedded import EmbeddedJudge  # noqa: E402
+from guardalign.judging.embedded import assess  # noqa: E402
+from guardalign.judging.rule_judge import RuleJudge  # noqa: E402
 from guardalign.papers import PANELS  # noqa: E402
 from guardalign.study.sources import load  # noqa: E402
 
@@ -33,7 +34,7 @@ def make_run(root: Path) -> int:
     """A run folder with at least EXAMPLES judged prompts over the paper's six comparisons; returns how many."""
     source = Source(kind="world", conversations=Conversations(train=1, feedback=1, test=180, transfer=0))
     pairs = [pair for pair in load(source).pairs if pair.split == "test"][: -(-EXAMPLES // len(PANELS))]
-    judge = EmbeddedJudge()
+    judge = RuleJudge("embedded", assess)
     write_rows(root / "data" / "pairs.jsonl", pairs)
     for arm_1, arm_2 in PANELS.values():
         replies = {arm: _replies(pairs, arm) for arm in (arm_1, arm_2)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from guardalign.data.conversations import PreferencePair, Turn
-from guardalign.judging.embedded import EmbeddedJudge, assess
+from guardalign.judging.embedded import assess
 from guardalign.judging.gold import CASES, examine
+from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.world.domains import DOMAINS
 from guardalign.world.numbers import figures
@@ -48,7 +49,7 @@ def _pair() -> PreferencePair:
 
 def test_bins_follow_from_two_absolute_verdicts_and_do_not_depend_on_the_order():
     good, bad = "Let me check the late parcel.", "Let me check the late parcel. :)"
-    judge = EmbeddedJudge()
+    judge = RuleJudge("embedded", assess)
     items = [(_pair(), one, two) for one, two in ((good, bad), (bad, good), (good, good), (bad, bad))]
     verdicts = judge.compare(items, "x", "y")
     assert [verdict.dimensions["adherence"].bin for verdict in verdicts] == ["1 better", "2 better", "both", "none"]
@@ -56,7 +57,7 @@ def test_bins_follow_from_two_absolute_verdicts_and_do_not_depend_on_the_order()
 
 
 def test_a_null_reply_never_wins():
-    (verdict,) = EmbeddedJudge().compare([(_pair(), "", "Let me check the late parcel. :)")], "null", "y")
+    (verdict,) = RuleJudge("embedded", assess).compare([(_pair(), "", "Let me check the late parcel. :)")], "null", "y")
     assert verdict.dimensions["adherence"].bin == "none"
     assert verdict.dimensions["naturalness"].bin == "2 better"
 

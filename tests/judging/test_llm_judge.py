@@ -21,11 +21,12 @@ from guardalign.files import RunFolder, read_rows, write_rows
 from guardalign.generation.hosted import HostedArmError, hosted_replies, messages
 from guardalign.judging import canaries
 from guardalign.judging.choice import chosen_judge
-from guardalign.judging.embedded import EmbeddedJudge
+from guardalign.judging.embedded import assess
 from guardalign.judging.feedback import worse_than_chosen
 from guardalign.judging.llm_judge import LLMJudge
 from guardalign.judging.panel import PanelJudge, agreement
 from guardalign.judging.recorded import record, recorded_judge
+from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.stage import compare_arms, unsettled
 from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
 from guardalign.llm import Client
@@ -256,7 +257,7 @@ def test_canaries_catch_a_judge_that_cannot_be_believed(
 
 
 def test_no_canaries_no_trust() -> None:
-    report = canaries.check(EmbeddedJudge(), [])
+    report = canaries.check(RuleJudge("embedded", assess), [])
     assert not report.trusted
     assert report == canaries.report("embedded", [])
     assert str(report).startswith("Do not trust")
@@ -344,7 +345,7 @@ def test_the_panels_agreement_is_the_share_of_equal_bins() -> None:
 
 def test_a_panel_of_a_language_model_and_the_rules_keeps_the_protocol(tmp_path: Path) -> None:
     with Server() as server:
-        panel = PanelJudge([EmbeddedJudge(), llm_judge(server, tmp_path)])
+        panel = PanelJudge([RuleJudge("embedded", assess), llm_judge(server, tmp_path)])
         verdicts = panel.compare(list(comparisons(2)), "one", "two")
     assert [each.pair_id for each in verdicts] == ["c0.0", "c0.1"]
     assert all(set(each.dimensions) == set(DIMENSIONS) for each in verdicts)

@@ -95,7 +95,7 @@ class Params(Section):
         if {"judge", "source"} <= shown and self.judge.kind == "embedded" and self.source.kind != "world":
             raise ParameterError(
                 f"{where}judge.kind: the embedded judge reads only the guardrails of the embedded world; "
-                "with source.kind: jsonl the judge is llm or none"
+                "with other sources the judge is rules, llm or none"
             )
         if {"study", "generation"} <= shown:
             known = {BASE, *self.study.arms, *self.generation.replies}

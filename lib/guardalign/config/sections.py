@@ -237,7 +237,7 @@ class JudgeSection(Server):
     it. ``panel`` lets ``judges`` decide by majority. ``prompts`` is a folder with a ``judge.md`` of one's own.
     """
 
-    kind: Literal["embedded", "llm", "recorded", "panel", "none"]
+    kind: Literal["embedded", "rules", "llm", "recorded", "panel", "none"]
     orders: Literal["both", "first"] = "both"
     canaries: Count = 20
     prompts: str | None = None
@@ -253,7 +253,7 @@ class JudgeSection(Server):
         if self.kind == "panel" and len(self.judges) < 2:
             raise ValueError("kind: panel needs two judges or more")
         if any(each.kind in ("panel", "none") for each in self.judges):
-            raise ValueError("a panel's judges are embedded, llm or recorded")
+            raise ValueError("a panel's judges are embedded, rules, llm or recorded")
         return self
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from guardalign.config.sections import JudgeSection
 from guardalign.files import project_root
-from guardalign.judging.embedded import EmbeddedJudge
+from guardalign.judging import embedded
+from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.verdicts import Judge
 
 
@@ -15,7 +16,11 @@ def chosen_judge(section: JudgeSection, store: Path) -> Judge | None:
     if section.kind == "none":
         return None
     if section.kind == "embedded":
-        return EmbeddedJudge()
+        return RuleJudge("embedded", embedded.assess)
+    if section.kind == "rules":
+        from guardalign.judging.rules.judge import assess
+
+        return RuleJudge("rules", assess)
     if section.kind == "panel":
         from guardalign.judging.panel import PanelJudge
 

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from guardalign.data.conversations import PreferencePair, Turn
+from guardalign.data.conversations import Turn
 from guardalign.judging.verdicts import (
-    DIMENSIONS,
     Assessment,
-    Dimension,
-    DimensionVerdict,
     GuardrailVerdict,
     ReplyAssessment,
-    Verdict,
 )
 from guardalign.world.kinds import read_rule
 from guardalign.world.reading import cut_off, echoed, foreign, invented, odd_wording, repeated, rude, unanswered
@@ -90,37 +86,3 @@ def assess(turns: tuple[Turn, ...], guardrails: tuple[str, ...], reply: str) -> 
         hallucination=_hallucination(reply, situation),
         guardrails=verdicts,
     )
-
-
-def _compared(name: Dimension, first: ReplyAssessment, second: ReplyAssessment) -> DimensionVerdict:
-    one, two = first.dimension(name), second.dimension(name)
-    preference = "tie" if one.score == two.score else "1" if one.score > two.score else "2"
-    return DimensionVerdict(acceptable_1=one.acceptable, acceptable_2=two.acceptable, preference=preference)
-
-
-class EmbeddedJudge:
-    """Judges by rule. It reads each reply by itself, so the order in which two are shown cannot matter."""
-
-    name = "embedded"
-
-    def assess(self, pair: PreferencePair, reply: str) -> ReplyAssessment:
-        return assess(pair.turns, pair.guardrails, reply)
-
-    def compare(self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str) -> list[Verdict]:
-        """One verdict an item, in the input's order."""
-        verdicts = []
-        for pair, reply_1, reply_2 in items:
-            first, second = self.assess(pair, reply_1), self.assess(pair, reply_2)
-            verdicts.append(
-                Verdict(
-                    pair_id=pair.id,
-                    conversation_id=pair.conversation_id,
-                    arm_1=arm_1,
-                    arm_2=arm_2,
-                    judge=self.name,
-                    dimensions={name: _compared(name, first, second) for name in DIMENSIONS},
-                    reply_1=first,
-                    reply_2=second,
-                )
-            )
-        return verdicts

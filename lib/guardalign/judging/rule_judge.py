@@ -1,0 +1,45 @@
+"""A judge that reads each reply by itself and by rule, so that the order in which two are shown cannot matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from guardalign.data.conversations import PreferencePair, Turn
+from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, ReplyAssessment, Verdict
+
+
+@dataclass(frozen=True)
+class RuleJudge:
+    """``read`` assesses a reply from turns, guardrails and its text: ``embedded.assess`` or ``rules.judge.assess``."""
+
+    name: str
+    read: Callable[[tuple[Turn, ...], tuple[str, ...], str], ReplyAssessment]
+
+    def assess(self, pair: PreferencePair, reply: str) -> ReplyAssessment:
+        return self.read(pair.turns, pair.guardrails, reply)
+
+    def compare(self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str) -> list[Verdict]:
+        """One verdict per item, in the order of ``items``."""
+        verdicts = []
+        for pair, reply_1, reply_2 in items:
+            first, second = self.assess(pair, reply_1), self.assess(pair, reply_2)
+            verdicts.append(
+                Verdict(
+                    pair_id=pair.id,
+                    conversation_id=pair.conversation_id,
+                    arm_1=arm_1,
+                    arm_2=arm_2,
+                    judge=self.name,
+                    dimensions={name: _compared(name, first, second) for name in DIMENSIONS},
+                    reply_1=first,
+                    reply_2=second,
+                )
+            )
+        return verdicts
+
+
+def _compared(name: Dimension, first: ReplyAssessment, second: ReplyAssessment) -> DimensionVerdict:
+    one, two = first.dimension(name), second.dimension(name)
+    preference = "tie" if one.score == two.score else "1" if one.score > two.score else "2"
+    return DimensionVerdict(acceptable_1=one.acceptable, acceptable_2=two.acceptable, preference=preference)

@@ -1,0 +1,132 @@
+"""The checks against hand-written cases, guardrail by guardrail."""
+
+from __future__ import annotations
+
+import pytest
+
+from guardalign.data.conversations import Turn
+from guardalign.judging.rules.catalogue import KINDS, read_guardrail
+from guardalign.judging.rules.cues import cue_quote
+from guardalign.judging.rules.gold import CASES, QUALITY, GoldCase, QualityCase
+from guardalign.judging.rules.judge import UNKNOWN, assess
+from guardalign.judging.rules.text import plain
+
+
+def _turns(said: tuple[str, ...]) -> tuple[Turn, ...]:
+    return tuple(Turn(role="agent" if place % 2 else "user", text=text) for place, text in enumerate(said))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}: {case.reply[:50]}")
+def test_guardrail_status(case: GoldCase) -> None:
+    rule = read_guardrail(case.guardrail)
+    assert rule is not None and rule.kind.key == case.kind
+    given = assess(_turns(case.said), (case.guardrail,), case.reply).guardrails[0]
+    assert given.status == case.status, given
+    assert given.quote.lower() in plain(case.reply).lower() or rule.kind.form != "never"
+
+
+@pytest.mark.parametrize("case", QUALITY, ids=lambda case: case.reply[:50])
+def test_quality(case: QualityCase) -> None:
+    said = assess(_turns(case.said), case.guardrails, case.reply)
+    assert said.naturalness.acceptable == case.natural, said.naturalness
+    assert said.hallucination.acceptable == case.grounded, said.hallucination
+
+
+def test_every_kind_has_gold_cases() -> None:
+    for kind in KINDS:
+        if kind.form == "setting":
+            continue
+        statuses = [case.status for case in CASES if case.kind == kind.key]
+        assert statuses.count("complied") >= 2 and statuses.count("broken") >= 2, kind.key
+        if kind.form == "when":
+            assert statuses.count("not applicable") >= 2, kind.key
+
+
+_VALUES = {
+    "signature": "Nina, Lumina Wear",
+    "case": "DR-6653",
+    "name": "Mei",
+    "company": "Odette & Finch",
+    "opening": "Good day",
+    "team": "line engineers",
+    "word": "sort",
+    "link": "odette-finch.example/start",
+    "hours": "Monday to Friday, 10 to 8",
+    "item": "the technician's visit",
+    "price": "9 euros",
+    "duration": "until the end of the week",
+    "offer": "the ten-euro credit",
+    "wish": "plenty of sunshine",
+    "desk": "second-line desk",
+    "payments": "refunds board",
+    "rival": "Harbour One",
+    "detail": "date of birth",
+    "formal": "Dr Kovacs",
+    "closing": "Until next time",
+    "agent": "Nina",
+    "customer": "Amina Chen",
+}
+
+
+def test_every_wording_is_read_back() -> None:
+    for kind in KINDS:
+        for place, wording in enumerate(kind.wordings):
+            rule = read_guardrail("  " + wording.format(**_VALUES).rstrip(".") + " \n")
+            assert rule is not None and (rule.kind.key, rule.wording) == (kind.key, place), wording
+            assert all(_VALUES[slot] == value for slot, value in rule.values.items()), wording
+
+
+def test_unknown_guardrail_is_reported_and_not_counted() -> None:
+    said = assess(_turns(("Where is my parcel?",)), ("Write in rhymes.",), "I will ask the depot about your parcel.")
+    assert said.guardrails[0].status == "unknown"
+    assert UNKNOWN in said.adherence.reason
+
+
+def test_no_reply_keeps_nothing() -> None:
+    said = assess(_turns(("Where is my parcel?",)), ("Never apologise.", "Thank the customer in every reply."), " ")
+    assert not said.adherence.acceptable and said.adherence.reason == "there is no reply"
+    assert [given.status for given in said.guardrails] == ["complied", "broken"]
+
+
+def test_signature_alone_keeps_nothing() -> None:
+    signed = 'Sign every message as "Nina, Lumina Wear".'
+    said = assess(_turns(("Where is my parcel?",)), (signed,), "- Nina, Lumina Wear")
+    assert not said.adherence.acceptable and said.guardrails[0].status == "broken"
+
+
+@pytest.mark.parametrize(
+    ("cue", "message", "there"),
+    [
+        ("asks_how", "How can I change it?", True),
+        ("asks_how", "How long can I wait?", False),
+        ("asks_how", "How could you do this to me, how dare you", False),
+        ("asks_duration", "how soon is that", True),
+        ("asks_duration", "That took long.", False),
+        ("asks_price", "And what does it cost?", True),
+        ("asks_price", "It cost me a whole afternoon.", False),
+        ("angry", "That is a joke, honestly.", True),
+        ("angry", "My sister told me a funny story.", False),
+        ("says_bye", "ok that's all then", True),
+        ("says_bye", "that is all I know about the box, so where is it?", False),
+        ("says_bye", "That's it? Ten percent?", False),
+        ("asks_hours", "two hours? I need an answer sooner", False),
+        ("wants_cancel", "tell me why it was cancelled", False),
+        ("gives_number", "it is KX-40718", True),
+        ("gives_number", "it is 40718", False),
+        ("urgent", "I can't wait any longer", True),
+        ("urgent", "I can't wait to see it", False),
+        ("asks_hours", "are you open on Sunday?", True),
+        ("asks_hours", "I cannot open the box", False),
+        ("wants_person", "Let me talk to your manager", True),
+        ("wants_person", "A person at the door took it", False),
+        ("says_years", "I have been a customer since 2015", True),
+        ("says_years", "I have waited since Monday", False),
+        ("injury", "I cut my hand on it", True),
+        ("injury", "the line was cut off", False),
+        ("asks_refund", "refund please", True),
+        ("damage", "two cups are broken", True),
+        ("damage", "We broke up over it", False),
+    ],
+)
+def test_cues(cue: str, message: str, there: bool) -> None:
+    assert (cue_quote(cue, message) is not None) == there
