@@ -9,7 +9,7 @@ from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, ReplyAssessment, Verdict
 
 
-@dataclass(frozen=True)
+@dataclass
 class RuleJudge:
     """``read`` assesses a reply from turns, guardrails and its text: ``embedded.assess`` or ``rules.judge.assess``."""
 

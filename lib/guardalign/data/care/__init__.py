@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from guardalign.data.conversations import SPLITS, PreferencePair, Row, Split, Turn
 from guardalign.files import read_rows
