@@ -61,14 +61,13 @@ def drawn(verdicts, rates):
         "table1": figures.table_1(rates),
         "table3": figures.table_3(against),
         "contrasts": figures.contrasts(apart, ["adherence", "applications"]),
-        "arms": figures.arms(kept, marks={"M_kto": "40 % cut off"}),
+        "arms": figures.arms(kept, marks=["M_kto"]),
         "ranking": figures.ranking(stats.rank(stats.frame(verdicts)), rates),
         "guardrails": figures.guardrail_map(stats.compliance(statuses)),
         "grid": figures.grid(sweep(), CHOICE),
         "cost": figures.cost(costs, kept),
         "held_out": figures.held_out(held_out),
-        "methods": figures.methods(held_out),
-        "replies": figures.reply_panels(statistics, marks={"M_kto": "40 % cut off"}),
+        "replies": figures.reply_panels(statistics, marks=["M_kto"]),
         "training": figures.training_curves(metrics),
     }
 
@@ -84,7 +83,7 @@ def sweep():
 
 NAMES = [
     "figure4", "one", "table1", "table3", "contrasts", "arms", "ranking", "guardrails", "grid", "cost", "held_out",
-    "methods", "replies", "training",
+    "replies", "training",
 ]  # fmt: skip
 
 
@@ -172,7 +171,7 @@ def test_an_arms_applications_and_prompts_stand_side_by_side(drawn, verdicts):
     panels = [axes.get_title("left") for axes in drawn["arms"].axes]
     assert panels == ["Guardrail applications\nkept", "All guardrails kept", "Natural", "Nothing invented"]
     kept = tables.arms(stats.frame(verdicts)).query("measure == 'adherence'")
-    names = [label.get_text().partition("\n")[0] for label in drawn["arms"].axes[0].get_yticklabels()]
+    names = [label.get_text().removesuffix(" ⚠") for label in drawn["arms"].axes[0].get_yticklabels()]
     shown = dict(zip(names, (x for x, _ in points(drawn["arms"].axes[1])), strict=True))
     assert shown == pytest.approx({figures.plain(arm): x for arm, x in zip(kept["arm"], kept["value"], strict=True)})
     once = [v for v in verdicts if "N_1SFT_kto" in (v.arm_1, v.arm_2)]

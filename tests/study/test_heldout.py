@@ -117,6 +117,5 @@ def test_the_methods_table_joins_replies_and_is_drawn():
     ]
     joined = table_of_methods(table, reply_statistics(replies)).set_index("arm")
     assert joined.loc["M_1SFT", "words"] == 3 and joined.loc["dpo", "cut_off"] == 1
-    figure = figures.methods(joined.reset_index(), profile="here")
-    names = {text.get_text() for text in figure.axes[0].get_legend().get_texts()}
-    assert names == {"SFT", "DPO"}
+    figure = figures.held_out(joined.reset_index(), profile="here")
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["SFT", "DPO"]

@@ -49,46 +49,46 @@ def save_all(wanted: Iterable[Drawing], folder: Path) -> list[str]:
     return names + [name for name in others if not OWN.fullmatch(name)]
 
 
+OTHERS = ("naturalness", "hallucination")
+
+
 def drawings(results: Results) -> Iterator[Drawing]:
     """The figures of a judged run, in the order of the page."""
     rates, profile, marks = results.rates, results.name, results.collapsed
     apart = results.differences
     shown = [name for name in ("adherence", "applications") if name in set(apart["measure"])]
-    note = _warning(marks)
-    yield Drawing("contrasts", apart, lambda: figures.contrasts(apart, shown, profile, note))
+    yield Drawing("contrasts", apart, lambda: figures.contrasts(apart, shown, profile, marks))
     yield Drawing("arms", results.kept, lambda: figures.arms(results.kept, profile, marks))
-    yield Drawing(
-        "contrasts_other", apart, lambda: figures.contrasts(apart, ["naturalness", "hallucination"], profile, note)
-    )
+    yield Drawing("contrasts_other", apart, lambda: figures.contrasts(apart, OTHERS, profile, marks))
     if len(results.compliance):
-        yield Drawing("guardrails", results.compliance, lambda: figures.guardrail_map(results.compliance, profile))
+        yield Drawing(
+            "guardrails", results.compliance, lambda: figures.guardrail_map(results.compliance, profile, marks)
+        )
     here = set(zip(rates["arm_1"], rates["arm_2"], strict=True))
     for number in ("4", "3"):
         pairs = [pair for panel, pair in PANELS.items() if panel[0] == number and pair in here]
         if pairs:
             part = rates[[pair in pairs for pair in zip(rates["arm_1"], rates["arm_2"], strict=True)]]
-            yield Drawing(f"figure{number}", part, _bars(part, pairs, profile, note))
+            yield Drawing(f"figure{number}", part, _bars(part, pairs, profile, marks))
     if here & set(PANELS.values()):
         yield Drawing("table1", tables.table_1(rates), lambda: figures.table_1(rates, profile))
     if len(results.preferred_rates):
         beside = tables.table_3(tables.against_preferred(results.preferred_rates))
-        yield Drawing("table3", beside, lambda: figures.table_3(results.preferred_rates, profile))
+        yield Drawing("table3", beside, lambda: figures.table_3(results.preferred_rates, profile, marks))
     if len(here) > 1:
         ranked = stats.rank(results.compared, results.level)
-        yield Drawing("ranking", ranked.scores, lambda: figures.ranking(ranked, rates, profile))
+        yield Drawing("ranking", ranked.scores, lambda: figures.ranking(ranked, rates, profile, marks))
     yield from reply_lengths(results)
     cost = training_cost(results)
     if len(cost[cost["arm"].isin(set(results.kept["arm"]))].dropna(subset=["seconds_in_all"])) > 1:
-        yield Drawing("cost", cost, lambda: figures.cost(cost, results.kept, profile))
+        yield Drawing("cost", cost, lambda: figures.cost(cost, results.kept, profile, marks))
     yield from training(results)
 
 
-def _bars(part: pd.DataFrame, pairs: list[tuple[str, str]], profile: str, note: str) -> Callable[[], Figure]:
-    return lambda: figures.comparison_bars(part, pairs, profile, note)
-
-
-def _warning(marks: dict[str, str]) -> str:
-    return "".join(f"⚠ {figures.plain(arm)}: {what}. " for arm, what in marks.items()).strip()
+def _bars(
+    part: pd.DataFrame, pairs: list[tuple[str, str]], profile: str, marks: dict[str, str]
+) -> Callable[[], Figure]:
+    return lambda: figures.comparison_bars(part, pairs, profile, marks)
 
 
 def training_cost(results: Results) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from guardalign.judging.verdicts import DIMENSIONS, Verdict
 from guardalign.report import tables, words
 from guardalign.report.about import about, drawn
 from guardalign.report.examples import packed, payload
+from guardalign.report.figures.looks import named
 from guardalign.report.figures.words import count, interval
 from guardalign.report.html import asset, environment, script_hash
 from guardalign.report.results import GOLD, Results, parameters
@@ -53,7 +55,7 @@ def render(results: Results, figure_names: list[str], beside: Path, most_example
         level=f"{100 * results.level:.0f} %",
         judge=results.judge,
         seeds=len(results.verdicts),
-        contrasts=contrasts(results.differences, results.exchanged),
+        contrasts=contrasts(results.differences, results.exchanged, results.collapsed),
         kept=kept(results.kept, results.collapsed),
         live=stats.live(results.compliance) if len(results.compliance) else None,
         rates=results.rates.to_dict("records"),
@@ -84,14 +86,18 @@ def answers(differences: pd.DataFrame) -> list[Markup]:
     return [words.sentence(row) for _, row in (named if len(named) else shown).iterrows()]
 
 
-def contrasts(differences: pd.DataFrame, exchanged: pd.DataFrame) -> pd.DataFrame:
+def contrasts(differences: pd.DataFrame, exchanged: pd.DataFrame, marks: Collection[str] = ()) -> pd.DataFrame:
     """All contrasts as a person reads them: differences in points by measure, applications gained and lost."""
     rows = []
     moved = {(each["arm_1"], each["arm_2"]): each for each in exchanged.to_dict("records")}
     order = differences.sort_values("named", ascending=False, kind="stable")
     for (one, two), own in order.groupby(["arm_1", "arm_2"], sort=False):
         first, cells = own.iloc[0], {each["measure"]: each for each in own.to_dict("records")}
-        row = {"second arm": words.arm(two), "against": words.arm(one), "named": "yes" if first["named"] else ""}
+        row = {
+            "second arm": named(two, marks, 80),
+            "against": named(one, marks, 80),
+            "named": "yes" if first["named"] else "",
+        }
         row |= {
             f"{text}, points": interval(each["difference"] / 100, each["low"] / 100, each["high"] / 100, 1, signed=True)
             for measure, text in tables.MEASURES.items()

@@ -41,7 +41,7 @@ def arm(name: object) -> str:
 def notation(name: str) -> Markup:
     """The paper's notation with real sub- and superscripts; "" for arms that the papers do not have."""
     letter, stage, method = parts(str(name))
-    if not (stage or method):
+    if not (stage or method) or method not in ("", "ipo", "kto"):
         return Markup("")
     text = Markup("<i>{}</i>").format(letter)
     text += Markup("<sub>{}</sub>").format(stage) if stage else ""

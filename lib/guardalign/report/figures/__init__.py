@@ -14,7 +14,7 @@
 ``grid(sweep, choice)``                                   learning rate × β, the chosen point framed
 ``reply_panels(replystats.reply_statistics(replies))``    length, repetition, cut-offs
 ``cost(costs, kept)``                                     what an arm cost against what it keeps
-``held_out(heldout.table(rows))``, ``methods(table)``     which reply of the data an arm prefers, without a judge
+``held_out(heldout.table(rows))``                         which reply of the data an arm prefers, without a judge
 ``training_curves({arm: rows of metrics.jsonl})``         loss, margin, accuracy, …
 ``tasks``, ``dynamics``, ``equal_losses``, ``task_costs``  the comparison of methods on its tasks
 ========================================================  ===================================================
@@ -27,7 +27,7 @@ from guardalign.report.figures.bars import comparison_bars
 from guardalign.report.figures.curves import dynamics, equal_losses, training_curves
 from guardalign.report.figures.looks import look, looks, plain
 from guardalign.report.figures.maps import grid, guardrail_map
-from guardalign.report.figures.points import arms, contrasts, held_out, methods, ranking, table_1, table_3, tasks
+from guardalign.report.figures.points import arms, contrasts, held_out, ranking, table_1, table_3, tasks
 from guardalign.report.figures.replies import cost, reply_panels, task_costs
 from guardalign.report.figures.style import save
 
@@ -43,7 +43,6 @@ __all__ = [
     "held_out",
     "look",
     "looks",
-    "methods",
     "plain",
     "ranking",
     "reply_panels",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.papers import mathtext, panel, table_1
-from guardalign.report.figures.looks import plain
+from guardalign.report.figures.looks import named, warning
 from guardalign.report.figures.style import (
     BIN_HATCH,
     BINS,
@@ -33,7 +33,10 @@ WORDS = {"better_1": "1 better", "both": "both acceptable", "none": "none accept
 
 
 def comparison_bars(
-    rates: pd.DataFrame, comparisons: Sequence[tuple[str, str]] | None = None, profile: str = "", note: str = ""
+    rates: pd.DataFrame,
+    comparisons: Sequence[tuple[str, str]] | None = None,
+    profile: str = "",
+    marks: Collection[str] = (),
 ) -> Figure:
     """One bar a dimension: 1 better, both acceptable, none acceptable, 2 better.
 
@@ -48,7 +51,7 @@ def comparison_bars(
             rows = shown[(shown["arm_1"] == one) & (shown["arm_2"] == two)].set_index("dimension")
             _panel(axis, rows, panel(one, two))
             head = f"Fig. {panel(one, two)}: " if panel(one, two) else ""
-            axis.set_title(f"{head}1 = {_name(one)},  2 = {_name(two)}", fontweight="normal")
+            axis.set_title(f"{head}1 = {_name(one, marks)},  2 = {_name(two, marks)}", fontweight="normal")
         axes[0].legend(
             handles=[
                 Patch(facecolor=colour, edgecolor=ON_LIGHT, linewidth=0.5, hatch=BIN_HATCH.get(bin_), label=WORDS[bin_])
@@ -57,12 +60,12 @@ def comparison_bars(
             loc="lower left", bbox_to_anchor=(-0.14, 1.2), ncols=4, fontsize=9, handlelength=1.4, borderaxespad=0,
         )  # fmt: skip
         more = "A win is “better or both acceptable”, so the two win rates may add to more than 100 %."
-        title = "Verdicts on pairs of replies, % of prompts" + (f" · {profile}" if profile else "")
-        return finish(figure, title, caption(shown, "", f"{more} {note}".strip()))
+        below = caption(shown, more + warning([arm for pair in order for arm in pair], marks))
+        return finish(figure, "Verdicts on pairs of replies, % of prompts", below, profile)
 
 
-def _name(arm: str) -> str:
-    return plain(arm) if mathtext(arm) == arm else f"{plain(arm)} {mathtext(arm)}"
+def _name(arm: str, marks: Collection[str]) -> str:
+    return named(arm, marks, 60) + (f" {mathtext(arm)}" if mathtext(arm) != arm else "")
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, paper_panel: str) -> None:

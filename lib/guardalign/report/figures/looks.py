@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from guardalign.papers import notation
+from guardalign.report.figures.style import wrap
 
 METHODS = {
     "sft": "SFT", "sft_longer": "SFT, longer", "ipo": "IPO", "ipo_sum": "IPO (sum)", "ipo_mean": "IPO (mean)",
@@ -25,9 +26,9 @@ PLAIN = {
     "chosen": "the data’s chosen reply", "rejected": "the data’s rejected reply",
 }  # fmt: skip
 COLOURS = {
-    "base": "#666666", "chosen": "#666666", "rejected": "#666666", "sft": "#0072b2", "ipo": "#d55e00",
+    "base": "#7d858e", "chosen": "#7d858e", "rejected": "#7d858e", "sft": "#0072b2", "ipo": "#d55e00",
     "kto": "#009e73", "dpo": "#b0578d", "slic": "#b07a00", "hinge": "#b07a00", "rpo": "#3a93c2", "ppo": "#7a5c2e",
-    "rlhf": "#222222",
+    "rlhf": "#7f3c8d",
 }  # fmt: skip
 """By the first part of a method's name."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
@@ -52,6 +53,16 @@ def plain(arm: object) -> str:
     return {
         "M_1SFT": f"SFT then {method}", "N_1SFT": f"SFT then {method} (Flow 2)", "M": f"{method} without SFT",
     }.get(found["start"], name)  # fmt: skip
+
+
+def named(arm: object, marks: Collection[str] = (), characters: int = 28) -> str:
+    """``plain``, wrapped, with a warning sign where the arm is one of ``marks``, the collapsed arms."""
+    return wrap(plain(arm) + (" ⚠" if arm in marks else ""), characters)
+
+
+def warning(arms: Iterable[str], marks: Collection[str]) -> str:
+    """What the sign says, for the caption of a figure of ``arms``; "" where none is marked."""
+    return " ⚠: a fifth or more of the arm’s replies is cut off, repeats itself or is empty." * bool({*arms} & {*marks})
 
 
 def look(arm: str) -> Look:

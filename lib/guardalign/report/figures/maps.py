@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from guardalign.report.figures.looks import plain
+from guardalign.report.figures.looks import named, plain, warning
 from guardalign.report.figures.style import MUTED, SEQUENTIAL, SMALL, canvas, finish, styled, wrap
 from guardalign.report.figures.words import count, span
 from guardalign.stats import live
@@ -18,7 +19,7 @@ from guardalign.stats import live
 LONGEST_NAME = 46
 
 
-def guardrail_map(compliance: pd.DataFrame, profile: str = "", note: str = "", most: int = 30) -> Figure:
+def guardrail_map(compliance: pd.DataFrame, profile: str = "", marks: Collection[str] = (), most: int = 30) -> Figure:
     """Share kept of the times a guardrail applied, guardrail × arm; the ``most`` frequent, least kept first.
 
     ``compliance`` is ``stats.compliance``'s result. Kinds that no arm keeps, or every arm, are set apart in grey.
@@ -34,7 +35,7 @@ def guardrail_map(compliance: pd.DataFrame, profile: str = "", note: str = "", m
                     annot_kws={"fontsize": SMALL})  # fmt: skip
         axes.set(xlabel="", ylabel="")
         axes.xaxis.tick_top()
-        names = [wrap(plain(arm), 14) for arm in grid.columns]
+        names = [named(arm, marks, 14) for arm in grid.columns]
         turned: dict[str, Any] = {"rotation": 90} if len(names) > 7 else {}
         axes.set_xticks(np.arange(len(names)) + 0.5, names, fontsize=SMALL, **turned)
         axes.set_yticks(
@@ -47,10 +48,10 @@ def guardrail_map(compliance: pd.DataFrame, profile: str = "", note: str = "", m
         below = (
             f"{span(counts)} judged applications per guardrail, all arms; judge: {judge}; "
             f"{count(int(compliance['seeds'].max()), 'training seed')}. {int(telling.sum())} of {len(telling)} kinds "
-            f"are live; kinds in grey are kept on 95 % or more, or on 5 % or less, by every arm. {note}"
+            f"are live; kinds in grey are kept on 95 % or more, or on 5 % or less, by every arm."
+            + warning(map(str, grid.columns), marks)
         )
-        title = "Applications of each guardrail that an arm keeps, %" + (f" · {profile}" if profile else "")
-        return finish(figure, title, below.strip())
+        return finish(figure, "Applications of each guardrail that an arm keeps, %", below, profile)
 
 
 def grid(table: pd.DataFrame, choice: pd.DataFrame, measure: str = "acceptable", profile: str = "") -> Figure:
@@ -84,7 +85,7 @@ def grid(table: pd.DataFrame, choice: pd.DataFrame, measure: str = "acceptable",
             axis.set_visible(False)
         title = "Replies acceptable in all three dimensions, % of validation prompts"
         below = "Framed: the rate and β chosen. A frame at the rim of its grid says that the grid was too small."
-        return finish(figure, title + (f" · {profile}" if profile else ""), below)
+        return finish(figure, title, below, profile)
 
 
 def _short(text: str) -> str:

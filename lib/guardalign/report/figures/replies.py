@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from guardalign.report.figures.looks import looks, plain
+from guardalign.report.figures.looks import looks, named, warning
 from guardalign.report.figures.points import BEHIND, name_rows
 from guardalign.report.figures.style import INK, SMALL, canvas, finish, label_axes, percent_axis, styled
 from guardalign.report.figures.words import count, span
 
 
-def reply_panels(
-    statistics: pd.DataFrame, profile: str = "", note: str = "", marks: Mapping[str, str] | None = None
-) -> Figure:
+def reply_panels(statistics: pd.DataFrame, profile: str = "", note: str = "", marks: Collection[str] = ()) -> Figure:
     """Words per reply (quartiles; whiskers 5 to 95 %), mean share of repeated 3-grams, share cut off; a row an arm.
 
-    ``statistics`` is ``replystats.reply_statistics``'s result; ``marks`` are put behind the arms' names.
+    ``statistics`` is ``replystats.reply_statistics``'s result.
     """
     arms = list(dict.fromkeys(statistics["arm"]))
     own = looks(arms)
@@ -46,12 +44,11 @@ def reply_panels(
             label_axes(axis, "x")
         name_rows(axes[0], arms, marks)
         per_arm = span(statistics.groupby("arm").size())
-        below = f"{per_arm} replies per arm; boxes: quartiles, whiskers: 5th and 95th percentile. {note}"
-        title = "Length, repetition and cut-offs of the replies" + (f" · {profile}" if profile else "")
-        return finish(figure, title, below.strip())
+        below = f"{per_arm} replies per arm; boxes: quartiles, whiskers: 5th and 95th percentile. {note}".strip()
+        return finish(figure, "Length, repetition and cut-offs of the replies", below + warning(arms, marks), profile)
 
 
-def cost(costs: pd.DataFrame, kept: pd.DataFrame, profile: str = "", note: str = "") -> Figure:
+def cost(costs: pd.DataFrame, kept: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
     """Prompts with all guardrails kept against the seconds of training, ancestors included, a point an arm.
 
     ``costs`` has arm and ``seconds_in_all``; ``kept`` is ``tables.arms``'s result.
@@ -64,16 +61,15 @@ def cost(costs: pd.DataFrame, kept: pd.DataFrame, profile: str = "", note: str =
             look = own[row["arm"]]
             reach = [[row["value"] - row["low"]], [row["high"] - row["value"]]]
             axes.errorbar(row["seconds_in_all"], row["value"], yerr=reach, fmt=look.marker, color=look.colour,
-                          elinewidth=1, markersize=7, label=plain(row["arm"]))  # fmt: skip
+                          elinewidth=1, markersize=7, label=named(row["arm"], marks))  # fmt: skip
         axes.set_xlim(0, 1.1 * known["seconds_in_all"].max())
         percent_axis(axes.yaxis)
         label_axes(axes, "y")
         axes.set_xlabel("seconds of training, those of the arms it starts from included")
         axes.set_ylabel("prompts with all guardrails kept")
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
-        title = "Cost of an arm against what it keeps" + (f" · {profile}" if profile else "")
-        basis = f"{count(int(known['seeds'].max()), 'training seed')}; 95 % intervals. {note}"
-        return finish(figure, title, basis.strip())
+        basis = f"{count(int(known['seeds'].max()), 'training seed')}; 95 % intervals.{warning(known['arm'], marks)}"
+        return finish(figure, "Cost of an arm against what it keeps", basis, profile)
 
 
 def task_costs(summary: pd.DataFrame, profile: str = "") -> Figure:
@@ -100,4 +96,4 @@ def task_costs(summary: pd.DataFrame, profile: str = "") -> Figure:
             "Means over tasks and seeds, the SFT model they start from not included. Replies are scored by the policy, "
             "the reference and, online, the reward model. Memory on a CPU is the process’s resident size."
         )
-        return finish(figure, "Cost of each arm" + (f" · {profile}" if profile else ""), note)
+        return finish(figure, "Cost of each arm", note, profile)

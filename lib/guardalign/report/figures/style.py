@@ -87,18 +87,18 @@ def canvas(
     return figure, list(axes.ravel())
 
 
-def finish(figure: Figure, title: str, caption: str, plain_title: str = "") -> Figure:
-    """Set the title (the finding) above and the caption below, both wrapped to the figure's width.
+def finish(figure: Figure, title: str, caption: str, profile: str = "") -> Figure:
+    """Set the title (what is plotted, and of which run) above and the caption below, wrapped to the figure's width.
 
-    ``plain_title`` is the title without mathtext, for those who read it by ear; title and caption stay with the
-    figure for :func:`save` and the report.
+    Both stay with the figure for :func:`save` and the report.
     """
-    width = figure.get_figwidth()
+    width, title = figure.get_figwidth(), title + (f" · {profile}" if profile else "")
     figure.suptitle(
         wrap(title, int(width * TITLE_CHARACTERS)), x=0.01, ha="left", fontsize=11.5, fontweight="bold", color=INK
     )
-    figure.supxlabel(wrap(caption, int(width * CAPTION_CHARACTERS)), x=0.01, ha="left", fontsize=SMALL, color=MUTED)
-    figure.set_label(plain_title or title)
+    lines = wrap(caption, int(width * CAPTION_CHARACTERS))
+    figure.supxlabel(lines, x=0.01, ha="left", fontsize=SMALL, color=MUTED)
+    figure.set_label(title)
     return figure
 
 

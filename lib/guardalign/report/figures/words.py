@@ -19,8 +19,8 @@ def interval(value: float, low: float, high: float, digits: int = 0, signed: boo
     return f"{number}{HOLD}[{ends[0]},{HOLD}{ends[1]}]"
 
 
-def caption(rates: pd.DataFrame, profile: str = "", more: str = "") -> str:
-    """Prompts, judge, orders, intervals, seeds and profile of the rows of ``stats.table`` that a figure shows."""
+def caption(rates: pd.DataFrame, more: str = "") -> str:
+    """Prompts, seeds, judge and intervals of the rows of ``stats.table`` that a figure shows."""
     if rates.empty:
         return more
     seeds = int(rates["seeds"].max())
@@ -34,7 +34,6 @@ def caption(rates: pd.DataFrame, profile: str = "", more: str = "") -> str:
     parts += [f"invalid verdicts: at most {100 * rates['invalid'].max():.1f} %"] if rates["invalid"].max() else []
     if not rates["flips"].isna().all():
         parts.append(f"preference changes with the order: at most {100 * rates['flips'].max():.1f} %")
-    parts += [f"profile: {profile}"] if profile else []
     return "; ".join(parts) + "." + (f" {more}" if more else "")
 
 
