@@ -7,8 +7,8 @@ Each task is measured in rounds that alternate between the engines; a round's ra
 time is the process's own CPU time, so that other work on the machine does not count. TRL computes the reference's
 log-probs beforehand, uses its fused head and the faster of two micro-batch sizes. Peak memory is a fresh process's
 largest resident size (on CUDA the allocator's) beyond what it held with the model and the data loaded. Writes
-``benchmarks/results/training_throughput-<machine>.json`` and the plot beside it; ``readme_table.py`` puts it into the
-README.
+``benchmarks/results/training_throughput-<machine>.json`` and the plot beside it; ``speed_table.py`` puts it into
+docs/scaling.md.
 """
 
 from __future__ import annotations

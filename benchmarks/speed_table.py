@@ -1,6 +1,6 @@
-"""Write the README's table of training speed from the committed results: ``python benchmarks/readme_table.py``.
+"""Write the table in docs/scaling.md of training speed from the committed results: ``python benchmarks/speed_table.py``.
 
-A test holds the README against it.
+A test compares the page with the results.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def filled(readme: str, tables: list[str]) -> str:
-    """The README with ``tables`` between its two marks. Raises ValueError where they are missing."""
-    start, end = readme.index(BEGIN) + len(BEGIN), readme.index(END)
-    return readme[:start] + "\n".join(tables) + readme[end:]
+def filled(page: str, tables: list[str]) -> str:
+    """The page with ``tables`` between its two marks. Raises ValueError where they are missing."""
+    start, end = page.index(BEGIN) + len(BEGIN), page.index(END)
+    return page[:start] + "\n".join(tables) + page[end:]
 
 
 def committed() -> list[str]:
@@ -60,5 +60,5 @@ def committed() -> list[str]:
 
 
 if __name__ == "__main__":
-    page = ROOT / "README.md"
+    page = ROOT / "docs" / "scaling.md"
     page.write_text(filled(page.read_text(encoding="utf-8"), committed()), encoding="utf-8")
