@@ -117,10 +117,11 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{chr(at + 1)}: &{chr(at + 1)} [*{chr(at)}, *
         ("run: " + "[" * 100_000, "nested"),
         ("run: Grüße".encode("latin-1"), "is no YAML"),
         ("run: " + "1" * 5_000, "is no YAML"),
+        ("? [a, b]\n: 1", "is no YAML"),
         ("run: a\nseed: 1\nrun: b", "'run' stands there twice"),
         ("training: {batch_size: 8, batch_size: 9}", "'batch_size' stands there twice"),
     ],
-    ids=["bomb", "circle", "deep", "latin-1", "digits", "twice", "twice inside"],
+    ids=["bomb", "circle", "deep", "latin-1", "digits", "list as key", "twice", "twice inside"],
 )
 def test_yaml_that_would_hang_or_lose_something_is_refused(tmp_path, content, reason):
     path = tmp_path / "own.yaml"
