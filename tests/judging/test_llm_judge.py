@@ -24,7 +24,7 @@ from guardalign.judging.choice import chosen_judge
 from guardalign.judging.embedded import assess
 from guardalign.judging.feedback import worse_than_chosen
 from guardalign.judging.llm_judge import LLMJudge
-from guardalign.judging.panel import PanelJudge, agreement
+from guardalign.judging.panel import PanelJudge
 from guardalign.judging.recorded import record, recorded_judge
 from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.stage import compare_arms, unsettled
@@ -181,12 +181,6 @@ def test_ones_own_prompt_is_another_question(tmp_path: Path) -> None:
         assert own.request(item, "12").messages[0].content.endswith("Be strict.")
 
 
-def test_a_dry_run_counts_both_orders_and_calls_nobody(tmp_path: Path) -> None:
-    with Server() as server:
-        plan = llm_judge(server, tmp_path).plan(comparisons(10))
-        assert (plan.calls, server.calls) == (20, 0)
-
-
 def test_canaries_believe_an_honest_judge(tmp_path: Path) -> None:
     pairs = [pair(at) for at in range(30)]
     with Server() as server:
@@ -337,12 +331,6 @@ def test_a_panel_decides_by_majority_and_never_against_itself() -> None:
     assert verdict.invalid == "no majority: 1 of 2 judges gave a verdict"
 
 
-def test_the_panels_agreement_is_the_share_of_equal_bins() -> None:
-    for_1, for_2 = Fixed("a", True, False, "1", orders=2), Fixed("b", False, True, "2")
-    panel = PanelJudge([for_1, for_1, for_2])
-    assert agreement(panel.ballots(list(comparisons(3)), "one", "two")) == {"adherence": pytest.approx(1 / 3)}
-
-
 def test_a_panel_of_a_language_model_and_the_rules_keeps_the_protocol(tmp_path: Path) -> None:
     with Server() as server:
         panel = PanelJudge([RuleJudge("embedded", assess), llm_judge(server, tmp_path)])
@@ -401,10 +389,10 @@ def test_a_judge_without_one_valid_verdict_leaves_the_comparison_unknown(tmp_pat
             compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
         assert "\n" not in str(caught.value)
     with Server(port=server.port) as honest:
-        assert unsettled(run.root) == [run.verdicts("a", "b")]
+        assert unsettled(run.root, "gpt-4o") == [run.verdicts("a", "b")]
         verdicts = compare_arms(run, llm_judge(honest, tmp_path / "store"), pairs, "a", "b")
         assert honest.calls == len(verdicts) == 8
-    assert unsettled(run.root) == []
+    assert unsettled(run.root, "gpt-4o") == []
 
 
 def test_invalid_verdicts_are_asked_again_and_only_these(tmp_path: Path) -> None:
@@ -412,7 +400,7 @@ def test_invalid_verdicts_are_asked_again_and_only_these(tmp_path: Path) -> None
     with Server(schedule=lambda number: "cut JSON" if number % 3 == 0 else None) as server:
         verdicts = compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
     invalid = sum(each.invalid is not None for each in verdicts)
-    assert invalid and unsettled(run.root) == [run.verdicts("a", "b")]
+    assert invalid and unsettled(run.root, "gpt-4o") == [run.verdicts("a", "b")]
     with Server(port=server.port) as honest:
         assert not any(e.invalid for e in compare_arms(run, llm_judge(honest, tmp_path / "store"), pairs, "a", "b"))
         assert honest.calls == invalid
@@ -427,12 +415,12 @@ def test_one_changed_letter_in_a_file_of_verdicts_is_named_and_made_again(tmp_pa
         path.write_text(path.read_text().replace('"preference":"1"', '"preference":"2"', 1))
         with pytest.raises(InputError, match=path.name):
             read_rows(path, Verdict)
-        assert unsettled(run.root) == [path]
+        assert unsettled(run.root, "gpt-4o") == [path]
         calls = server.calls
         assert compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b") == said
         assert read_rows(path, Verdict) == said
         assert server.calls == calls
-    assert unsettled(run.root) == []
+    assert unsettled(run.root, "gpt-4o") == []
 
 
 def arm(server: Server, **changes: Any) -> ServerArm:
@@ -497,7 +485,7 @@ def test_the_parameters_choose_the_judge(tmp_path: Path) -> None:
         ({"kind": "llm"}, "needs the judge's model"),
         ({"kind": "recorded", "model": "x"}, "needs a recording"),
         ({"kind": "panel", "judges": [{"kind": "embedded"}]}, "two judges or more"),
-        ({"kind": "panel", "judges": [{"kind": "embedded"}, {"kind": "none"}]}, "are embedded, llm or recorded"),
+        ({"kind": "panel", "judges": [{"kind": "embedded"}, {"kind": "none"}]}, "panel's judges"),
         ({"kind": "llm", "model": "x", "base_url": "localhost:8000/v1#token"}, "base_url"),
     ],
 )

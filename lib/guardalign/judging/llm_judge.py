@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from guardalign.data.conversations import PreferencePair
 from guardalign.judging.findings import Shown, assessment, comparison, dimension_verdicts, fault
 from guardalign.judging.verdicts import DIMENSIONS, Dimension, Verdict
-from guardalign.llm import Client, Outcome, Plan, Request
+from guardalign.llm import Client, Outcome, Request
 from guardalign.llm.prompts import Prompt, Word
 
 Item = tuple[PreferencePair, str, str]
@@ -54,10 +54,6 @@ class LLMJudge:
         for outcome in self.client.run(self._requests(items, waiting), label=f"{arm_1} vs {arm_2}"):
             place, pair, order = waiting.pop(outcome.request.id)
             yield place, self._verdict(outcome, pair, order, arm_1, arm_2)
-
-    def plan(self, items: Iterable[Item]) -> Plan:
-        """A dry run: calls, tokens and cost of comparing ``items``."""
-        return self.client.plan(self._requests(items, {}))
 
     def request(self, item: Item, order: Order, name: str = "") -> Request:
         """The question about one pair in one order, as it leaves for the server."""

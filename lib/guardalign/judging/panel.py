@@ -1,9 +1,8 @@
-"""Several judges as one: each has one voice a pair, the majority decides, and their agreement is told."""
+"""Several judges as one: each has one voice a pair, the majority decides."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from statistics import fmean
 
 from guardalign.data.conversations import PreferencePair
@@ -22,14 +21,7 @@ class PanelJudge:
 
     def compare(self, items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
         """The majority's verdict on every item; invalid where no more than half of the judges gave one."""
-        return self.majority(self.ballots(items, arm_1, arm_2), items, arm_1, arm_2)
-
-    def ballots(self, items: list[Item], arm_1: str, arm_2: str) -> list[list[Verdict]]:
-        """What each judge says by itself: one list a judge."""
-        return [judge.compare(items, arm_1, arm_2) for judge in self.judges]
-
-    def majority(self, ballots: list[list[Verdict]], items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
-        """One verdict an item from the judges' ballots."""
+        ballots = [judge.compare(items, arm_1, arm_2) for judge in self.judges]
         verdicts = []
         for at, (pair, _, _) in enumerate(items):
             voices = [_of_item(ballot, at, len(items)) for ballot in ballots]
@@ -63,24 +55,3 @@ def _decide(voices: list[list[Verdict]], name: Dimension) -> DimensionVerdict | 
     return DimensionVerdict(
         acceptable_1=good_1, acceptable_2=good_2, preference="tie" if leaning == 0 else "1" if leaning > 0 else "2"
     )
-
-
-def agreement(ballots: list[list[Verdict]]) -> dict[Dimension, float]:
-    """Share of prompts for which two judges give the same bin, averaged over all pairs of judges that share prompts.
-
-    A judge asked in both orders speaks by the first. Dimensions that no two judges share are left out.
-    """
-    bins = [
-        {(each.pair_id, name): each.dimensions[name].bin for each in ballot[::-1] for name in each.dimensions}
-        for ballot in ballots
-    ]
-    result: dict[Dimension, float] = {}
-    for name in DIMENSIONS:
-        shares = [
-            fmean(one[unit] == two[unit] for unit in shared)
-            for one, two in combinations(bins, 2)
-            if (shared := [unit for unit in one.keys() & two.keys() if unit[1] == name])
-        ]
-        if shares:
-            result[name] = fmean(shares)
-    return result

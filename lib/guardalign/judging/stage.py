@@ -77,12 +77,12 @@ def _judged(
     return verdicts
 
 
-def unsettled(root: Path) -> list[Path]:
-    """The files of verdicts under ``root`` that are damaged or hold invalid verdicts: what a next run asks again."""
+def unsettled(root: Path, judge: str) -> list[Path]:
+    """The files of verdicts under ``root`` that are damaged or hold invalid ones by ``judge``: asked again next."""
 
     def settled(path: Path) -> bool:
         try:
-            return not any(verdict.invalid for verdict in read_rows(path, Verdict))
+            return not any(each.invalid and each.judge == judge for each in read_rows(path, Verdict))
         except InputError:
             return False
 

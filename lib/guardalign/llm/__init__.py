@@ -1,8 +1,7 @@
 """The one way to an OpenAI-compatible server. It does not know what it is asked."""
 
 from guardalign.llm.budget import Budget, BudgetReached, Ledger, Price, PriceTable, Spent
-from guardalign.llm.client import Client
-from guardalign.llm.counts import Plan, Statistics
+from guardalign.llm.client import Client, Statistics
 from guardalign.llm.endpoint import Endpoint, EndpointError
 from guardalign.llm.request import Message, Outcome, Request, Usage
 from guardalign.llm.store import Delivered, Recording, Store
@@ -17,7 +16,6 @@ __all__ = [
     "Ledger",
     "Message",
     "Outcome",
-    "Plan",
     "Price",
     "PriceTable",
     "Recording",

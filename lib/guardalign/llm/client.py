@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sized
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,17 +18,36 @@ from tqdm import tqdm
 
 from guardalign.errors import ParameterError
 from guardalign.llm.budget import Budget, Ledger, PriceTable
-from guardalign.llm.counts import Plan, Statistics
 from guardalign.llm.endpoint import Endpoint
 from guardalign.llm.examination import examine, good
-from guardalign.llm.request import Outcome, Request, Usage
+from guardalign.llm.request import NO_TOKENS, Outcome, Request, Usage
 from guardalign.llm.store import Store
 
 T = TypeVar("T")
 WAITING = 256
 """Outcomes that may wait to be read."""
-BYTES_PER_TOKEN = 4
-"""Of English text, for estimates only; limits are held against the worst case."""
+
+
+@dataclass
+class Statistics:
+    """What a client has done so far. ``invalid`` and ``faults`` are counts by kind."""
+
+    asked: int = 0
+    stored: int = 0
+    calls: int = 0
+    usage: Usage = NO_TOKENS
+    cost: float = 0.0
+    invalid: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def count(self, outcome: Outcome) -> None:
+        self.asked += 1
+        self.stored += outcome.stored
+        self.calls += outcome.calls
+        self.usage += outcome.usage
+        self.cost += outcome.cost
+        if outcome.invalid:
+            self.invalid[outcome.invalid.split(":")[0]] += 1
 
 
 class Client:
@@ -73,23 +94,6 @@ class Client:
                 bar.set_postfix_str(self._cost_so_far(), refresh=False)
                 bar.update()
                 yield outcome
-
-    def plan(self, requests: Iterable[Request]) -> Plan:
-        """What asking ``requests`` would take, without a call."""
-        number = stored = size = 0
-        waiting: set[str] = set()
-        for request in requests:
-            number += 1
-            key = request.key(self.endpoint)
-            if key in waiting or good(request, self.store.replies(key)):
-                stored += 1
-                continue
-            waiting.add(key)
-            size += request.size
-        tokens, most = size // BYTES_PER_TOKEN, len(waiting) * self.endpoint.max_tokens
-        least = self.price.of(Usage(tokens)) if self.price else None
-        highest = self.price.of(Usage(tokens, 0, most)) if self.price else None
-        return Plan(number, stored, len(waiting), tokens, most, least, highest)
 
     async def _outcomes(self, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
         if self.offline:

@@ -146,7 +146,12 @@ def _command(run: RunFolder, params: Path, place: Place, dry_run: bool, again: b
 
 def _to_repeat(run: RunFolder) -> list[str]:
     """The rules whose pairs, replies or verdicts are damaged, or not all valid: run again, they make these alone."""
-    paths = [*unsettled(run.root), *damaged(run.root / "replies"), *damaged(run.root / "data")]
+    judge = run.facts.get("06_judging", {}).get("judge")
+    paths = [
+        *(unsettled(run.root, judge) if judge else ()),
+        *damaged(run.root / "replies"),
+        *damaged(run.root / "data"),
+    ]
     rules = {"feedback": "flow2_feedback_alignment", "data": "flow2_feedback_alignment"}
     again = {rules.get(path.parent.name, "judging") for path in paths if path != run.data("pairs")}
     return sorted(again | ({"dataset_construction"} if run.data("pairs") in paths else set()))
