@@ -81,9 +81,10 @@ def sentence(row: pd.Series | dict[str, Any]) -> Markup:
     clear = (row["low"] > 0 or row["high"] < 0) and not row["p"] >= 0.05
     what = "guardrail applications" if row["measure"] == "applications" else "prompts"
     basis = f"{count(int(row['seeds']), 'seed')} × {int(row['conversations']):,} conversations{tested}"
-    return Markup("<b>{}</b> {} {} points {} of the {} than <b>{}</b> {}, {}.{}").format(
-        plain(row["arm_2"]), DOES[str(row["measure"])], number, "fewer" if less else "more", what, plain(row["arm_1"]),
-        brackets, basis, "" if clear else " No difference detected.",
+    by = f"{number} points {'fewer' if less else 'more'} of the {what} than" if float(number) else f"as many {what} as"
+    return Markup("<b>{}</b> {} {} <b>{}</b> {}, {}.{}").format(
+        plain(row["arm_2"]), DOES[str(row["measure"])], by, plain(row["arm_1"]), brackets, basis,
+        "" if clear else " No difference detected.",
     )  # fmt: skip
 
 

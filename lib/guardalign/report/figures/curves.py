@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn.objects as so
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from guardalign.report.figures.looks import MARKERS, METHODS, Look, looks, plain
-from guardalign.report.figures.style import LINES, SETTINGS, SMALL, TASKS, WIDTH, finish, label_axes, styled, wrap
+from guardalign.report.figures.style import LINES, SMALL, TASKS, canvas, finish, label_axes, styled, wrap
 from guardalign.report.figures.words import count
 
 PANELS = {
@@ -98,38 +96,28 @@ def _grid(
     Axes without a line are hidden; ``share``: one scale per column.
     """
     titles = panels if isinstance(panels, Mapping) else {name: PANELS[name] for name in panels}
-    lines = lines[lines["panel"].isin(list(titles))]
     with styled():
-        figure = Figure(figsize=(WIDTH, 1.7 + 1.35 * len(rows)), layout="constrained")
-        (
-            so.Plot(lines, x="x", y="y", color="line", linestyle="line", marker="line")
-            .facet(col="panel", row="row", order={"col": list(titles), "row": list(rows)})
-            .share(x=True, y="col" if share else False)
-            .add(so.Line(linewidth=1.5, pointsize=0 if lines["x"].nunique() > 1 else 6), legend=False)
-            .scale(
-                color={name: each.colour for name, (_, each) in looked.items()},
-                linestyle={name: each.line for name, (_, each) in looked.items()},
-                marker={name: each.marker for name, (_, each) in looked.items()},
-            )
-            .theme(SETTINGS)
-            .label(x="", y="", title=None)
-            .on(figure)
-            .plot()
-        )
-        cells = np.array(figure.axes).reshape(len(rows), -1)
-        here = set(zip(lines["row"], lines["panel"], strict=True))
+        shared = "col" if share else False
+        figure, axes = canvas(1.7 + 1.35 * len(rows), len(rows), len(titles), sharex=True, sharey=shared)
+        cells = np.array(axes).reshape(len(rows), -1)
         for line, (row, words) in zip(cells, rows.items(), strict=True):
-            for axes, panel in zip(line, titles, strict=True):
-                axes.set_title("")
-                axes.set_visible((row, panel) in here)
-                label_axes(axes, "y")
-                axes.tick_params(labelsize=SMALL)
+            for axis, panel in zip(line, titles, strict=True):
+                here = lines[(lines["row"] == row) & (lines["panel"] == panel)]
+                for name, (text, look) in looked.items():
+                    own = here[here["line"] == name]
+                    if len(own):
+                        mark = look.marker if len(own) == 1 else ""
+                        axis.plot(own["x"], own["y"], color=look.colour, ls=look.line, marker=mark, label=text)
+                axis.set_visible(len(here) > 0)
+                label_axes(axis, "y")
+                axis.tick_params(labelsize=SMALL)
             line[0].set_ylabel(words, fontsize=SMALL, rotation=0, ha="right", va="center", multialignment="left")
         for column, text in zip(cells.T, titles.values(), strict=True):
-            seen = [axes for axes in column if axes.get_visible()]
+            seen = [axis for axis in column if axis.get_visible()]
             seen[0].set_title(wrap(text, 14), fontsize=9)
             seen[-1].set_xlabel(xlabel, fontsize=SMALL)
             seen[-1].tick_params(labelbottom=True)
-        marked = [Line2D([], [], color=each.colour, ls=each.line, label=text) for text, each in looked.values()]
-        figure.legend(handles=marked, loc="outside right upper", handlelength=2.6)
+        named = {text: line for axis in axes for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+        shown = [text for text, _ in looked.values() if text in named]
+        figure.legend([named[text] for text in shown], shown, loc="outside right upper", handlelength=2.6)
     return figure
