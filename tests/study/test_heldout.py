@@ -13,8 +13,7 @@ from guardalign.config.sections import Model, Source
 from guardalign.errors import MissingStage
 from guardalign.files import RunFolder, write_rows
 from guardalign.generation.replystats import reply_statistics
-from guardalign.report import figures, words
-from guardalign.report.methods import table_of_methods
+from guardalign.report import figures, tables, words
 from guardalign.study import heldout
 from guardalign.study.sources import load
 from guardalign.training import PairScore
@@ -115,7 +114,7 @@ def test_the_methods_table_joins_replies_and_is_drawn():
         Reply(pair_id="0", conversation_id="0", arm="M_1SFT", text="one two three"),
         Reply(pair_id="0", conversation_id="0", arm="dpo", text="one", finished=False),
     ]
-    joined = table_of_methods(table, reply_statistics(replies)).set_index("arm")
+    joined = tables.of_methods(table, reply_statistics(replies)).set_index("arm")
     assert joined.loc["M_1SFT", "words"] == 3 and joined.loc["dpo", "cut_off"] == 1
     figure = figures.held_out(joined.reset_index(), profile="here")
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["SFT", "DPO"]

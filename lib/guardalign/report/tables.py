@@ -141,3 +141,12 @@ def collapsed(statistics: pd.DataFrame) -> dict[str, str]:
         row["arm"]: ", ".join(f"{100 * row[kind]:.0f} % {text}" for kind, text in kinds.items() if row[kind] >= 0.005)
         for row in shares[shares["collapsed"]].to_dict("records")
     }
+
+
+def of_methods(held_out: pd.DataFrame, statistics: pd.DataFrame) -> pd.DataFrame:
+    """The held-out figures of each arm with its replies' mean length (words), repetition and share cut off.
+
+    ``held_out`` is ``heldout.table``'s result, ``statistics`` ``replystats.reply_statistics``'s.
+    """
+    means = statistics.assign(cut_off=~statistics["finished"]).groupby("arm")[["words", "repetition", "cut_off"]].mean()
+    return held_out.merge(means, left_on="arm", right_index=True, how="left", validate="one_to_one")
