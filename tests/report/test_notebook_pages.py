@@ -87,3 +87,25 @@ def test_an_output_can_run_nothing(run):
         assert driver.title == "02 sft"
         assert driver.find_element("css selector", "h1").text == "Two"
         assert all("Content Security Policy" in said for said in errors(driver))
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_page_fits_the_screen_and_its_pictures_have_words(run, width):
+    long = new_output("display_data", {"text/html": f"<table><tr>{'<td>a wide cell</td>' * 40}</tr></table>"})
+    wide = new_notebook(cells=[
+        new_markdown_cell("# Wide\n\n$$" + " + ".join(f"x_{{{place}}}" for place in range(80)) + "$$"),
+        new_code_cell("y = " + "1 + " * 80 + "1", execution_count=1, outputs=[long]),
+    ])  # fmt: skip
+    nbformat.write(wide, run / "notebooks" / "03_wide.ipynb")
+    pages = notebooks.convert(run)
+    with chromium(width=width) as driver:
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
+        for page in pages:
+            driver.get(page.as_uri())
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width, page.name
+            assert driver.execute_script(
+                "return [...document.images].filter(each => each.src.startsWith('data:') && !each.alt).length"
+            ) == 0  # fmt: skip
