@@ -100,7 +100,7 @@ def test_the_series_runs_on_a_language_model_and_leaves_no_key(
     verdicts = read_rows(folder / "verdicts" / "M_1SFT_ipo-vs-hosted.jsonl", Verdict)
     assert {each.dimensions["adherence"].bin for each in verdicts if not each.invalid} == {"2 better"}
     assert len(verdicts) == 2 * len([pair for pair in pairs if pair.split == "test"])
-    kept = read_rows(folder / "data" / "feedback_pairs.jsonl", PreferencePair)
+    kept = read_rows(folder / "data" / "feedback-N_1SFT.jsonl", PreferencePair)
     assert 0 < len(kept) <= len([pair for pair in pairs if pair.split == "feedback"])
     assert "| points | 24 | 24 | 100% |" in (folder / "tables" / "annotation.md").read_text()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
