@@ -7,7 +7,6 @@ from guardalign.config.sections import Model
 from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.errors import InputError
 from guardalign.models.encoding import chat_prompt, encode, encode_prompt, examples_of, fitted, lengths_of
-from guardalign.tree.prefix_tree import EmptyReply
 from tiny import make_tokenizer
 
 CHATML = (
@@ -142,7 +141,7 @@ def test_over_long_examples_are_refused_by_name(tokenizer):
 
 
 def test_empty_replies_are_refused_by_name(tokenizer):
-    with pytest.raises(EmptyReply, match="point-1: the reply is empty"):
+    with pytest.raises(InputError, match="point-1: the reply is empty"):
         encode(tokenizer, ["User: hello\nAgent:"], ["  "], names=["point-1"])
 
 

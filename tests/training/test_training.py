@@ -19,7 +19,6 @@ from guardalign.models.loading import LoraSettings, load_frozen, load_tokenizer,
 from guardalign.training import NotFinite, TrainingConfig, TrainingResult, evaluate_pairs, progress, summarise, train
 from guardalign.training.batches import encode_examples, plan
 from guardalign.training.probe import repeated_share, repetition
-from guardalign.tree.prefix_tree import OverBudget
 from tiny import make_examples, make_model, save_checkpoint
 
 EXAMPLES = make_examples(5, 3)
@@ -293,7 +292,7 @@ def test_bad_input_is_refused_by_name(base, tmp_path):
     assert train(config(base, tmp_path / "a", "sft"), [single], quiet).steps == 2
     with pytest.raises(InputError, match="no examples"):
         train(config(base, tmp_path / "b"), [], quiet)
-    with pytest.raises(OverBudget, match="budget of 50"):
+    with pytest.raises(InputError, match="budget of 50"):
         train(config(base, tmp_path / "c", row_tokens=50), EXAMPLES, quiet)
     with pytest.raises(ValidationError, match="unknown method 'dpoo'"):
         config(base, tmp_path, "dpoo")

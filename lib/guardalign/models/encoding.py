@@ -21,7 +21,7 @@ from guardalign.data.construction import ChatMessage, format_messages, format_pr
 from guardalign.data.conversations import PreferencePair
 from guardalign.data.examples import Example
 from guardalign.errors import InputError
-from guardalign.tree.prefix_tree import EmptyReply, TokenSequence
+from guardalign.tree.prefix_tree import TokenSequence
 
 
 def prompt_of(pair: PreferencePair, chat: PreTrainedTokenizerBase | None = None) -> str:
@@ -108,13 +108,12 @@ def encode(
 ) -> list[TokenSequence]:
     """Encode prompts and their completions, EOS appended.
 
-    Raises ``EmptyReply`` for a completion without text, ``InputError`` for one that ends beyond ``max_length`` tokens;
-    both by name.
+    Raises ``InputError``, by name, for a completion without text and for one that ends beyond ``max_length`` tokens.
     """
     names = names or [str(i) for i in range(len(prompts))]
     for name, completion in zip(names, completions, strict=True):
         if not completion.strip():
-            raise EmptyReply(f"{name}: the reply is empty")
+            raise InputError(f"{name}: the reply is empty")
     sequences = _encode_all(tokenizer, prompts, completions)
     for name, sequence in zip(names, sequences, strict=True):
         if max_length is not None and len(sequence.tokens) > max_length:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 
 from guardalign.data.examples import Example
-from guardalign.errors import GuardalignError, Preempted
+from guardalign.errors import GuardalignError, InputError, Preempted
 from guardalign.files import write_text
 from guardalign.models.loading import load_frozen, load_model, load_tokenizer, model_fingerprint
 from guardalign.processes import Sigterm
@@ -25,6 +26,7 @@ from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
 from guardalign.training.progress import Progress, naming_out_of_memory, peak_memory, step_metrics
 from guardalign.training.reference import store_of, token_logprobs
 from guardalign.training.step import StepInput, StepOutput, forward_backward
+from guardalign.tree.prefix_tree import TreeError
 from guardalign.tree.scoring import TreeScorer
 
 References = Callable[[Batch], list[np.ndarray] | None]
@@ -46,7 +48,7 @@ def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print)
     if done := finished(config, mark, log):
         log(f"{config.arm}: unchanged since it was trained, left as it is")
         return done
-    with naming_out_of_memory(config.arm, config.row_tokens):
+    with naming_out_of_memory(config.arm, config.row_tokens), _naming_tree_errors(config.arm):
         if config.engine == "trl":
             if sharding.claimed():
                 raise GuardalignError(f"{config.arm}: arms of both engines cannot share one sharded launch")
@@ -54,6 +56,15 @@ def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print)
 
             return train_with_trl(config, examples, mark, log)
         return _Run(config, examples, mark, log).run()
+
+
+@contextmanager
+def _naming_tree_errors(arm: str) -> Iterator[None]:
+    """The tree knows neither the arm nor this package's errors."""
+    try:
+        yield
+    except TreeError as error:
+        raise InputError(f"{arm}: {error}") from None
 
 
 class _Run:

@@ -1,1 +1,25 @@
-"""The prefix tree, attention that follows it, and the scorer: usable by itself with any transformers model."""
+"""Sequences that share prefixes, scored by any transformers causal language model with every prefix computed once.
+
+Usable by itself: it imports torch, transformers and numpy, and nothing else of this package. ``docs/tree.md`` adds it
+to a training loop; ``guardalign.tree.trl`` is TRL's DPO trainer on it.
+
+    sequences = [TokenSequence(prompt + reply, len(prompt)) for prompt, reply in pairs]   # S token-id lists
+    row = tree_row(sequences)                                                             # N distinct prefixes
+    scores = TreeScorer(model)(row).policy                                                # (T,) log-probs
+    row.sums(scores)                                                                      # (S,) of whole replies
+"""
+
+from guardalign.tree.prefix_tree import EmptyReply, OverBudget, TokenSequence, TreeError, TreeRow, pack, tree_row
+from guardalign.tree.scoring import RowScores, TreeScorer
+
+__all__ = [
+    "EmptyReply",
+    "OverBudget",
+    "RowScores",
+    "TokenSequence",
+    "TreeError",
+    "TreeRow",
+    "TreeScorer",
+    "pack",
+    "tree_row",
+]

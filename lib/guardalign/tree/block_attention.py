@@ -51,7 +51,10 @@ def query_blocks(end: Tensor, block: int = BLOCK) -> tuple[QueryBlock, ...]:
 
 
 def attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, blocks: tuple[QueryBlock, ...], scale: float) -> Tensor:
-    """Attention output (1, heads, N, d) for query (1, heads, N, d), key and value (1, kv_heads, N, d) of one dtype."""
+    """Attention output (1, heads, N, e) for query (1, heads, N, d), key (1, kv_heads, N, d), value (1, kv_heads, N, e).
+
+    All of one dtype; e is d in nearly all architectures.
+    """
     if value.dtype == torch.bfloat16:
         return _BlockAttention.apply(query, key, value, blocks, scale)
     outputs = [_attend(query[:, :, b.start : b.stop], key, value, b, scale) for b in blocks]
@@ -66,7 +69,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, block: QueryBlock, scale:
     keys, values = key.index_select(2, block.keys), value.index_select(2, block.keys)
     mask = block.mask.repeat(group, 1)[None, None]
     output = F.scaled_dot_product_attention(rows, keys, values, attn_mask=mask, scale=scale)
-    return output.reshape(1, heads, n, width)
+    return output.reshape(1, heads, n, value.shape[-1])
 
 
 class _BlockAttention(torch.autograd.Function):
@@ -80,7 +83,7 @@ class _BlockAttention(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, blocks: tuple[QueryBlock, ...], scale: float
     ) -> Tensor:
         queries, keys, values = query[0] * scale, key[0], value[0]
-        output = torch.empty_like(queries)
+        output = queries.new_empty(*queries.shape[:2], values.shape[-1])
         shares = []
         for block in blocks:
             rows = _fold(queries, block, len(keys))

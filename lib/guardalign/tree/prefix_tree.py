@@ -14,25 +14,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from guardalign.errors import InputError
+
+class TreeError(ValueError):
+    """Sequences or a model that a prefix tree cannot serve; the message is for the person who passed them."""
 
 
-class EmptyReply(InputError):
+class EmptyReply(TreeError):
     """A sequence without completion tokens, or without a token before the first of them, cannot be scored."""
 
 
-class OverBudget(InputError):
+class OverBudget(TreeError):
     """A group of sequences does not fit the token budget of a row."""
 
 
 @dataclass(frozen=True, eq=False)
 class TokenSequence:
-    """Token ids (int64, (n,)) of prompt and completion; the completion starts at ``start`` (1 <= start < n)."""
+    """Token ids (int64, (n,); a list will do) of prompt and completion, which starts at ``start`` (1 <= start < n).
+
+    Raises ``EmptyReply`` for any other ``start``.
+    """
 
     tokens: np.ndarray
     start: int
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", np.asarray(self.tokens, dtype=np.int64))
         if not 1 <= self.start < len(self.tokens):
             raise EmptyReply(
                 f"a completion needs at least one token and a token before it: it starts at {self.start} "
@@ -74,6 +80,10 @@ class TreeRow:
     @property
     def unique_tokens(self) -> int:
         return len(self.tokens)
+
+    def sums(self, scores: Tensor) -> Tensor:
+        """Scores of the completion tokens (T,) added up for each of the row's sequences, (S,)."""
+        return scores.new_zeros(len(self.sequences)).index_add(0, self.score_sequence.to(scores.device), scores)
 
     def padded(self, grain: int) -> TreeRow:
         """The same row with nodes and predictors filled up to a multiple of ``grain``; what is added, nothing asks for.

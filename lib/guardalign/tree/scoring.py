@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from guardalign.config.precision import Precision
-from guardalign.tree import tree_attention
-from guardalign.tree.block_attention import GRAIN
-from guardalign.tree.prefix_tree import TreeRow
+from guardalign.tree.block_attention import BLOCK, GRAIN
+from guardalign.tree.prefix_tree import TreeError, TreeRow
+from guardalign.tree.tree_attention import follow_tree, model_inputs, packed
 
+Precision = Literal["fp32", "bf16", "int8", "nf4"]
 Entropy = Literal["none", "measured", "trained"]
 ENTROPY_ROWS = 256
 
@@ -32,14 +32,19 @@ class RowScores:
 
 
 class TreeScorer(nn.Module):
-    """Wraps a causal LM (adapters and quantisation included) and, for PPO, a linear value head that starts at zero."""
+    """Wraps a causal LM (adapters and quantisation included) and, for PPO, a linear value head that starts at zero.
+
+    ``precision`` is the format of the weights; all but ``fp32`` are computed under bfloat16 autocast. ``block`` is the
+    number of queries a CPU attends with at a time. The model keeps working as before outside the scorer. Raises
+    ``TreeError`` for an architecture that cannot follow a tree (see ``follow_tree``).
+    """
 
     def __init__(
         self,
         model: PreTrainedModel,
         value_head: bool = False,
         precision: Precision = "fp32",
-        block: int = tree_attention.BLOCK,
+        block: int = BLOCK,
     ) -> None:
         super().__init__()
         self.block = block
@@ -50,30 +55,29 @@ class TreeScorer(nn.Module):
             nn.init.zeros_(self.value_head.weight)
             nn.init.zeros_(self.value_head.bias)
             self.value_head.to(model.device)
-        model.set_attn_implementation(tree_attention.NAME)
+        follow_tree(model)
 
     def _autocast(self, device: torch.device) -> AbstractContextManager:
         return torch.autocast(device.type, dtype=torch.bfloat16) if self.precision != "fp32" else nullcontext()
 
     def forward(self, row: TreeRow, entropy: Entropy = "none") -> RowScores:
-        """Log-probabilities (nats, float32) of the completion tokens of the row's sequences.
+        """Log-probabilities (nats, float32, (T,)) of the completion tokens of the row's sequences.
 
-        The entropy has a gradient only where it is ``trained``.
+        The entropy has a gradient only where it is ``trained``. Raises ``TreeError`` for what the model's attention
+        cannot follow: soft-capping, sinks, a sequence longer than a sliding window.
         """
-        tree_attention.check_window(self.model.config, row)
         device = self.model.device
         if device.type == "cpu":
             row = row.padded(GRAIN)
         predictors = row.predictors.to(device)
-        with self._autocast(device):
+        with self._autocast(device), packed():
             output = self.model(
-                input_ids=row.tokens[None].to(device),
-                position_ids=row.depth[None].to(device),
-                tree_mask=tree_attention.tree_mask(row, device, self.block),
+                **model_inputs(self.model, row, device, self.block),
                 logits_to_keep=predictors,
-                use_cache=False,
                 output_hidden_states=self.value_head is not None,
             )
+        if output.logits.shape[1] != len(predictors):
+            raise TreeError(f"{self.model.config.model_type}: the model has no logits_to_keep")
         log_probs = torch.log_softmax(output.logits[0].float(), dim=-1)
         edge_predictor, edge_token = row.edge_predictor.to(device), row.edge_token.to(device)
         score_edge = row.score_edge.to(device)
