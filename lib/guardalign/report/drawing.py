@@ -126,9 +126,8 @@ def training(results: Results) -> Iterator[Drawing]:
         joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
         seeds = list(results.verdicts)
         note = f"Seed {seeds[0]} of {len(seeds)}." if len(seeds) > 1 else ""
-        yield Drawing(
-            "training", joined, lambda: figures.training_curves(results.metrics, profile=results.name, note=note)
-        )
+        methods = {name: arm.method for name, arm in results.plan.arms.items()} if results.plan else {}
+        yield Drawing("training", joined, lambda: figures.training_curves(results.metrics, methods, results.name, note))
 
 
 def reply_lengths(results: Results) -> Iterator[Drawing]:

@@ -89,7 +89,7 @@ def _lines(rows: pd.DataFrame, **names: str) -> pd.DataFrame:
 
 def _grid(
     lines: pd.DataFrame, rows: Mapping[str, str], panels: Mapping[str, str] | Sequence[str],
-    looked: Mapping[str, tuple[str, Look]], share: bool = False, xlabel: str = "share of the steps",
+    looked: Mapping[str, tuple[str, Look]], share: bool = False, xlabel: str = "share of steps",
 ) -> Figure:  # fmt: skip
     """A grid of lines: ``lines`` has row, panel, line, x, y; ``looked``: line → its name in the legend and its look.
 
@@ -117,7 +117,13 @@ def _grid(
             seen[0].set_title(wrap(text, 14), fontsize=9)
             seen[-1].set_xlabel(xlabel, fontsize=SMALL)
             seen[-1].tick_params(labelbottom=True)
-        named = {text: line for axis in axes for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
-        shown = [text for text, _ in looked.values() if text in named]
-        figure.legend([named[text] for text in shown], shown, loc="outside right upper", handlelength=2.6)
+        told: list[str] = []
+        for line in cells:  # a legend beside each row whose lines are several and not those of the row above
+            seen = [axis for axis in line if axis.get_visible()]
+            handles, names = seen[0].get_legend_handles_labels()
+            if len(names) > 1 and names != told:
+                texts, where = [wrap(name, 22) for name in names], {"loc": "upper left", "bbox_to_anchor": (1.02, 1.05)}
+                legend = seen[-1].legend(handles, texts, fontsize=SMALL, handlelength=2.4, borderaxespad=0, **where)
+                legend.set_in_layout(seen[-1] is line[-1])  # beside hidden axes there is room already
+            told = names
     return figure

@@ -27,13 +27,13 @@ PLAIN = {
 }  # fmt: skip
 COLOURS = {
     "base": "#7d858e", "chosen": "#7d858e", "rejected": "#7d858e", "sft": "#0072b2", "ipo": "#d55e00",
-    "kto": "#009e73", "dpo": "#b0578d", "slic": "#b07a00", "hinge": "#b07a00", "rpo": "#3a93c2", "ppo": "#7a5c2e",
-    "rlhf": "#7f3c8d",
+    "data": "#d55e00", "kto": "#009e73", "dpo": "#b0578d", "slic": "#b07a00", "hinge": "#b07a00", "rpo": "#3a93c2",
+    "ppo": "#7a5c2e", "rlhf": "#7f3c8d",
 }  # fmt: skip
 """By the first part of a method's name."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
-_STARTS = {"M_1SFT": 0, "M": 1, "M_2SFT": 2, "N_1SFT": 3, "base": 6}
+_STARTS = {"M_1SFT": 0, "M": 1, "M_2SFT": 2, "N_1SFT": 3, "N_1SFT_data": 4, "N_1SFT_sft": 5, "base": 6}
 _ALIGNED = re.compile(r"(?P<start>M_1SFT|N_1SFT|M|N)_(?P<method>[a-z]+)")
 
 
@@ -72,7 +72,8 @@ def look(arm: str) -> Look:
     mixed = zlib.crc32(arm.encode())
     colour = _colour(method) or list(COLOURS.values())[mixed % len(COLOURS)]
     variants = [each for each in METHODS if _colour(each) == colour]
-    place = _STARTS.get(found["start"] if found else arm, variants.index(arm) if arm in variants else mixed)
+    place = _STARTS.get(arm, variants.index(arm) if arm in variants else mixed)
+    place = _STARTS[found["start"]] if found and arm not in _STARTS else place
     return Look(colour, MARKERS[place % len(MARKERS)], LINES[place % len(LINES)])
 
 
