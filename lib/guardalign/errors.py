@@ -6,6 +6,10 @@ from __future__ import annotations
 class GuardalignError(Exception):
     """Anything the package refuses or cannot do; the message is for the person who started it."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: IPython asks for this, and a person needs no traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ParameterError(GuardalignError):
     """A parameter that is unknown, misspelt, ill-typed, missing or out of range."""

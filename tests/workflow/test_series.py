@@ -166,6 +166,39 @@ def test_a_stage_fails_without_its_product(tmp_path, base, source, message, exit
     assert code == exit_code and message in output and "Traceback" not in output
 
 
+@pytest.mark.parametrize("shift", [-3600, 3600])
+def test_a_product_counts_by_being_new_not_by_its_time(tmp_path, base, shift):
+    """The clock of a file system may be another one; what lay there before is no product of this stage."""
+    params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
+    product = tmp_path / "product.csv"
+    product.write_text("old")
+    make = f"import os, pathlib, time\np = pathlib.Path({str(product)!r})\n"
+    write = f"p.write_text('new')\nos.utime(p, (time.time() + {shift},) * 2)"
+    code, output = run_stage(stage_of(tmp_path, make + write), params, product)
+    assert code == 0, output
+    code, output = run_stage(stage_of(tmp_path, make), params, product)
+    assert code == 1 and str(product) in output
+
+
+def test_an_expected_end_is_two_lines_in_the_notebook(tmp_path, base):
+    params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
+    source = "from guardalign.errors import InputError\nraise InputError('There is nothing to do.')"
+    run_stage(stage_of(tmp_path, source), params)
+    cells = nbformat.read(tmp_path / "run" / "notebooks" / "stage.ipynb", 4).cells
+    [error] = [out for cell in cells for out in cell.get("outputs", []) if out["output_type"] == "error"]
+    assert error["traceback"] == ["InputError: There is nothing to do."]
+
+
+def test_a_stage_that_dies_says_why_whatever_the_locale(tmp_path, base):
+    params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
+    (tmp_path / "run" / "notebooks").mkdir(parents=True)
+    os.symlink("/proc/nowhere/to/write", tmp_path / "run" / ".busy")  # the stage itself dies over it
+    latin = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    process = start(params, "--target", "data/pairs.jsonl", cluster=latin)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1 and "nowhere" in output, output
+
+
 def test_wrong_parameters_stop_the_series_before_it_starts(tmp_path, base):
     content = parameters(tmp_path / "run", base, study=study(M_1SFT={"learning_rte": 1e-3}))
     code, output = run(write_parameters(tmp_path / "wrong.yaml", content))
@@ -302,6 +335,18 @@ def test_an_arm_and_a_contrast_of_a_parameter_file_go_the_whole_way(series, tmp_
     assert "cautious" in set(pd.read_csv(folder.tables("flow1.csv"))["arm"])
     drawn = [path for path in folder.root.glob("figures/*.csv") if "cautious" in path.read_text()]
     assert drawn and "cautious" in folder.report.read_text()
+
+
+def test_a_damaged_record_and_files_from_the_future_need_no_hand(series):
+    params, folder, _ = series
+    record, pairs = folder.root / "run.json", folder.data("pairs")
+    record.write_text(record.read_text()[:50])
+    os.utime(pairs, (time.time() + 3600,) * 2)
+    code, output = run(params)
+    assert code == 0 and stages_of(output) == list(NAMES) and str(record) in output, output
+    assert set(NAMES) <= folder.facts.keys() and pairs.stat().st_mtime <= time.time()
+    code, output = run(params, "--target", "tables/sft.csv")
+    assert code == 0 and stages_of(output) == [] and output.strip().endswith(f"Made: {folder.tables('sft.csv')}")
 
 
 def test_without_a_judge_arms_are_compared_by_what_they_prefer(series, tmp_path, base):

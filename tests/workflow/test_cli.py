@@ -1,0 +1,116 @@
+"""The console command: its help, what it refuses, and what `clean` removes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from guardalign.files import RunFolder
+from guardalign.processes import locked
+from guardalign.workflow.cli import COMMANDS, main
+from guardalign.workflow.series import LOCK
+from series import ROOT, environment, parameters, write_parameters
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in COMMANDS])
+def test_every_command_has_its_help(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0 and f"guardalign {name}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_refused_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["rn"])
+    assert ended.value.code == 2 and "'run'" in capsys.readouterr().err
+
+
+def finished(folder: Path) -> Path:
+    RunFolder(folder).record("01_dataset_construction")
+    return folder
+
+
+FORMS = {
+    "quoted": lambda text: text.replace("run: ", 'run: "').replace("\nseed:", '"\nseed:'),
+    "flow": lambda text: json.dumps(yaml.safe_load(text)),
+    "bom": lambda text: "\ufeff" + text,
+    "commented": lambda text: text.replace("\nseed:", " # mine\nseed:"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_clean_removes_the_run_of_the_parameters_and_nothing_else(tmp_path, form, capsys):
+    """However the name is written, and with a slash in it."""
+    outputs = tmp_path / "outputs"
+    mine, other = finished(outputs / "study" / "a"), finished(outputs / "study" / "b")
+    finished(mine / "seed-1")
+    content = parameters(mine, tmp_path / "model")
+    text = yaml.safe_dump({"run": content.pop("run"), "seed": content.pop("seed")}, sort_keys=False)
+    params = tmp_path / "mine.yaml"
+    params.write_text(FORMS[form](text + yaml.safe_dump(content)), encoding="utf-8")
+    assert main(["clean", str(params)]) == 0 and str(mine) in capsys.readouterr().out
+    assert not mine.exists() and other.exists() and outputs.exists()
+
+
+@pytest.mark.parametrize("run", ["", None, "../outputs", "."])
+def test_clean_refuses_what_names_no_run(tmp_path, run, capsys):
+    finished(tmp_path / "run")
+    content = parameters(tmp_path / "run", tmp_path / "model") | {"run": run}
+    assert main(["clean", str(write_parameters(tmp_path / "mine.yaml", content))]) == 1
+    assert main(["clean", str(tmp_path / "mistyped.yaml")]) == 1
+    assert (tmp_path / "run" / "run.json").exists() and capsys.readouterr().err
+
+
+def test_clean_refuses_folders_that_are_more_or_less_than_a_run(tmp_path, monkeypatch):
+    def refused(folder: Path) -> bool:
+        return main(["clean", str(write_parameters(tmp_path / "mine.yaml", parameters(folder, tmp_path / "m")))]) == 1
+
+    bystander = tmp_path / "photos" / "holiday.jpg"
+    bystander.parent.mkdir()
+    bystander.touch()
+    assert refused(bystander.parent) and bystander.exists(), "no run"
+    sweep = finished(tmp_path / "sweep")
+    finished(sweep / "rate-1")
+    assert refused(sweep) and (sweep / "rate-1").exists(), "others' parent"
+    busy = finished(tmp_path / "busy")
+    with locked(busy / LOCK):
+        assert refused(busy) and busy.exists(), "in use"
+    monkeypatch.chdir(busy)
+    assert refused(busy) and busy.exists(), "where the person is"
+    assert refused(Path("/")) and refused(tmp_path / "nowhere")
+
+
+def test_a_file_that_is_not_there_is_named_before_anything_starts(tmp_path, capsys):
+    """What the parameter file alone tells."""
+    missing = parameters(tmp_path / "run", tmp_path / "m", source={"kind": "jsonl", "path": str(tmp_path / "no.jsonl")})
+    missing["judge"] = {"kind": "none"}
+    assert main(["run", str(write_parameters(tmp_path / "mine.yaml", missing))]) == 1
+    assert "no.jsonl" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_braces_in_the_checkouts_path_and_in_the_parameters_are_no_wildcards(tmp_path):
+    checkout = tmp_path / "a {b} c"
+    for name in ("lib", "notebooks", "params"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", checkout)
+    content = parameters(tmp_path / "run {x}", tmp_path / "m {word}")
+    params = write_parameters(checkout / "own {y}.yaml", content)
+    done = subprocess.run(
+        [sys.executable, "-m", "guardalign.workflow.cli", "run", str(params), "--dry-run"],
+        env=environment() | {"PYTHONPATH": str(checkout / "lib")}, cwd=checkout, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and "dataset_construction" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_terminal_of_another_encoding_stops_nothing(tmp_path):
+    latin = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "guardalign.workflow.cli", "stage", "01", str(tmp_path / "naïve.yaml")]
+    done = subprocess.run(command, env=os.environ | environment() | latin, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "yaml" in done.stderr
