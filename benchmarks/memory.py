@@ -34,8 +34,7 @@ from guardalign.config.sections import Lora  # noqa: E402
 from guardalign.tree import tree_attention  # noqa: E402
 from guardalign.tree.prefix_tree import TokenSequence, tree_row  # noqa: E402
 from guardalign.tree.scoring import TreeScorer  # noqa: E402
-from guardalign.workflow.estimate.memory import Row, Setting, training_memory  # noqa: E402
-from guardalign.workflow.estimate.shape import measured  # noqa: E402
+from guardalign.workflow.estimate import Row, measured, training_memory  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 SHAPE = {"vocab_size": 32768, "hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32,
@@ -118,13 +117,13 @@ def peak(layers: int, case: dict[str, Any]) -> tuple[float, float]:
     optimizer, passes = case.get("optimizer", "adamw"), 2 if case.get("accumulates") else 1
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = MistralForCausalLM(config)
-        shape = measured(model, config, lora)
+        shape = measured(MistralForCausalLM(config), config, lora)
         if case["precision"] == "nf4":
             model = in_4_bits(model)
         if lora:
-            from guardalign.models.loading import LoraSettings, _with_adapter
+            from guardalign.models.loading import LoraSettings, with_adapter
 
-            model = _with_adapter(model, LoraSettings(**lora.model_dump()))
+            model = with_adapter(model, LoraSettings(**lora.model_dump()))
         if checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             if lora:
@@ -143,9 +142,9 @@ def peak(layers: int, case: dict[str, Any]) -> tuple[float, float]:
                 stepper.step()
                 stepper.zero_grad(set_to_none=True)
         counted = max(each["Total"] for each in tracker.get_tracker_snapshot("peak").values())
-    setting = Setting(case["precision"], optimizer, checkpointing)
-    estimate = training_memory(shape, setting, Row(row.unique_tokens, len(row.predictors), PROMPT, passes > 1))
-    return float(counted), estimate.total
+    largest = Row(row.unique_tokens, len(row.predictors), passes > 1)
+    estimate = training_memory(shape, largest, case["precision"], optimizer, checkpointing)
+    return float(counted), sum(estimate.values())
 
 
 def _skip_frozen(name: str) -> None:

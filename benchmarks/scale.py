@@ -35,9 +35,7 @@ from guardalign.models.loading import load_tokenizer
 from guardalign.study.run import Study
 from guardalign.study.sources import load, world
 from guardalign.training.progress import peak_memory
-from guardalign.workflow.estimate import GIB, TERA, Estimate, TooSmall, check, estimate
-from guardalign.workflow.estimate.machine import Machine
-from guardalign.workflow.estimate.work import flops_a_token
+from guardalign.workflow.estimate import GIB, TERA, Estimate, Machine, TooSmall, check, estimate, flops_a_token
 from guardalign.world import BASE_MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,17 +121,17 @@ def train(settings: Params, found: Estimate, steps: int, machine: Machine) -> di
     steady = (rows[WARM_UP:] if len(rows) > WARM_UP else rows).median()
     unique = float(steady["unique_tokens_per_second"])
     flops = found.shape.parameters * flops_a_token(settings, found.shape) * unique
-    kind = machine.gpus[0].kind if found.placement.gpu else None
+    peak = machine.tflops if found.gpu else None
     return {
         "steps": result.steps,
         "processes": result.world_size,
         "loss": rows["loss"].round(4).to_list(),
-        **_peaks(found, found.memory.total, float(rows["memory_gib"].max())),
+        **_peaks(found, sum(found.memory.values()), float(rows["memory_gib"].max())),
         "seconds_a_step": round(float(steady["seconds"]), 3),
         "unique_tokens_per_second": round(unique),
         "logical_tokens_per_second": round(float(steady["logical_tokens_per_second"])),
         "tflops": round(flops / TERA, 2),
-        "share_of_peak": round(flops / TERA / kind.tflops / result.world_size, 3) if kind else None,
+        "share_of_peak": round(flops / TERA / peak / result.world_size, 3) if peak else None,
     }
 
 
@@ -144,14 +142,14 @@ def write(settings: Params, found: Estimate) -> dict[str, Any]:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     replies = generate(settings.model.name, pairs, "base", Study(settings, run).writing(), run.replies("base"), _quiet)
-    told = {"replies": len(replies), **_peaks(found, found.writing.total, peak_memory())}
+    told = {"replies": len(replies), **_peaks(found, found.writing, peak_memory())}
     _free()
     return told
 
 
 def _peaks(found: Estimate, tensors: float, peak: float) -> dict[str, float]:
     """``peak`` (GiB, by ``peak_memory``) beside the estimate: tensors on a GPU, the whole process on a CPU."""
-    expected = (tensors if found.placement.gpu else tensors + found.process - found.peak) / GIB
+    expected = (tensors if found.gpu else tensors + found.process - found.peak) / GIB
     return {"peak_gib": round(peak, 2), "estimated_gib": round(expected, 2), "error": round(expected / peak - 1, 3)}
 
 
@@ -179,7 +177,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         machine = Machine.here(folder)
-        told["gpus"] = [gpu.name for gpu in machine.gpus]
+        told["gpus"] = [name for name, _ in machine.gpus]
         save_random_model(folder / "model", SMALL if given.small else SIZES)
         profiles = {name: profile_here(name, folder, given.small, machine) for name in given.profiles}
         most = max(settings.training.batch_size for settings in profiles.values())

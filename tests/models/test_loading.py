@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,6 +72,22 @@ def test_without_a_network_the_ways_out_are_named(tmp_path):
     said = told(tmp_path, "org/model", HF_HUB_OFFLINE="1")["org/model"]
     assert "org/model is not on this machine and the hub cannot be reached" in said
     assert "hf download org/model" in said and "embedded" in said
+
+
+def test_a_hub_that_does_not_answer_is_asked_once_for_each_load(tmp_path):
+    """The client's own way is five more requests, half a minute for each of them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked: list[int] = []
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    server.accept()[0].close()
+                    asked.append(1)
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        said = told(tmp_path, "org/model", HF_ENDPOINT=f"http://127.0.0.1:{server.getsockname()[1]}")
+    assert "cannot be reached" in said["org/model"] and 1 <= len(asked) <= 2 * 3
 
 
 def test_a_name_that_is_neither_folder_nor_repository_is_refused(tmp_path):

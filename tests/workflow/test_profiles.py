@@ -12,7 +12,7 @@ from transformers import LlamaConfig, MistralConfig
 
 from guardalign.config.params import Params
 from guardalign.workflow import estimate
-from guardalign.workflow.estimate.machine import GIB, Machine
+from guardalign.workflow.estimate import GIB, Machine
 from series import ROOT, environment
 
 PROFILES = ROOT / "params"
@@ -70,7 +70,7 @@ def test_a_profile_says_what_it_needs_and_comments_its_keys(profile):
     lines = (PROFILES / f"{profile}.yaml").read_text().splitlines()
     head = lines[: next(at for at, line in enumerate(lines) if not line.startswith("#"))]
     assert any(line.startswith("# Needs ") and "GiB" in line for line in head)
-    assert max(map(len, lines)) <= 125
+    assert max(map(len, lines)) <= 140
 
 
 def test_the_benchmark_of_the_profiles_can_be_rehearsed_without_a_gpu(tmp_path):

@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from huggingface_hub import constants, get_session
 from huggingface_hub import errors as hub
 from transformers import AutoConfig, PretrainedConfig
 
 from guardalign.errors import GuardalignError
 
 REMOTE_CODE = "GUARDALIGN_REMOTE_CODE"
-
-# transformers would ask a service of the hub to convert pickled weights, and open a pull request there.
-os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+SECONDS_TO_ANSWER = 5.0
 
 
 class ModelUnavailable(GuardalignError):
@@ -53,11 +53,28 @@ def _code_of(name: str) -> set[str]:
 
 @contextmanager
 def reaching(name: str) -> Iterator[None]:
-    """Turn what transformers and the hub's client raise while loading ``name`` into ModelUnavailable."""
+    """Turn what transformers and the hub's client raise while loading ``name`` into ModelUnavailable.
+
+    Where the hub does not answer, only its cache on this machine is asked: the client would retry for half a minute.
+    """
+    offline = constants.HF_HUB_OFFLINE or not (Path(name).is_dir() or _hub_answers())
     try:
-        yield
+        # transformers would ask a service of the hub to convert pickled weights, and open a pull request there.
+        with (
+            patch.dict(os.environ, {"DISABLE_SAFETENSORS_CONVERSION": "1"}),
+            patch.object(constants, "HF_HUB_OFFLINE", offline),
+        ):
+            yield
     except (OSError, ValueError, ImportError, hub.HfHubHTTPError) as error:
         raise ModelUnavailable(_explanation(name, error)) from error
+
+
+def _hub_answers() -> bool:
+    try:
+        get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
+    except Exception:  # the client's own kinds, of whatever library it uses
+        return False
+    return True
 
 
 def _explanation(name: str, error: BaseException) -> str:

@@ -88,7 +88,7 @@ def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | No
         if lora is None:
             model = model.merge_and_unload().requires_grad_(True)
     elif lora is not None:
-        model = _with_adapter(model, lora)
+        model = with_adapter(model, lora)
     return model
 
 
@@ -146,7 +146,7 @@ def without_bars() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _with_adapter(model: PreTrainedModel, lora: LoraSettings) -> Any:
+def with_adapter(model: PreTrainedModel, lora: LoraSettings) -> Any:
     from peft import LoraConfig, get_peft_model
 
     settings = LoraConfig(

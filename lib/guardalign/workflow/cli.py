@@ -22,7 +22,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     (
         "estimate",
         "say what a run needs: memory, disk, hours, dollars",
-        "guardalign.workflow.estimate.command:command",
+        "guardalign.workflow.estimate:command",
     ),
     ("sweep", "run every point of a grid of parameters", "guardalign.workflow.many:command"),
     ("seeds", "run the series over several training seeds", "guardalign.workflow.seeds:command"),
