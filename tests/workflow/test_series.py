@@ -191,9 +191,10 @@ def test_an_expected_end_is_two_lines_in_the_notebook(tmp_path, base):
 
 def test_a_stage_that_dies_says_why_whatever_the_locale(tmp_path, base):
     params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
-    (tmp_path / "run" / "notebooks").mkdir(parents=True)
-    os.symlink("/proc/nowhere/to/write", tmp_path / "run" / ".busy")  # the stage itself dies over it
+    dies = "import os, sys\nif 'stage' in sys.orig_argv: os.write(2, 'lost in nowhere: é'.encode()), os._exit(1)"
+    (tmp_path / "sitecustomize.py").write_text(dies)
     latin = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    latin["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(ROOT / "lib")])
     process = start(params, "--target", "data/pairs.jsonl", cluster=latin)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 1 and "nowhere" in output, output
