@@ -15,6 +15,7 @@ from guardalign import stats
 from guardalign.errors import InputError
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.report import people
+from guardalign.workflow.cli import main
 
 ARMS = ("M_1SFT", "M_1SFT_ipo", "M_kto")
 COMPARISONS = [ARMS[:2], ARMS[1:]]
@@ -207,3 +208,12 @@ def test_a_person_answers_in_the_page_and_the_saved_file_is_read(sample, tmp_pat
     for verdict in people.read([saved], key):
         assert verdict.judge == "person Dora"
         assert verdict.dimensions["adherence"].bin == ("1 better" if verdict.order == "12" else "2 better")
+
+
+def test_the_command_draws_a_sample_of_a_run(tmp_path, capsys):
+    run = simulated.run_folder(tmp_path / "run", {("M_1SFT", "M_1SFT_ipo"): 0.1}, conversations=8)
+    assert main(["judge-sample", str(run), "--items", "4"]) == 0
+    items = json.loads((run / "people" / "key.json").read_text())
+    assert len(items) == 4 and {(item["arm_1"], item["arm_2"]) for item in items} == {("M_1SFT", "M_1SFT_ipo")}
+    assert str(run / "people" / "judge.html") in capsys.readouterr().out
+    assert main(["judge-sample", str(run), "--items", "4", "--seed", "1"]) == 1, "answers to the first would be lost"

@@ -1,4 +1,4 @@
-"""``guardalign report RUN`` writes a run's report; ``--compare RUN RUN …`` sets runs side by side."""
+"""``guardalign report`` and ``guardalign judge-sample``."""
 
 from __future__ import annotations
 
@@ -20,3 +20,20 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
         print(compare(chosen.runs, chosen.output or "compare.html"))
     else:
         print(write(chosen.runs[0], chosen.output))
+
+
+def judge_sample(parser: ArgumentParser, given: Sequence[str]) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, e.g. outputs/embedded")
+    parser.add_argument("--items", type=int, default=36, help="pairs of replies, shared out evenly over the contrasts")
+    parser.add_argument("--seed", type=int, default=0, help="another seed draws another sample")
+    parser.add_argument("--output", type=Path, help="the folder to write to (default: RUN/people)")
+    chosen = parser.parse_args(given)
+    from guardalign.report import load, people
+
+    results = load(chosen.run)
+    compared = list(dict.fromkeys(zip(results.rates["arm_1"], results.rates["arm_2"], strict=True)))
+    replies = results.replies[min(results.replies)]
+    pairs = [pair for pair in results.pairs.values() if pair.split == "test"]
+    sample = people.draw(pairs, replies, compared, chosen.items, chosen.seed)
+    for path in people.export(sample, chosen.output or chosen.run / "people"):
+        print(path)

@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("seeds", "run the series over several training seeds", "guardalign.workflow.seeds:command"),
     ("comparison", "compare all methods on the tasks of a parameter file", "guardalign.workflow.comparison:command"),
     ("report", "write a run's report, or set several runs side by side", "guardalign.report.command:command"),
+    ("judge-sample", "draw replies for people to judge", "guardalign.report.command:judge_sample"),
     ("export", "write an arm as a folder for transformers, peft or vLLM", "guardalign.study.export:command"),
     ("check", "check parameter files", "guardalign.workflow.series:check_command"),
     ("clean", "remove the folder of a run", "guardalign.workflow.clean:command"),
