@@ -60,7 +60,7 @@ def small(root: Path, **changes: object) -> Params:
 def done(tmp_path_factory) -> tuple[Params, RunFolder, pd.DataFrame]:
     root = tmp_path_factory.mktemp("comparison")
     settings, run = small(root), RunFolder(root)
-    command = [sys.executable, "-m", "guardalign.workflow.comparison", str(root / "params.yaml")]
+    command = [sys.executable, "-m", "guardalign.workflow.cli", "comparison", str(root / "params.yaml")]
     said = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True)
     assert said.returncode == 0, said.stdout + said.stderr
     return settings, run, pd.read_csv(run.tables("identical_methods.csv")).set_index("arm")
@@ -204,7 +204,7 @@ def test_figures_show_the_tables_numbers(done, tmp_path):
     assert sorted(x for x, filled in shown if not filled) == pytest.approx(sorted(tuned["win"]))
     seconds = summary[summary["arm"] != SFT].groupby("arm")["seconds"].mean().sort_values()
     assert [bar.get_width() for bar in drawn["cost"].axes[0].patches] == pytest.approx(seconds.to_list())
-    assert len(drawn["curves"].axes) == 7 * 5
+    assert len(drawn["curves"].axes) == 7 * 4
     for name, figure in drawn.items():
         png, _, _ = figures.save(figure, summary, tmp_path / name)
         assert png.stat().st_size > 5000
