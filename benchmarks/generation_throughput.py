@@ -1,28 +1,34 @@
 """How fast replies come: a conversation's prefix computed once, against ``model.generate`` on every prompt.
 
-    OMP_NUM_THREADS=2 python benchmarks/generation_throughput.py [--repeats 3] [--prompts 400] [--limit 40]
+    OMP_NUM_THREADS=2 python benchmarks/generation_throughput.py [--shape embedded] [--samples 1 8] [--small]
 
-A Mistral of the embedded model's shape with random weights answers conversations of 1 to 10 points: a preamble that all
-share, guardrails, then user messages and replies. Nothing ends early, so both ways make the same number of tokens.
-Prints medians of wall-clock and processor seconds (the latter for busy machines), their ratios, and the share of
-replies that agree (random weights have near-ties, so not all need to).
+A random model answers conversations of 1 to 10 points: a preamble that all share, guardrails, then user messages and
+replies. With several samples per prompt, replies are drawn at temperature 1 and share the prompt as well. Nothing ends
+early, so both ways make the same number of tokens. Medians of wall-clock and processor seconds (the latter for busy
+machines), their ratios, and the share of replies that agree (random weights have near-ties, so not all need to). Writes
+``generation_throughput-<machine>-<shape>.json`` to ``--results``; the figures of ``--small`` say nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import MistralConfig, MistralForCausalLM
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from guardalign.files import write_text
 from guardalign.generation.decoding import Completion, Sampler, decode_plain, decode_shared, plan_trunks
 from guardalign.generation.replies import batched_trunks
+from training_throughput import RESULTS, SHAPES, machine
 
-VOCABULARY = 2048
+VOCABULARY = 512  # as many as every shape has
 PREAMBLE, GUARDRAILS, USER, AGENT = 60, (200, 400), (10, 30), (20, 50)  # tokens
 
 
@@ -47,13 +53,13 @@ def make_prompts(count: int, seed: int = 0) -> tuple[list[list[int]], list[int]]
     return prompts, groups
 
 
-def make_model() -> MistralForCausalLM:
+def make_model(shape: str) -> PreTrainedModel:
     torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=VOCABULARY, hidden_size=256, intermediate_size=688, num_hidden_layers=6, num_attention_heads=8,
-        num_key_value_heads=4, max_position_embeddings=4096, sliding_window=None, initializer_range=0.1,
-    )  # fmt: skip
-    return MistralForCausalLM(config).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    config = MistralConfig(**SHAPES[shape], max_position_embeddings=4096, sliding_window=None, initializer_range=0.1)
+    with torch.device(device):
+        dtype = torch.bfloat16 if device == "cuda" else torch.float32
+        return MistralForCausalLM._from_config(config, dtype=dtype).eval()
 
 
 def timed(run: Callable[[], dict[int, Completion]], repeats: int) -> tuple[float, float, dict[int, Completion]]:
@@ -67,48 +73,69 @@ def timed(run: Callable[[], dict[int, Completion]], repeats: int) -> tuple[float
     return statistics.median(wall), statistics.median(processor), replies
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--prompts", type=int, default=400)
-    parser.add_argument("--limit", type=int, default=40)
-    parser.add_argument("--batch-size", type=int, nargs="+", default=[32])
-    parser.add_argument("--skip-plain", action="store_true")
-    options = parser.parse_args()
-    model, sampler = make_model(), Sampler()
-    prompts, groups = make_prompts(options.prompts)
+def compare(model: PreTrainedModel, count: int, samples: int, limit: int, batch: int, repeats: int) -> dict[str, Any]:
+    """Both ways of decoding ``samples`` replies of ``limit`` tokens to each of ``count`` prompts."""
+    prompts, groups = ([each for each in given for _ in range(samples)] for given in make_prompts(count))
+    draws = torch.rand(len(prompts), limit, generator=torch.Generator().manual_seed(0))
+    sampler = Sampler(1.0, draws) if samples > 1 else Sampler()
     trunks = plan_trunks(prompts, groups)
-    computed = sum(len(trunk.tokens) + len(trunk.branches) for trunk in trunks)
-    print(f"{len(prompts)} prompts, {len(trunks)} conversations, {sum(map(len, prompts))} tokens, {computed} distinct")
-    print(f"{options.limit} new tokens each, {torch.get_num_threads()} threads")
 
-    def shared(size: int) -> dict[int, Completion]:
+    def shared() -> dict[int, Completion]:
         replies: dict[int, Completion] = {}
-        for batch in batched_trunks(trunks, size):
-            replies |= decode_shared(model, batch, options.limit, (), sampler)
+        for each in batched_trunks(trunks, batch):
+            replies |= decode_shared(model, each, limit, (), sampler)
         return replies
 
-    def plain(size: int) -> dict[int, Completion]:
+    def plain() -> dict[int, Completion]:
         replies: dict[int, Completion] = {}
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-        for start in range(0, len(order), size):
-            batch = {index: prompts[index] for index in order[start : start + size]}
-            replies |= decode_plain(model, batch, options.limit, (), sampler)
+        for start in range(0, len(order), batch):
+            each = {index: prompts[index] for index in order[start : start + batch]}
+            replies |= decode_plain(model, each, limit, (), sampler)
         return replies
 
-    def report(name: str, wall: float, processor: float) -> None:
-        print(f"  {name:6} {wall:7.2f} s, {processor:7.2f} s of processor, {len(prompts) / wall:6.1f} replies/s")
+    fast, fast_processor, replies = timed(shared, repeats)
+    slow, slow_processor, others = timed(plain, repeats)
+    return {
+        "prompts": count,
+        "samples": samples,
+        "prompt_tokens": sum(map(len, prompts)),
+        "computed_prompt_tokens": sum(len(trunk.tokens) + len(trunk.branches) for trunk in trunks),
+        "new_tokens": limit,
+        "batch_size": batch,
+        "shared_replies_a_second": len(prompts) / fast,
+        "plain_replies_a_second": len(prompts) / slow,
+        "ratio": slow / fast,
+        "processor_ratio": slow_processor / fast_processor,
+        "equal": sum(replies[index] == others[index] for index in replies) / len(replies),
+    }
 
-    for size in options.batch_size:
-        print(f"batch size {size}")
-        wall, processor, replies = timed(lambda size=size: shared(size), options.repeats)
-        report("shared", wall, processor)
-        if options.skip_plain:
-            continue
-        slow, slow_processor, others = timed(lambda size=size: plain(size), options.repeats)
-        report("plain", slow, slow_processor)
-        same = sum(replies[index] == others[index] for index in replies) / len(replies)
-        print(f"  ratio  {slow / wall:7.1f}    {slow_processor / processor:7.1f}; {same:.1%} of replies equal")
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--prompts", type=int, default=200)
+    parser.add_argument("--limit", type=int, default=40)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--samples", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--shape", choices=SHAPES, default="embedded")
+    parser.add_argument("--small", action="store_true", help="a rehearsal with a little model")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if options.small:
+        options.shape, options.repeats, options.prompts, options.limit = "rehearsal", 1, 12, 4
+    facts = machine()
+    results: dict[str, Any] = {"machine": facts, "shape": options.shape, "rows": []}
+    slug = "".join(c if c.isalnum() else "-" for c in facts["name"].lower()).strip("-")
+    path = options.results / f"generation_throughput-{slug}-{facts['cores']}-{options.shape}.json"
+    options.results.mkdir(exist_ok=True)
+    model = make_model(options.shape)
+    for samples in options.samples:
+        count = max(options.prompts // samples, 1)
+        row = compare(model, count, samples, options.limit, options.batch_size, options.repeats)
+        results["rows"].append(row)
+        print(json.dumps(row), flush=True)
+        write_text(path, json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

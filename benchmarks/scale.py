@@ -5,8 +5,12 @@
 A profile is taken as it stands in ``params/``, with random weights for its model, made-up conversations of paper A's
 lengths for its data, and as many processes as there are GPUs where it wants more. Recorded for each: the peak that a
 process's allocator held beside the calculator's figure (within 15 % is the aim), tokens a second, the share of the
-GPU's peak that the arithmetic reaches, and the same peak while replies are written. ``--small`` rehearses all of it
-with a little model, on a CPU too; its figures say nothing. Writes ``benchmarks/results/scale-<machine>.json``.
+GPU's peak that the arithmetic reaches, the same peak while replies are written, and how far the scores and gradients
+of a small model on the GPU are from those on the CPU. ``--small`` rehearses all of it with a little model, on a CPU
+too; its figures say nothing. Writes ``benchmarks/results/scale-<machine>.json``. Beside TRL on the same GPU:
+
+    python benchmarks/training_throughput.py --shape mistral-7b --lora
+    python benchmarks/generation_throughput.py --shape mistral-7b --samples 1 8
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from transformers import MistralConfig, MistralForCausalLM
@@ -35,6 +40,7 @@ from guardalign.models.loading import load_tokenizer
 from guardalign.study.run import Study
 from guardalign.study.sources import load, world
 from guardalign.training.progress import peak_memory
+from guardalign.tree import TokenSequence, TreeScorer, tree_row
 from guardalign.workflow.estimate import GIB, TERA, Estimate, Machine, TooSmall, check, estimate, flops_a_token
 from guardalign.world import BASE_MODEL
 
@@ -153,6 +159,26 @@ def _peaks(found: Estimate, tensors: float, peak: float) -> dict[str, float]:
     return {"peak_gib": round(peak, 2), "estimated_gib": round(expected, 2), "error": round(expected / peak - 1, 3)}
 
 
+def agreement() -> dict[str, float]:
+    """Relative distances of log-probs and gradients (norms, fp32) between the CPU and the GPU that is here."""
+    torch.manual_seed(0)
+    model = MistralForCausalLM(MistralConfig(**SMALL, sliding_window=None, initializer_range=0.1))
+    draw = np.random.default_rng(0)
+    stem = draw.integers(0, SMALL["vocab_size"], 700)
+    replies = [(depth, draw.integers(0, SMALL["vocab_size"], 40)) for depth in (300, 300, 500, 500, 700, 700)]
+    row = tree_row([TokenSequence(np.concatenate([stem[:depth], reply]), depth) for depth, reply in replies])
+    found = []
+    for device in ("cpu", "cuda" if torch.cuda.is_available() else "cpu"):
+        scores = TreeScorer(model.to(device))(row).policy
+        scores.sum().backward()
+        gradients = torch.cat([weight.grad.flatten().cpu() for weight in model.parameters()])  # type: ignore[union-attr]
+        found.append((scores.detach().cpu(), gradients))
+        model.zero_grad(set_to_none=True)
+    _free()
+    names = ("log_probs", "gradients")
+    return {name: float((b - a).norm() / a.norm()) for name, a, b in zip(names, *found, strict=True)}
+
+
 def _quiet(_: str) -> None:
     pass
 
@@ -178,6 +204,7 @@ def main() -> None:
         folder = Path(temporary)
         machine = Machine.here(folder)
         told["gpus"] = [name for name, _ in machine.gpus]
+        told["gpu_against_cpu"] = agreement()
         save_random_model(folder / "model", SMALL if given.small else SIZES)
         profiles = {name: profile_here(name, folder, given.small, machine) for name in given.profiles}
         most = max(settings.training.batch_size for settings in profiles.values())

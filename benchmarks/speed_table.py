@@ -1,4 +1,4 @@
-"""Write the table in docs/scaling.md of training speed from the committed results: ``python benchmarks/speed_table.py``.
+"""Write docs/scaling.md's tables of training speed from the committed results: ``python benchmarks/speed_table.py``.
 
 A test compares the page with the results.
 """
@@ -15,13 +15,17 @@ BEGIN, END = "<!-- training speed -->\n", "<!-- /training speed -->"
 
 def table(results: dict[str, Any]) -> str:
     """A Markdown table of one machine's results, a row a task and one for conversations of one turn and of the most."""
-    machine = results["machine"]
+    machine, known = results["machine"], [row for row in results["turns"] if "trl_seconds" in row]
     lines = [
-        f"| {machine['name']}, {_count(machine['threads'], 'thread')} | prefix tree | TRL "
-        f"{machine['versions']['trl']} | beside it | aim |",
-        "|---|---|---|---|---|",
+        f"| {results['shape']} on {machine['name']}, {_count(machine['threads'], 'thread')} | prefix tree | TRL "
+        f"{machine['versions']['trl']} | beside it | aim | TRL with the tree |",
+        "|---|---|---|---|---|---|",
         *(_line(row) for row in results["tasks"]),
-        *(_turns(row) for row in results["turns"] if row["turns"] in (1, results["turns"][-1]["turns"])),
+        *(_turns(row) for row in (known[0], known[-1])),
+        *(
+            f"| seconds grow as {each['of'].replace('_', ' ')} to the power of | {each['tree']} | {each['trl']} | | | |"
+            for each in results.get("slopes", [])
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -29,18 +33,21 @@ def table(results: dict[str, Any]) -> str:
 def _line(row: dict[str, Any]) -> str:
     if "ratio" in row:
         ours, theirs = (f"{row[f'{name}_pairs_a_second']:.2f} pairs/s" for name in ("tree", "trl"))
-        return f"| {row['name']} | {ours} | {theirs} | {row['ratio']:.1f}× as fast | {row['target']:g}× |"
+        aim = f"{row['target']:g}×" if "target" in row else "–"
+        inside = f"{row['trl_tree_pairs_a_second']:.2f} pairs/s" if "trl_tree_pairs_a_second" in row else "–"
+        return f"| {row['name']} | {ours} | {theirs} | {row['ratio']:.1f}× as fast | {aim} | {inside} |"
     if "memory_ratio" in row:
         ours, theirs = f"{row['tree_gib']:.2f} GiB", f"{row['trl_gib']:.2f} GiB"
-        return f"| {row['name']}, ten pairs | {ours} | {theirs} | {row['memory_ratio']:.2f} of it | {row['target']:g} |"
+        beside = f"{row['memory_ratio']:.2f} of it"
+        return f"| {row['name']}, ten pairs | {ours} | {theirs} | {beside} | {row['target']:g} | – |"
     ours, theirs = f"{row['tree_seconds']:.2f} s", f"{row['causal_seconds']:.2f} s (plain row)"
-    return f"| {row['name']} | {ours} | {theirs} | {row['causal_ratio']:.2f} of its time | {row['target']:g} |"
+    return f"| {row['name']} | {ours} | {theirs} | {row['causal_ratio']:.2f} of its time | {row['target']:g} | – |"
 
 
 def _turns(row: dict[str, Any]) -> str:
     ours, theirs = f"{row['tree_seconds']:.2f} s", f"{row['trl_seconds']:.2f} s"
     name = f"a conversation of {_count(row['turns'], 'turn')}, IPO on all points"
-    return f"| {name} | {ours} | {theirs} | {row['trl_seconds'] / row['tree_seconds']:.1f}× as fast | – |"
+    return f"| {name} | {ours} | {theirs} | {row['trl_seconds'] / row['tree_seconds']:.1f}× as fast | – | – |"
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,14 +1,18 @@
 """How fast training goes beside TRL's own trainers: same model, data, precision and threads, in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/training_throughput.py [--rounds 3] [--steps 2] [--shape embedded|mistral-7b]
+    OMP_NUM_THREADS=1 python benchmarks/training_throughput.py [--shape embedded] [--rounds 3] [--lora] [--small]
 
-Each task is measured in rounds that alternate between the engines; a round's ratio is that of the two median step times
-(the first step of a round is warm-up), and the table shows the median ratio over rounds. On a CPU with one thread the
-time is the process's own CPU time, so that other work on the machine does not count. TRL computes the reference's
-log-probs beforehand, uses its fused head and the faster of two micro-batch sizes. Peak memory is a fresh process's
-largest resident size (on CUDA the allocator's) beyond what it held with the model and the data loaded. Writes
-``benchmarks/results/training_throughput-<machine>.json`` and the plot beside it; ``speed_table.py`` puts it into
-docs/scaling.md.
+Each task is measured in rounds that alternate between the engines: this package's trainer, TRL's trainer, and TRL's
+with ``TreeDPOTrainer`` in its place. A round's ratio is that of two median step times (the first step of a round is
+warm-up), and the table shows the median ratio over rounds. On a CPU with one thread the time is the process's own CPU
+time, so that other work on the machine does not count. TRL computes the reference's log-probs beforehand, uses its
+fused head and the faster of two micro-batch sizes; its ``padding_free`` is switched off in 1.16. Peak memory is that of
+a fresh process (on CUDA the allocator's) beyond what it held with the model and the data loaded. A share of the peak is
+floating-point operations (of the tokens that an engine computes) per second over those of a large matrix product.
+Slopes are exponents: seconds per step grow as the number of turns, guardrail tokens or pairs to that power.
+Weights are random in the shapes of the embedded model, SmolLM2 and Mistral. Writes
+``training_throughput-<machine>-<shape>.json`` and a plot to ``--results``; ``speed_table.py`` puts the tables into
+docs/scaling.md. ``--small`` rehearses all of it with a little model in a minute; its figures say nothing.
 """
 
 from __future__ import annotations
@@ -25,21 +29,33 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import psutil
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast, TrainerCallback
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+)
+from trl import DPOTrainer
 
+from guardalign.data.care import points as care_points
 from guardalign.data.construction import format_prompt
-from guardalign.data.conversations import Turn
+from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.data.examples import Example
 from guardalign.files import write_text
-from guardalign.models.encoding import encode
-from guardalign.models.loading import load_frozen, load_model, load_tokenizer, without_bars
+from guardalign.models.encoding import encode, examples_of
+from guardalign.models.loading import LoraSettings, load_frozen, load_model, load_tokenizer, without_bars
 from guardalign.processes import peak_resident
 from guardalign.training import TrainingConfig
 from guardalign.training.batches import encode_examples, plan
@@ -47,22 +63,33 @@ from guardalign.training.progress import step_metrics
 from guardalign.training.reference import LogprobStore, token_logprobs
 from guardalign.training.step import StepInput, forward_backward
 from guardalign.training.trl_engine import build_trainer
-from guardalign.tree.prefix_tree import tree_row
-from guardalign.tree.scoring import TreeScorer
+from guardalign.tree import TreeScorer, tree_row
+from guardalign.tree.trl import TreeDPOTrainer
 
 RESULTS = Path(__file__).parent / "results"
 HH = Path(__file__).resolve().parents[2] / "shared" / "data" / "hh"
 SHAPES = {
+    "rehearsal": {"vocab_size": 512, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+                  "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True},
     "embedded": {"vocab_size": 2048, "hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 6,
                  "num_attention_heads": 8, "num_key_value_heads": 4, "tie_word_embeddings": True},
+    "smollm2-135m": {"vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+                     "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True},
+    "smollm2-360m": {"vocab_size": 49152, "hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32,
+                     "num_attention_heads": 15, "num_key_value_heads": 5, "tie_word_embeddings": True},
     "mistral-7b": {"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
                    "num_attention_heads": 32, "num_key_value_heads": 8},
 }  # fmt: skip
+LIKE_EMBEDDED = ("rehearsal", "embedded")  # trained in fp32; the others in bf16 on a GPU
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+VOCABULARY = 2048  # of the tokenizer, trained on the texts; a larger head costs what its shape costs
 TARGETS = {"ipo": 10.0, "sft": 4.0, "hh dpo": 1.3, "tree / causal": 1.25, "memory": 1.0}
+SLOPES = {"turns": (1, 2, 5, 10, 20, 40), "guardrail_tokens": (50, 200, 500, 1000, 2000), "pairs": (5, 10, 20, 40)}
+TRL_TOKENS = 60_000  # on a CPU, TRL is not asked for steps of more tokens: they take many minutes
 
 
-def conversations(count: int, turns: int, seed: int = 0) -> list[Example]:
-    """Guardrails of about 450 tokens, user messages of about 20, replies of about 25."""
+def conversations(count: int, turns: int, seed: int = 0, guardrail_tokens: int = 450) -> list[Example]:
+    """Eight guardrails of about ``guardrail_tokens`` in all, user messages of about 20 tokens, replies of about 25."""
     letters, rng = random.Random(0), random.Random(seed)
     words = ["".join(letters.choices("abcdefghijklmnoprstuvwy", k=letters.randint(2, 8))) for _ in range(1500)]
 
@@ -71,7 +98,7 @@ def conversations(count: int, turns: int, seed: int = 0) -> list[Example]:
 
     examples = []
     for number in range(count):
-        guardrails = [say(17) for _ in range(8)]
+        guardrails = [say(max(1, round(17 * guardrail_tokens / 450))) for _ in range(8)]
         history: list[Turn] = []
         for turn in range(turns):
             history.append(Turn(role="user", text=say(8)))
@@ -83,9 +110,20 @@ def conversations(count: int, turns: int, seed: int = 0) -> list[Example]:
     return examples
 
 
+def care(conversations: int = 2, turns: int = 4) -> list[Example]:
+    """All pairs of some conversations of the care corpus, which has 3 to 7 a conversation, 4 on average."""
+    found: dict[str, list[PreferencePair]] = {}
+    for point in care_points("train"):
+        found.setdefault(point.conversation_id, []).append(point.pair("train"))
+    fitting = [pairs for pairs in found.values() if len(pairs) == turns]
+    return examples_of(pair for pairs in fitting[:conversations] for pair in pairs)
+
+
 def single_turn_pairs(count: int) -> list[Example]:
     """Helpfulness pairs of one human message each."""
-    examples = []
+    examples: list[Example] = []
+    if not HH.exists():
+        return examples
     with gzip.open(HH / "helpful-base_600.jsonl.gz", "rt", encoding="utf-8") as stream:
         for number, line in enumerate(stream):
             row = json.loads(line)
@@ -104,7 +142,7 @@ def make_base(folder: Path, shape: str, texts: Iterable[str]) -> Path:
     tokenizer.decoder = decoders.ByteLevel()
     specials = ["<pad>", "<s>", "</s>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    vocabulary = min(SHAPES[shape]["vocab_size"], 2048)
+    vocabulary = min(int(SHAPES[shape]["vocab_size"]), VOCABULARY)
     tokenizer.train_from_iterator(
         texts, trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=specials, initial_alphabet=alphabet)
     )
@@ -122,7 +160,9 @@ def make_base(folder: Path, shape: str, texts: Iterable[str]) -> Path:
         eos_token_id=2,
     )
     with without_bars():
-        MistralForCausalLM(config).to(torch.bfloat16 if shape != "embedded" else torch.float32).save_pretrained(folder)
+        MistralForCausalLM(config).to(torch.float32 if shape in LIKE_EMBEDDED else torch.bfloat16).save_pretrained(
+            folder
+        )
     return folder
 
 
@@ -148,8 +188,9 @@ def tree_seconds(config: TrainingConfig, examples: list[Example]) -> list[float]
     tokenizer = load_tokenizer(config.model)
     data = encode_examples(tokenizer, examples, config)
     batches = plan(data, config)
-    scorer = TreeScorer(load_model(config.model), precision=config.precision)
-    weights = list(scorer.parameters())
+    model = load_model(config.model, config.precision, config.lora).to(DEVICE)
+    scorer = TreeScorer(model, precision=config.precision)
+    weights = [weight for weight in scorer.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, fused=True)
     store = LogprobStore(config.reference_cache)
     device = scorer.model.device
@@ -185,49 +226,87 @@ def trl_seconds(config: TrainingConfig, examples: list[Example]) -> list[float]:
     return [b - a for a, b in zip(clock.ends, clock.ends[1:], strict=False)]
 
 
-def compare(
-    base: Path, folder: Path, method: str, examples: list[Example], batch: int, precision: str, rounds: int, steps: int
-) -> dict[str, Any]:
-    """Median step seconds of both engines and the median ratio over rounds; an epoch is one step."""
-    epochs = 1 + steps
+@dataclass(frozen=True)
+class Setup:
+    """What all measurements of a run share."""
 
-    def ours() -> float:
-        return statistics.median(
-            tree_seconds(config_of(base, folder, method, batch, precision, epochs=epochs), examples)
-        )
+    base: Path
+    folder: Path
+    precision: str
+    rounds: int
+    steps: int
+    lora: bool
+    peak: float  # TFLOP/s
 
-    def theirs(micro: int) -> float:
-        more = {"engine": "trl", "trl_micro_batch_size": micro, "epochs": epochs}
-        told = config_of(base, folder, method, batch, precision, **more)
-        return statistics.median(trl_seconds(told, examples))
+    def config(self, method: str, batch: int, engine: str = "tree", micro: int | None = None) -> TrainingConfig:
+        more: dict[str, Any] = {"epochs": 1 + self.steps, "lora": LoraSettings(rank=16) if self.lora else None}
+        if engine != "tree":
+            more |= {"engine": "trl", "trl_micro_batch_size": micro or batch}
+        return config_of(self.base, self.folder, method, batch, self.precision, **more)
 
-    tried = {micro: theirs(micro) for micro in {batch, max(batch // 5, 1)}}
+    def seconds(self, engine: str, method: str, examples: list[Example], micro: int | None = None) -> float:
+        """Median seconds of a step on all the examples."""
+        config = self.config(method, len(examples), engine, micro)
+        if engine == "tree":
+            return statistics.median(tree_seconds(config, examples))
+        with patch("trl.DPOTrainer", TreeDPOTrainer if engine == "trl_tree" else DPOTrainer):
+            return statistics.median(trl_seconds(config, examples))
+
+
+def compare(setup: Setup, method: str, examples: list[Example]) -> dict[str, Any]:
+    """Median step seconds of the engines and the median ratios over rounds; a step holds all the examples."""
+    batch = len(examples)
+    tried = {micro: setup.seconds("trl", method, examples, micro) for micro in {batch, max(batch // 5, 1)}}
     micro = min(tried, key=tried.__getitem__)
-    tree, trl = [], []
-    for _ in range(rounds):
-        tree.append(ours())
-        trl.append(tried.pop(micro) if micro in tried else theirs(micro))
-    return {
-        "tree_seconds_a_step": statistics.median(tree),
-        "trl_seconds_a_step": statistics.median(trl),
+    engines = ["tree", "trl"] + (["trl_tree"] if method in ("ipo_mean", "dpo") else [])
+    found: dict[str, list[float]] = {engine: [] for engine in engines}
+    for _ in range(setup.rounds):
+        for engine in engines:
+            found[engine].append(setup.seconds(engine, method, examples, micro if engine == "trl" else None))
+    work = tokens(setup.base, examples, method)
+    row: dict[str, Any] = {
         "trl_micro_batch": micro,
-        "ratio": statistics.median(b / a for a, b in zip(tree, trl, strict=True)),
         "pairs_a_step": batch,
-        "tree_pairs_a_second": batch / statistics.median(tree),
-        "trl_pairs_a_second": batch / statistics.median(trl),
-        **tokens(base, examples, method),
+        "ratio": statistics.median(b / a for a, b in zip(found["tree"], found["trl"], strict=True)),
+        "logical_tokens_a_pair": work["logical_tokens"] / batch,
+        "unique_tokens_a_pair": work["unique_tokens"] / batch,
     }
+    for engine, seconds in found.items():
+        median = statistics.median(seconds)
+        flops = work["trl_flops" if engine == "trl" else "tree_flops"]
+        row |= {
+            f"{engine}_seconds_a_step": median,
+            f"{engine}_pairs_a_second": batch / median,
+            f"{engine}_share_of_peak": flops / median / 1e12 / setup.peak,
+        }
+    return row
 
 
 def tokens(base: Path, examples: list[Example], method: str) -> dict[str, float]:
-    """Logical and unique tokens of one conversation's worth of pairs, all examples taken together."""
+    """Tokens of a step, one by one and distinct, and the floating-point operations that either number of them takes."""
     replies = [e.chosen for e in examples] + ([] if method == "sft" else [str(e.rejected) for e in examples])
     prompts = [e.prompt for e in examples] * (1 if method == "sft" else 2)
-    row = tree_row(encode(load_tokenizer(str(base)), prompts, replies))
+    sequences = encode(load_tokenizer(str(base)), prompts, replies)
+    row = tree_row(sequences)
+    depths = np.concatenate([np.arange(len(s.tokens)) for s in sequences])
     return {
-        "logical_tokens_a_pair": row.logical_tokens / len(examples),
-        "unique_tokens_a_pair": row.unique_tokens / len(examples),
+        "logical_tokens": row.logical_tokens,
+        "unique_tokens": row.unique_tokens,
+        "tree_flops": flops(base, row.depth.numpy(), len(row.predictors)),
+        "trl_flops": flops(base, depths, sum(s.completion_length for s in sequences)),
     }
+
+
+def flops(base: Path, depths: np.ndarray, predicted: int) -> float:
+    """Forward and backward pass of tokens at ``depths`` with all weights trained: 6 per weight and token, 12 per layer,
+    width and pair of tokens that attend (Kaplan et al. 2020, section 2.1; causal)."""
+    config = AutoConfig.from_pretrained(base)
+    with torch.device("meta"):
+        body = sum(w.numel() for w in AutoModelForCausalLM.from_config(config).model.layers.parameters())
+    head = config.vocab_size * config.hidden_size
+    width = config.num_attention_heads * config.head_dim
+    pairs = float((depths + 1).sum())
+    return 6.0 * (body * len(depths) + head * predicted) + 12.0 * config.num_hidden_layers * width * pairs
 
 
 def timed(run: Callable[[], None], repeats: int) -> float:
@@ -244,9 +323,9 @@ def against_causal(base: Path, examples: list[Example], rounds: int, precision: 
     """A tree step's forward and backward pass against one plain causal row of as many tokens and predictions."""
     replies = [e.chosen for e in examples] + [str(e.rejected) for e in examples]
     row = tree_row(encode(load_tokenizer(str(base)), [e.prompt for e in examples] * 2, replies))
-    plain = load_frozen(str(base)).requires_grad_(True)
+    plain = load_frozen(str(base)).to(DEVICE).requires_grad_(True)
     plain.set_attn_implementation("sdpa")
-    scorer = TreeScorer(load_frozen(str(base)).requires_grad_(True), precision=precision)  # type: ignore[arg-type]
+    scorer = TreeScorer(load_frozen(str(base)).to(DEVICE).requires_grad_(True), precision=precision)  # type: ignore[arg-type]
     targets = row.edge_token[: len(row.predictors)].to(plain.device)
     ids, where = row.tokens[None].to(plain.device), row.predictors.to(plain.device)
 
@@ -265,25 +344,6 @@ def against_causal(base: Path, examples: list[Example], rounds: int, precision: 
         "causal_seconds": statistics.median(b for _, b in pairs),
         "ratio": statistics.median(a / b for a, b in pairs),
     }
-
-
-def padded_rows_seconds(base: Path, examples: list[Example], rounds: int, precision: str) -> float:
-    """One step (forward and backward of the pairs' log-probs) on plain padded rows of transformers."""
-    replies = [e.chosen for e in examples] + [str(e.rejected) for e in examples]
-    sequences = encode(load_tokenizer(str(base)), [e.prompt for e in examples] * 2, replies)
-    model = load_frozen(str(base)).requires_grad_(True)
-    ids = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(s.tokens) for s in sequences], batch_first=True)
-    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(s.tokens)).long() for s in sequences], batch_first=True)
-    ids, mask = ids.to(model.device), mask.to(model.device)
-
-    def step() -> None:
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        log_probs = torch.log_softmax(logits[:, :-1].float(), -1).gather(2, ids[:, 1:, None])[..., 0]
-        total = sum(log_probs[i, s.start - 1 : len(s.tokens) - 1].sum() for i, s in enumerate(sequences))
-        total.backward()  # type: ignore[union-attr]
-
-    return timed(step, rounds)
 
 
 def peak_memory(engine: str, base: Path, folder: Path, precision: str, micro: int) -> float:
@@ -367,61 +427,88 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="steps of a round, beside the warm-up")
     parser.add_argument("--shape", choices=SHAPES, default="embedded")
+    parser.add_argument("--lora", action="store_true", help="train adapters of rank 16 in place of all weights")
+    parser.add_argument("--small", action="store_true", help="a rehearsal with a little model")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--memory-of", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of:
         engine, base, folder, precision, micro = options.memory_of
         print_peak_memory(engine, Path(base), Path(folder), precision, int(micro))
         return
+    if options.small:
+        options.shape, options.rounds, options.steps = "rehearsal", 1, 1
     facts = machine()
     slug = "".join(c if c.isalnum() else "-" for c in facts["name"].lower()).strip("-")
-    path = RESULTS / f"training_throughput-{slug}-{facts['cores']}.json"
+    shape = options.shape + ("-lora" if options.lora else "")
+    path = options.results / f"training_throughput-{slug}-{facts['cores']}-{shape}.json"
+    options.results.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        results = {"machine": facts, "shape": options.shape, "tasks": [], "turns": []}
-        measure(results, path, Path(name), options.rounds, options.steps)
+        folder = Path(name)
+        results = {"machine": facts, "shape": shape, "tasks": [], "matmul_tflops": matmul_peak()}
+        texts = [e.prompt + e.chosen for e in (*conversations(20, 3, seed=1), *care(40), *single_turn_pairs(8))]
+        precision = "fp32" if options.shape in LIKE_EMBEDDED or not torch.cuda.is_available() else "bf16"
+        setup = Setup(make_base(folder / "base", options.shape, texts), folder, precision, options.rounds,
+                      options.steps, options.lora, results["matmul_tflops"])  # fmt: skip
+        measure(results, path, setup, options.small)
     plot(results, path.with_suffix(".png"))
     print(f"wrote {path}")
 
 
-def measure(results: dict[str, Any], path: Path, folder: Path, rounds: int, steps: int) -> None:
+def measure(results: dict[str, Any], path: Path, setup: Setup, small: bool) -> None:
     """Fill ``results``, written to ``path`` after every row."""
-    shape = results["shape"]
-    care = conversations(1, 10)
-    hh = single_turn_pairs(8) if HH.exists() else []
-    texts = [e.prompt + e.chosen for e in (*conversations(20, 3, seed=1), *hh)]
-    base = make_base(folder / "base", shape, texts)
-    results["matmul_tflops"] = matmul_peak()
 
     def told(row: dict[str, Any], table: str = "tasks") -> None:
-        results[table].append(row)
+        results.setdefault(table, []).append(row)
         write_text(path, json.dumps(results, indent=1) + "\n")
         print(json.dumps(row), flush=True)
 
-    precision = "fp32" if shape == "embedded" else "bf16"  # bf16 is no faster on a CPU without matrix units for it
-    row = compare(base, folder, "ipo_mean", care, 10, precision, rounds, steps)
-    row["padded_rows_seconds"] = padded_rows_seconds(base, care[:10], 1, precision)
-    told({"name": f"guardrail conversations, IPO, {precision}", "target": TARGETS["ipo"], **row})
-    memory = {e: peak_memory(e, base, folder, precision, row["trl_micro_batch"]) for e in ("tree", "trl")}
-    told({"name": f"peak memory, {precision}", "target": TARGETS["memory"],
-          "memory_ratio": memory["tree"] / memory["trl"], "tree_gib": memory["tree"], "trl_gib": memory["trl"],
-          "trl_micro_batch": row["trl_micro_batch"]})  # fmt: skip
-    row = compare(base, folder, "sft", care, 10, precision, rounds, steps)
-    told({"name": f"guardrail conversations, SFT, {precision}", "target": TARGETS["sft"], **row})
+    kept, ten, hh = setup.precision, conversations(1, 10), single_turn_pairs(8)
+    row = compare(setup, "ipo_mean", ten)
+    told({"name": f"guardrail conversations, IPO, {kept}", "target": TARGETS["ipo"], **row})
+    if not setup.lora:
+        micro = row["trl_micro_batch"]
+        memory = {e: peak_memory(e, setup.base, setup.folder, kept, micro) for e in ("tree", "trl")}
+        ratio = {"memory_ratio": memory["tree"] / memory["trl"], "trl_micro_batch": micro}
+        gib = {f"{engine}_gib": held for engine, held in memory.items()}
+        told({"name": f"peak memory, {kept}", "target": TARGETS["memory"], **ratio, **gib})
+    told(
+        {"name": f"guardrail conversations of 5 turns, IPO, {kept}", **compare(setup, "ipo_mean", conversations(1, 5))}
+    )
+    told({"name": f"guardrail conversations, SFT, {kept}", "target": TARGETS["sft"], **compare(setup, "sft", ten)})
+    told({"name": f"care corpus, IPO, {kept}", **compare(setup, "ipo_mean", care())})
     if hh:
-        row = compare(base, folder, "dpo", hh, 8, precision, rounds, steps)
-        told({"name": f"single-turn pairs (HH), DPO, {precision}", "target": TARGETS["hh dpo"], **row})
-    causal = against_causal(base, care[:10], rounds, precision)
-    told({"name": f"tree against plain causal row, {precision}", "target": TARGETS["tree / causal"],
-          "causal_ratio": causal.pop("ratio"), **causal})  # fmt: skip
-    for turns in (1, 2, 5, 10, 20):
-        examples = conversations(1, turns)
-        tree = statistics.median(
-            tree_seconds(config_of(base, folder, "ipo_mean", turns, precision, epochs=2), examples)
-        )
-        more = {"engine": "trl", "trl_micro_batch_size": min(turns, 5), "epochs": 2}
-        trl = statistics.median(trl_seconds(config_of(base, folder, "ipo_mean", turns, precision, **more), examples))
-        row = {"turns": turns, "tree_seconds": tree, "trl_seconds": trl, **tokens(base, conversations(1, turns), "dpo")}
-        told(row, "turns")
+        told({"name": f"single-turn pairs (HH), DPO, {kept}", "target": TARGETS["hh dpo"], **compare(setup, "dpo", hh)})
+    for name, examples in {"": ten, "care corpus: ": care(1)}.items():  # one conversation: a plain row sees it all
+        causal = against_causal(setup.base, examples, setup.rounds, kept)
+        told({"name": f"{name}tree against plain causal row, {kept}", "target": TARGETS["tree / causal"],
+              "causal_ratio": causal.pop("ratio"), **causal})  # fmt: skip
+    for name, values in SLOPES.items():
+        for value in values[:2] if small else values:
+            told(point(setup, name, value), name)
+        exponents = {engine: slope(results[name], name, engine) for engine in ("tree", "trl")}
+        told({"of": name, **exponents}, "slopes")
+
+
+def point(setup: Setup, name: str, value: int) -> dict[str, Any]:
+    """Seconds per IPO step at one value of what is varied: all points of a conversation of 10 turns otherwise."""
+    if name == "turns":
+        examples = conversations(1, value)
+    elif name == "pairs":
+        examples = conversations(value // 5, 5)
+    else:
+        examples = conversations(1, 10, guardrail_tokens=value)
+    work = tokens(setup.base, examples, "dpo")
+    row = {name: value, "tree_seconds": setup.seconds("tree", "ipo_mean", examples)}
+    if torch.cuda.is_available() or work["logical_tokens"] <= TRL_TOKENS:
+        row["trl_seconds"] = setup.seconds("trl", "ipo_mean", examples, min(len(examples), 5))
+    return row | {key: work[key] / len(examples) for key in ("logical_tokens", "unique_tokens")}
+
+
+def slope(rows: list[dict[str, Any]], name: str, engine: str) -> float:
+    """The exponent of growth: least squares of log seconds on log value."""
+    known = [(row[name], row[f"{engine}_seconds"]) for row in rows if f"{engine}_seconds" in row]
+    return round(float(np.polyfit(*np.log(np.array(known)).T, 1)[0]), 2)
 
 
 if __name__ == "__main__":

@@ -200,6 +200,19 @@ def test_the_seed_changes_sampled_replies_only(checkpoint, tmp_path):
     assert made(1.0, 1) != made(1.0, 2)
 
 
+def test_several_samples_of_a_prompt_share_it_and_are_those_of_plain_sampling():
+    model = make_model("llama", vocabulary=50, scale=0.3).eval()
+    rng = random.Random(2)
+    prompts = [[rng.randrange(50) for _ in range(size)] for size in (20, 7)]
+    asked = [prompt for prompt in prompts for _ in range(5)]
+    trunks = plan_trunks(asked, [0] * 5 + [1] * 5)
+    assert sorted(len(trunk.tokens) for trunk in trunks) == [6, 19]
+    draws = torch.rand(len(asked), 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    shared = decode_shared(model, trunks, 12, (2, 11), Sampler(1.0, draws))
+    assert shared == decode_plain(model, dict(enumerate(asked)), 12, (2, 11), Sampler(1.0, draws))
+    assert len({shared[index].tokens for index in range(5)}) == 5
+
+
 def test_sampled_tokens_follow_the_softmax():
     logits, count = torch.tensor([1.0, -0.5, 0.3, 2.0]), 40_000
     draws = torch.rand(count, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
