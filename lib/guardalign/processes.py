@@ -233,6 +233,12 @@ def check_count(running: int) -> None:
         )
 
 
+def forget_peak() -> None:
+    """Let ``peak_resident`` begin anew (Linux; elsewhere nothing happens)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_resident() -> int:
     """The largest resident size this process has had, in bytes.
 

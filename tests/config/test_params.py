@@ -71,7 +71,7 @@ def test_a_rate_written_as_yaml_reads_it_is_a_number(tmp_path):
         ("source.shares", {"train": 0.9, "feedback": 0.2}, "must stay below 1"),
         ("source.shares", {"train": 0.5, "feedback": 0.2, "validation": 0.3}, "must stay below 1"),
         ("seed", True, "`seed` should not be true or false"),
-        ("sweep.betas", [0.1, True], "`sweep.betas` should not be true or false"),
+        ("study.tuning.arms.M_ipo.betas", [0.1, True], "should not be true or false"),
         ("generation.temperature", float("inf"), "`generation.temperature` should be a finite number"),
         ("study.arms.M_ipo.options", {"kl_gradient": False}, "ipo_mean has no option 'kl_gradient'; it has none"),
         ("study.arms.M_kto.options", {"kl_gradint": False}, "kto_pair has no option 'kl_gradint'; it has kl_gradient"),

@@ -9,8 +9,8 @@ import pytest
 from guardalign.config.params import Params
 from guardalign.config.sections import Conversations, ServerArm, Source
 from guardalign.files import RunFolder, project_root
-from guardalign.study import arms
 from guardalign.study.export import export
+from guardalign.study.run import Study
 from guardalign.study.sources import load
 from guardalign.world import BASE_MODEL
 from tests.llm.test_llm_serve import free_port, pytestmark, serve, stop
@@ -42,8 +42,8 @@ def test_a_server_that_is_named_for_an_arm_gives_the_replies_that_its_model_give
     source = Source(kind="world", conversations=Conversations(train=1, feedback=1, test=8))
     pairs = [each for each in load(source).pairs if each.split == "test"][:32]
     run = RunFolder(tmp_path)
-    own = arms.answers(here, run, "base", pairs, tmp_path / "own.jsonl")
-    other = arms.answers(there, run, "base", pairs, tmp_path / "other.jsonl")
+    own = Study(here, run).answers("base", pairs, tmp_path / "own.jsonl")
+    other = Study(there, run).answers("base", pairs, tmp_path / "other.jsonl")
     equal = sum(a.text == b.text and a.finished == b.finished for a, b in zip(own, other, strict=True))
     print(f"{equal} of {len(pairs)} replies are equal")
     assert [reply.pair_id for reply in other] == [pair.id for pair in pairs]

@@ -7,53 +7,42 @@ import math
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-import yaml
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from alpaca_annotations import anchors, difficulty
 from guardalign.config.params import Params
+from guardalign.data.conversations import Reply
+from guardalign.data.examples import Example
 from guardalign.data.tasks import load_instructions
 from guardalign.errors import ParameterError
-from guardalign.files import RunFolder, read_rows
-from guardalign.models.loading import load_frozen
+from guardalign.files import RunFolder
+from guardalign.generation.replies import load_policy
+from guardalign.models.encoding import encode_prompt
 from guardalign.report import figures
-from guardalign.report.comparison import findings, results, showing
+from guardalign.report.comparison import RLHF, SFT, dynamics, findings, results, showing, tables
 from guardalign.stats import alpaca
-from guardalign.study.comparison import answers, dynamics, protocol, tables, tuning
-from guardalign.study.comparison.jobs import RLHF, SFT, identical_jobs, tuning_jobs, with_beta
-from guardalign.study.comparison.protocol import Place
+from guardalign.study.distance import distances
+from guardalign.study.run import Study
+from guardalign.study.settle import Job, jobs_of, settle
 from guardalign.world.twins import TWINS
 from series import ROOT, environment
+from small_comparison import BATCH, TASK, TEST, TRAIN, small
 from tiny import make_model, save_checkpoint
 
-PARAMS = Path(__file__).resolve().parents[2] / "params"
-TASK = "instructions"
-TRAIN, TEST, BATCH = 32, 16, 8
+PARAMS = ROOT / "params"
 AT_START = {
     "dpo": math.log(2), "ipo_sum": 25.0, "ipo_mean": 25.0, "kto": 0.5, "kto_tanh": 1.0, "kto_pair": 0.5,
     "rpo": math.log(2), "kto_doubled": 1.0, "hinge": 1.0,
 }  # fmt: skip
 
 
-def small(root: Path, **changes: object) -> Params:
-    content = yaml.safe_load((PARAMS / "comparison.yaml").read_text(encoding="utf-8"))
-    content["run"] = str(root)
-    content["training"]["batch_size"] = BATCH
-    content["tasks"] |= {
-        "sources": {TASK: {"kind": "twin"}}, "seeds": [1], "sft_epochs": 2, "workers": 1, "tuning": None,
-        "train": TRAIN, "validation": 16, "test": TEST,
-        "rlhf": {"reward_learning_rate": 2e-4, "learning_rate": 5e-5, "steps": 2, "prompts": 4, "generations": 2},
-    } | changes  # fmt: skip
-    path = root / "params.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    return Params.load(path)
+def jobs_here(settings: Params, run: RunFolder) -> dict[str, Job]:
+    return {job.arm: job for job in jobs_of(Study(settings, run, TASK))}
 
 
 @pytest.fixture(scope="module")
@@ -66,24 +55,29 @@ def done(tmp_path_factory) -> tuple[Params, RunFolder, pd.DataFrame]:
     return settings, run, pd.read_csv(run.tables("identical_methods.csv")).set_index("arm")
 
 
-def metrics(run: RunFolder, arm: str, kind: str = "identical") -> pd.DataFrame:
-    return pd.read_json(run.root / "metrics" / TASK / "seed-1" / kind / f"{arm}.jsonl", lines=True)
+def metrics(run: RunFolder, arm: str) -> pd.DataFrame:
+    return pd.read_json(RunFolder(run.root / TASK).model(arm) / "metrics.jsonl", lines=True)
 
 
 def test_tanh_and_doubled_beta_are_the_same_loss(done):
     _, run, _ = done
-    tanh, doubled = metrics(run, "kto_tanh"), metrics(run, "kto_doubled", "control")
+    tanh, doubled = metrics(run, "kto_tanh"), metrics(run, "kto_doubled")
     assert len(tanh) == len(doubled) > 3
     assert (tanh["loss"] - doubled["loss"]).abs().max() < 1e-4
 
 
 def test_every_method_starts_at_the_same_model_and_takes_the_same_steps(done):
     settings, run, table = done
-    jobs = [job for job in identical_jobs(protocol.section(settings), TASK, 1) if job.arm != RLHF]
-    assert {int(table.loc[job.arm, "steps"]) for job in jobs} == {TRAIN // BATCH}
-    for job in jobs:
-        if job.arm in AT_START:
-            assert metrics(run, job.arm, job.protocol)["loss"][0] == pytest.approx(AT_START[job.arm], abs=2e-3)
+    arms = [name for name, arm in settings.study.arms.items() if arm.start == SFT and name != RLHF]
+    assert {int(table.loc[name, "steps"]) for name in arms} == {TRAIN // BATCH}
+    for name in set(arms) & set(AT_START):
+        assert metrics(run, name)["loss"][0] == pytest.approx(AT_START[name], abs=2e-3)
+
+
+def test_weights_stay_where_other_arms_start_alone(done):
+    settings, run, _ = done
+    kept = {job.arm for job in jobs_here(settings, run).values() if list(job.model.rglob("*.safetensors"))}
+    assert kept == {SFT}
 
 
 def test_preference_methods_widen_held_out_margins_and_write_text(done):
@@ -97,11 +91,8 @@ def test_win_rates_are_those_of_the_judges_scores(done):
     settings, run, table = done
     task = TWINS[TASK]
     asked = task.splits({"train": TRAIN, "validation": 16, "test": TEST}, 0)["test"]
-    job = next(each for each in identical_jobs(protocol.section(settings), TASK, 1) if each.arm == "dpo")
-    own = [
-        task.read(each.prompt, said.text).score
-        for each, said in zip(asked, protocol.answers_in(run, job, {"test": asked}), strict=True)
-    ]
+    replies = jobs_here(settings, run)["dpo"].replies
+    own = [task.read(each.prompt, said.text).score for each, said in zip(asked, replies, strict=True)]
     preferred = [task.read(each.prompt, each.chosen.strip()).score for each in asked]
     wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(own, preferred, strict=True)]
     assert table.loc["dpo", "win"] == pytest.approx(sum(wins) / TEST)
@@ -161,11 +152,9 @@ def test_the_online_arm_stands_beside_the_others_with_its_cost(done):
     assert row["replies_drawn"] == 2 * 4 * 2
     assert row["policy_passes"] == pytest.approx(16 / TRAIN) and row["reward_passes"] == pytest.approx(2 + 16 / TRAIN)
     assert row["reward_accuracy"] > 0.5 and row["memory_gib"] > 0.1
-    job = next(each for each in identical_jobs(protocol.section(settings), TASK, 1) if each.arm == RLHF)
-    (kept,) = read_rows(Place(run, job).outcome, protocol.Outcome)
+    kept = jobs_here(settings, run)[RLHF].known()
     assert kept.seconds == pytest.approx(kept.facts["reward_seconds"] + kept.facts["policy_seconds"])
     assert kept.seconds == pytest.approx(row["seconds"])
-    assert not Place(run, job).model.exists()
 
 
 def test_curves_have_margins_entropy_and_distance_for_every_method(done):
@@ -210,34 +199,20 @@ def test_figures_show_the_tables_numbers(done, tmp_path):
         assert png.stat().st_size > 5000
 
 
-def test_the_tuned_protocol_takes_each_methods_best_candidate(done):
-    """On the real base at a small size: the SFT models are those that lie there."""
-    _, run, _ = done
-    budget = {"rates": [1e-4, 1e-6], "betas": [0.1], "pairs": 48}
-    settings = small(run.root, methods={"dpo": {}, "ipo_sum": {}}, controls={}, tuning=budget)
-    said: list[str] = []
-    tried, tuned = tuning.run_tuned(settings, run, said.append)
-    assert len(said) == 4 + 2 and len(tried) == 4
-    assert tried["win"].between(0, 1).all() and set(tried["prompts"]) == {16}
-    best = tried.sort_values(["win", "learning_rate"], ascending=[False, True]).groupby("arm").first()
-    for outcome in tuned:
-        assert outcome.job.protocol == "tuned" and outcome.steps == TRAIN // BATCH
-        assert outcome.job.learning_rate == best.loc[outcome.job.arm, "learning_rate"]
-    assert dynamics.curves(run)["protocol"].value_counts()["tuned"] == 2 * (TRAIN // BATCH)
-    assert (run.root / "models" / TASK / "seed-1" / "identical" / SFT / "training.json").exists()
-
-
-def test_what_is_done_is_not_done_again(done):
+def test_what_is_done_is_not_done_again_and_what_changes_is(done):
     settings, run, _ = done
     said: list[str] = []
-    again = protocol.run_identical(settings, run, said.append)
+    jobs = list(jobs_here(settings, run).values())
+    before = settle(jobs, log=said.append)
     assert said == []
-    place = Place(run, next(each.job for each in again if each.job.arm == "slic"))
-    before = read_rows(place.outcome, protocol.Outcome)[0]
-    place.outcome.unlink()
-    protocol.run_identical(settings, run, said.append)
-    assert [line.split(":")[0] for line in said] == [f"1/1 {TASK}/seed-1/identical/slic"]
-    assert read_rows(place.outcome, protocol.Outcome)[0].mark == before.mark
+    jobs_here(settings, run)["slic"].outcome.unlink()
+    again = settle(jobs, log=said.append)
+    assert [each for each in again if each.arm != "slic"] == [each for each in before if each.arm != "slic"]
+    assert [line.split(":")[0] for line in said] == [f"1/1 {TASK}/seed-1/slic"]
+    arms = settings.study.arms | {"dpo": settings.study.arms["dpo"].model_copy(update={"beta": 0.2})}
+    changed = settings.model_copy(update={"study": settings.study.model_copy(update={"arms": arms})})
+    unknown = [name for name, job in jobs_here(changed, run).items() if job.known() is None]
+    assert unknown == ["dpo", "sft_longer"]  # the latter takes as many steps
 
 
 def gained(arm: str, low: float, **measured: float) -> dict[str, object]:
@@ -262,44 +237,18 @@ def test_what_was_not_raised_is_said_with_its_reason():
     said = findings.sentences(table).splitlines()
     assert said[0].startswith("* **t**: 1 of 5 arms raise")
     assert [line.split(": ")[1].split(" ")[0] for line in said[1:]] == ["the", "hardly", "pushes", "went"]
-    assert "not IPO (+1.0\u00a0[−1.0,\u00a0+3.0] points)" in said[1]
+    assert "not IPO (sum) (+1.0\u00a0[−1.0,\u00a0+3.0] points)" in said[1]
     full = findings.gains(pd.DataFrame([gained(SFT, 0.0, accuracy=0.99), gained("dpo", -0.01)]))
     assert full.loc[0, "why"].startswith("nothing to gain")
-    assert findings.degeneration(pd.DataFrame(rows)).startswith("Degenerate text: KTO (logistic) (t)")
+    assert findings.degeneration(pd.DataFrame(rows)).startswith("Degenerate text: KTO")
     assert findings.degeneration(pd.DataFrame(rows[:4])).startswith("No arm ends in degenerate text: at most 1%")
 
 
-def test_the_budget_is_the_same_for_every_method(tmp_path):
-    settings = small(tmp_path, tuning={"rates": [1e-4, 1e-5], "betas": [0.05, 0.1, 0.5], "pairs": 16})
-    tasks = protocol.section(settings)
-    jobs = tuning_jobs(tasks, TASK)
-    assert {name: sum(job.arm.startswith(f"{name}_lr") for job in jobs) for name in tasks.methods} == dict.fromkeys(
-        tasks.methods, 6
-    )
-    assert {job.split for job in jobs} == {"validation"} and {job.pairs for job in jobs} == {16}
-    slic = next(job for job in jobs if job.method == "slic" and job.beta == 0.5)
-    assert slic.options == {"slic_delta": 5.0}
-    assert with_beta(next(job for job in jobs if job.method == "dpo"), 0.3).options == {}
-
-
-def test_the_best_candidate_is_chosen_and_ties_stay_near_the_start():
-    rows = [
-        ("t", "dpo", 1e-4, 0.1, 0.6),
-        ("t", "dpo", 1e-5, 0.1, 0.7),
-        ("t", "dpo", 1e-5, 0.5, 0.7),
-        ("t", "kto", 1e-4, 0.1, 0.2),
-    ]
-    chosen = tuning.choose(pd.DataFrame(rows, columns=["task", "arm", "learning_rate", "beta", "win"]))
-    assert chosen[["arm", "learning_rate", "beta"]].to_numpy().tolist() == [["dpo", 1e-5, 0.5], ["kto", 1e-4, 0.1]]
-
-
 def test_passes_count_what_a_method_reads():
-    settings = Params.load(PARAMS / "comparison.yaml")
-    passes = {job.arm: job.passes for job in identical_jobs(protocol.section(settings), "dialogue", 1)}
-    assert passes["dpo"] == {"policy": 2, "reference": 2}
-    assert passes["slic"] == {"policy": 2, "reference": 0}
-    assert passes["kto"] == {"policy": 4, "reference": 4}
-    assert passes["sft_longer"] == {"policy": 1, "reference": 0}
+    arms = Params.load(PARAMS / "comparison.yaml").study.arms
+    counted = {name: list(tables.passes(arm).values()) for name, arm in arms.items()}
+    assert counted["dpo"] == [2, 2] and counted["slic"] == [2, 0] and counted["kto"] == [4, 4]
+    assert counted["sft_longer"] == [1, 0] and counted[RLHF] == []
 
 
 def test_distinct_n_by_hand():
@@ -308,15 +257,11 @@ def test_distinct_n_by_hand():
     assert math.isnan(tables.distinct(["one"], 2))
 
 
-def test_a_file_without_tasks_and_an_arm_without_method_are_refused(tmp_path):
-    with pytest.raises(ParameterError, match="needs a `tasks` section"):
-        protocol.section(Params.load(PARAMS / "embedded.yaml"))
-    with pytest.raises(ParameterError, match="there is no SFT model of 2"):
-        small(tmp_path, tuning={"rates": [1e-4], "betas": [0.1], "pairs": 16, "seeds": [1, 2]})
-    with pytest.raises(ParameterError, match="arm mine is no method's name"):
-        small(tmp_path, methods={"mine": {}})
-    with pytest.raises(ParameterError, match="sft is the name of an arm"):
-        small(tmp_path, methods={SFT: {}})
+def test_tasks_without_a_source_are_refused(tmp_path):
+    with pytest.raises(ParameterError, match="hh"):
+        small(tmp_path, study={"tasks": [TASK, "hh"]})
+    with pytest.raises(ParameterError, match="tasks"):
+        results.carry_out(Params.load(PARAMS / "embedded.yaml"), RunFolder(tmp_path))
 
 
 def test_a_comparison_of_which_only_tables_were_kept_is_shown_without_its_curves(done, tmp_path):
@@ -330,13 +275,17 @@ def test_a_comparison_of_which_only_tables_were_kept_is_shown_without_its_curves
 def test_distance_and_entropy_are_those_of_each_reply_by_itself(tmp_path):
     """Rows of all lengths in one batch, an empty finished reply among them, against one row and one token at a time."""
     folder = save_checkpoint(tmp_path / "base")
-    model, start = load_frozen(str(folder)), make_model(seed=3).requires_grad_(False)
-    rows = [([5, 6, 7, 8], [9, 10, 11, 12, 13]), ([7, 9], [4]), ([8] * 9, [5, 6, 5, 6])]
-    for (prompt, reply), found in zip(rows, answers._batch_distances(model, start, rows), strict=True):
+    policy, start = load_policy(folder), make_model(seed=3).requires_grad_(False)
+    texts = [("order parcel", "hello late", True), ("please", "", True), ("refund " * 9, "sorry invoice", False)]
+    examples = [Example(id=p, conversation_id=p, prompt=p, chosen=" a") for p, _, _ in texts]
+    replies = [Reply(pair_id=p, conversation_id=p, arm="a", text=t, finished=end) for p, t, end in texts]
+    for (prompt, text, end), found in zip(texts, distances(policy, start, examples, replies), strict=True):
+        asked = encode_prompt(policy.tokenizer, prompt).tolist()
+        reply = policy.tokenizer(f" {text}", add_special_tokens=False)["input_ids"] if text else []
         kl, entropy = [], []
-        for at in range(len(reply)):
-            ids = torch.tensor([prompt + reply[:at]])
-            own, other = (each(input_ids=ids).logits[0, -1].log_softmax(-1) for each in (model, start))
+        for at in range(len(reply) + end):
+            ids = torch.tensor([asked + reply[:at]])
+            own, other = (each(input_ids=ids).logits[0, -1].log_softmax(-1) for each in (policy.model, start))
             kl.append(float(torch.nn.functional.kl_div(other, own, log_target=True, reduction="sum")))
             entropy.append(float(torch.distributions.Categorical(logits=own).entropy()))
         assert found.kl == pytest.approx(sum(kl) / len(kl), rel=1e-4)

@@ -26,6 +26,7 @@ NAMES = (
 )
 PHASE = Phase(documents=64, documents_per_step=4, learning_rate=1e-3)
 SMALL = Pretraining(vocabulary=600, hidden=32, layers=2, heads=2, kv_heads=1, intermediate=64, phases=(PHASE,))
+CONVERSATIONS = {"train": 3, "feedback": 2, "validation": 1, "test": 2, "transfer": 1}
 PAPERS = yaml.safe_load((ROOT / "params" / "embedded.yaml").read_text(encoding="utf-8"))["study"]
 
 
@@ -49,7 +50,10 @@ def parameters(run: Path, base: Path, **changes: Any) -> dict[str, Any]:
     return {
         "run": str(run),
         "seed": 1,
-        "source": {"kind": "world", "conversations": {"train": 3, "feedback": 2, "test": 2, "transfer": 1}},
+        "source": {
+            "kind": "world",
+            "conversations": {"train": 3, "feedback": 2, "validation": 1, "test": 2, "transfer": 1},
+        },
         "model": {"name": str(base), "max_length": 2048},
         "training": {"batch_size": 8},
         "study": study(),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from guardalign.config.task_sections import Rlhf
+from guardalign.config.plan import Rlhf
 from guardalign.data.examples import Example
 from guardalign.models.encoding import encode
 from guardalign.models.loading import LoraSettings, load_frozen
@@ -96,13 +96,16 @@ def test_the_penalty_holds_the_policy_near_the_start(start, reward, policy, tmp_
     assert near.history[-1]["kl"] < 0.5 * policy.history[-1]["kl"]
 
 
-def test_cost_counts_the_replies_drawn_and_scored(reward, policy):
+def test_an_online_arm_counts_the_replies_drawn_and_scored_and_is_made_once(start, reward, policy, tmp_path):
     assert reward.seconds > 0 and policy.seconds > 0
-    found = rlhf.passes(SETTINGS, steps=16, pairs=64)
-    assert found["replies_drawn"] == 256
-    assert found["policy_passes"] == found["reference_passes"] == 4
-    assert found["reward_passes"] == 2 * 3 + 4
-    assert rlhf.passes(SETTINGS.model_copy(update={"beta": 0.0}), 16, 64)["reference_passes"] == 0
+    examples, settings = pairs(8, 3), SETTINGS.model_copy(update={"steps": 2, "reward_epochs": 1})
+    given = (settings, str(start), examples, examples, tmp_path / "arm", 8, 4, 1)
+    made = rlhf.train_online("arm", *given)
+    drawn = 2 * SETTINGS.prompts * SETTINGS.generations
+    assert made.metrics["replies_drawn"] == drawn and made.steps == 2
+    assert made.metrics["policy_passes"] == made.metrics["reference_passes"] == drawn / 8
+    assert made.metrics["reward_passes"] == 2 + drawn / 8
+    assert not made.skipped and rlhf.train_online("arm", *given).skipped
 
 
 def test_grpo_takes_the_same_settings(start, reward, tmp_path):

@@ -302,7 +302,7 @@ def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tm
     [
         ("00_embedded_base_model", "tables/pretraining.csv"),
         ("08_people_as_judges", "people/key.json"),
-        ("09_sweep", "tables/sweep.csv"),
+        ("09_tuning", "tables/tuning.csv"),
     ],
 )
 def test_the_notebooks_beside_the_series_are_executed_too(series, tmp_path, base, name, product):
@@ -310,8 +310,8 @@ def test_the_notebooks_beside_the_series_are_executed_too(series, tmp_path, base
     small = SMALL.model_dump(mode="json") | {
         "phases": [PHASE.model_dump(mode="json") | {"echoes_per_step": each} for each in (1, 0)]
     }
-    grid = {"sft": [1e-3], "methods": {"ipo_mean": [1e-3]}, "betas": [0.1], "workers": 1}
-    content = parameters(folder.root, base, pretraining=small, sweep=grid)
+    grid = {"arms": {"M_1SFT": {"rates": [1e-3]}, "M_1SFT_ipo": {"rates": [1e-3], "betas": [0.1]}}}
+    content = parameters(folder.root, base, pretraining=small, study=study() | {"tuning": grid})
     params = write_parameters(tmp_path / "beside.yaml", content)
     code, output = run_stage(ROOT / "notebooks" / f"{name}.ipynb", params, folder.root / product)
     assert code == 0, output
@@ -348,6 +348,27 @@ def test_a_damaged_record_and_files_from_the_future_need_no_hand(series):
     assert set(NAMES) <= folder.facts.keys() and pairs.stat().st_mtime <= time.time()
     code, output = run(params, "--target", "tables/sft.csv")
     assert code == 0 and stages_of(output) == [] and output.strip().endswith(f"Made: {folder.tables('sft.csv')}")
+
+
+def test_several_seeds_are_one_run_with_one_report(tmp_path, base):
+    """Two seeds of a plan of five arms: each in its own folder, on the same data, in the same tables and figures."""
+    whole = study()
+    arms = {name: whole["arms"][name] for name in ("M_1SFT", "M_1SFT_ipo", "N_1SFT", "N_1SFT_ipo", "dpo")}
+    named = [each for each in whole["contrasts"] if {each["arm_1"], each["arm_2"]} <= arms.keys()]
+    plan = {"arms": arms, "contrasts": named, "seeds": [1, 2], "keep": False}
+    content = parameters(tmp_path / "run", base, study=plan)
+    code, output = run(write_parameters(tmp_path / "seeds.yaml", content))
+    assert code == 0, output
+    folder = RunFolder(tmp_path / "run")
+    weights = [fingerprint(folder.root / f"seed-{n}" / "models" / "M_1SFT" / "model.safetensors") for n in (1, 2)]
+    assert weights[0] != weights[1] and not folder.model("M_1SFT").exists()
+    left = {path.parent.name for path in (folder.root / "seed-2" / "models").glob("*/*.safetensors")}
+    assert left == {"M_1SFT", "N_1SFT"}  # the others start there
+    table = pd.read_csv(folder.tables("win_rates.csv"))
+    assert (table["seeds"] == 2).all() and set(table["arm_2"]) == {"M_1SFT_ipo", "N_1SFT_ipo"}
+    assert (folder.root / "seed-2" / "verdicts" / "M_1SFT-vs-M_1SFT_ipo.jsonl").exists()
+    code, output = run_stage(ROOT / "notebooks" / "06_judging.ipynb", tmp_path / "seeds.yaml")
+    assert code == 0, output  # replies are known as those of the weights that are gone
 
 
 def test_without_a_judge_arms_are_compared_by_what_they_prefer(series, tmp_path, base):

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from guardalign.config.plan import NOTEBOOKS, narrowed
+from guardalign.config.plan import NOTEBOOKS, TUNING, narrowed
 from guardalign.errors import ParameterError
 from guardalign.files import project_root, write_text
 
@@ -44,7 +44,11 @@ def values_for(notebook: Path, sections: Mapping[str, Any]) -> dict[str, Any]:
     """What a notebook is given: the sections that it shows, of ``study`` the arms of its stage and those they need."""
     values = {name: sections[name] for name in shown_parameters(notebook) if name in sections}
     stage = next((stage for stage, name in NOTEBOOKS.items() if name == notebook.stem), None)
-    return values | ({"study": narrowed(values["study"], stage)} if stage and "study" in values else {})
+    if "study" in values and stage:
+        values["study"] = narrowed(values["study"], stage)
+    elif "study" in values and notebook.stem != TUNING:
+        values["study"] = {key: value for key, value in values["study"].items() if key != "tuning"}
+    return values
 
 
 def failure(executed: Path) -> str | None:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from guardalign.config.plan import BASE, Contrast, Plan
+from guardalign.config.plan import BASE, CARE, Contrast, Plan
 from guardalign.config.reading import read_mapping
 from guardalign.config.sections import (
     NAME,
@@ -28,7 +28,6 @@ from guardalign.config.sections import (
     Report,
     Section,
     Source,
-    Sweep,
     Training,
 )
 from guardalign.config.task_sections import Tasks
@@ -49,7 +48,6 @@ class Params(Section):
     launch: Launch
     report: Report = Report()
     pretraining: Pretraining | None = None
-    sweep: Sweep | None = None
     tasks: Tasks | None = None
 
     @field_validator("run", mode="before")
@@ -97,6 +95,9 @@ class Params(Section):
                 f"{where}judge.kind: the embedded judge reads only the guardrails of the embedded world; "
                 "with other sources the judge is rules, llm or none"
             )
+        if "tasks" in shown:
+            for task in set(self.study.tasks) - {CARE, *(self.tasks.sources if self.tasks else ())}:
+                raise ParameterError(f"{where}study.tasks: {task!r} is no source of the section `tasks`")
         if {"study", "generation"} <= shown:
             known = {BASE, *self.study.arms, *self.generation.replies}
             for each in self.study.contrasts:

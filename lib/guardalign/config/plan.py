@@ -20,6 +20,7 @@ NOTEBOOKS: dict[Stage, str] = {
     "methods": "05_method_comparison",
 }
 """The notebook that trains the arms of each stage."""
+TUNING = "09_tuning"
 
 Beta = Annotated[float, Field(gt=0, le=100)]
 
@@ -49,6 +50,24 @@ class Pairs(Section):
         return self
 
 
+class Rlhf(Section):
+    """Method ``rlhf``: a reward model (Bradley–Terry, TRL's RewardTrainer), then TRL's RLOO or GRPO against it.
+
+    ``generations`` replies are drawn per prompt, ``prompts`` prompts per step; ``beta`` weighs the KL penalty. What is
+    no option of the arm is the arm's own: ``reward_epochs`` are its epochs.
+    """
+
+    trainer: Literal["rloo", "grpo"] = "rloo"
+    reward_learning_rate: Rate
+    reward_epochs: Positive = 1
+    learning_rate: Rate
+    beta: Annotated[float, Field(ge=0)] = 0.05
+    steps: Positive
+    prompts: Positive = 8
+    generations: Annotated[int, Field(ge=2)] = 4
+    temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
+
+
 class Arm(Section):
     """A model that the study makes: trained from ``start`` with ``method`` on ``pairs``.
 
@@ -75,7 +94,36 @@ class Arm(Section):
     def _has_its_methods_options(self) -> Arm:
         if self.method != "rlhf":
             own_options(self.method, self.options)
+        elif not isinstance(self.steps, int):
+            raise ValueError("method rlhf needs steps: how many the policy is trained for")
+        else:
+            self.rlhf  # noqa: B018  (refuses ill-typed options)
         return self
+
+    @property
+    def rlhf(self) -> Rlhf:
+        """The settings of an arm of method ``rlhf``."""
+        own = {"learning_rate": self.learning_rate, "beta": self.beta, "reward_epochs": self.epochs}
+        return Rlhf.model_validate(self.options | own | {"steps": self.steps})
+
+
+class Grid(Section):
+    """The rates and β that an arm's candidates have. Methods without a β (SFT) are tried at every rate alone."""
+
+    rates: tuple[Rate, ...] = Field(min_length=1)
+    betas: tuple[Beta, ...] = ()
+
+
+class Tuning(Section):
+    """Which arms get rate and β by what their candidates' replies to the validation split are worth.
+
+    Candidates learn from the first ``pairs`` of the arm's pairs (default: all). A choice at the rim of its grid adds a
+    value beyond it, by the grid's own factor, ``widen`` times at most.
+    """
+
+    arms: dict[str, Grid] = Field(min_length=1)
+    pairs: Positive | None = None
+    widen: Count = 2
 
 
 class Contrast(Section):
@@ -100,6 +148,7 @@ class Plan(Section):
     tasks: tuple[str, ...] = Field(default=(CARE,), min_length=1)
     keep: bool = True
     workers: Positive = 1
+    tuning: Tuning | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -124,6 +173,9 @@ class Plan(Section):
                 raise ValueError(f"arm {name} depends on itself")
         for name in self.arms:
             self._check_stage(name)
+        for name in self.tuning.arms if self.tuning else ():
+            if name not in self.arms or self.arms[name].method == "rlhf":
+                raise ValueError(f"tuning: {name!r} is no arm of the study that can be tuned")
         return self
 
     def _check_stage(self, name: str) -> None:
@@ -164,6 +216,14 @@ class Plan(Section):
         before = self.stage(arm.start) if arm.start != BASE else "sft"
         return before if before != "sft" or arm.method == "sft" else "flow1"
 
+    def is_needed(self, name: str) -> bool:
+        """Whether another arm needs its weights."""
+        return any(name in self._needs(other) for other in self.arms)
+
+    def depth(self, name: str) -> int:
+        """How many arms must be trained one after the other before ``name``."""
+        return max((1 + self.depth(other) for other in self._needs(name)), default=0)
+
     @property
     def named(self) -> tuple[tuple[str, str], ...]:
         """The pairs of arms whose contrasts were named beforehand."""
@@ -175,12 +235,12 @@ class Plan(Section):
 
 
 def narrowed(study: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
-    """A ``study`` section as plain data with the arms of one stage and those they need; contrasts are left out."""
+    """A ``study`` section as plain data with one stage's arms and those they need, without contrasts and tuning."""
     plan = Plan.model_validate(study)
     wanted = {each for name in plan.part(stage) for each in (name, *_matched(plan.arms[name]))}
     names = {each for name in wanted for each in (*plan.ancestors(name), name)}
     arms = {name: arm for name, arm in study["arms"].items() if name in names}
-    return {key: value for key, value in study.items() if key != "contrasts"} | {"arms": arms}
+    return {key: value for key, value in study.items() if key not in ("contrasts", "tuning")} | {"arms": arms}
 
 
 def _matched(arm: Arm) -> tuple[str, ...]:

@@ -304,12 +304,3 @@ class Pretraining(Section):
     habit_low: Annotated[float, Field(ge=0, le=1)] = 0.15
     habit_high: Annotated[float, Field(ge=0, le=1)] = 0.9
     phases: tuple[Phase, ...] = Field(min_length=1)
-
-
-class Sweep(Section):
-    """The grid that notebook 09 searches on the feedback split: the same for every method."""
-
-    methods: dict[Method, tuple[Rate, ...]] = Field(min_length=1)
-    sft: tuple[Rate, ...] = Field(min_length=1)
-    betas: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(min_length=1)
-    workers: Positive = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guardalign.data.conversations import Row
+from guardalign.data.conversations import PreferencePair, Row
 
 
 class Example(Row):
@@ -13,3 +13,7 @@ class Example(Row):
     prompt: str
     chosen: str
     rejected: str | None = None
+
+
+Prompt = PreferencePair | Example
+"""What a policy is asked: a pair, laid out by paper A's prompt, or an example's own text."""

@@ -5,15 +5,18 @@ Each file is a ``GenerationJob``. The prompts are dealt over the processes; each
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import PartialState
 from pydantic import ValidationError
 
 from guardalign.data.conversations import PreferencePair
+from guardalign.data.examples import Example
 from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import first_error, read_rows
 from guardalign.generation.job import GenerationJob
@@ -52,7 +55,9 @@ def _answer(path: Path, ranks: Ranks) -> None:
     job = read_job(path)
     if job.pairs is None:
         raise ParameterError(f"{path}: pairs must name a JSONL of prompts")
-    pairs = read_rows(job.pairs, PreferencePair)
+    with job.pairs.open(encoding="utf-8") as stream:
+        kind: type[Any] = PreferencePair if "turns" in json.loads(stream.readline()) else Example
+    pairs = read_rows(job.pairs, kind)
 
     def log(line: str) -> None:
         if ranks.index == 0:

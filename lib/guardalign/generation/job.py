@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from guardalign.data.conversations import PreferencePair, Row
+from guardalign.data.conversations import Row
+from guardalign.data.examples import Prompt
 from guardalign.generation.replies import GenerationSettings, made_with
 from guardalign.generation.store import Store
 
 
 class GenerationJob(Row):
-    """One arm's replies: the model, the JSONL of ``PreferencePair`` rows it answers, and where the replies go."""
+    """One arm's replies: the model, the JSONL of ``Prompt`` rows it answers, and where the replies go."""
 
     model: str
     arm: str
@@ -19,6 +20,6 @@ class GenerationJob(Row):
     output: Path
     pairs: Path | None = None
 
-    def store(self, pairs: Sequence[PreferencePair]) -> Store:
+    def store(self, pairs: Sequence[Prompt]) -> Store:
         """Where the replies to ``pairs`` are kept; its ``is_complete`` says whether they are all there."""
         return Store(self.output, made_with(self.model, pairs, self.arm, self.settings))

@@ -12,7 +12,8 @@ import torch
 from pydantic import Field
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from guardalign.data.conversations import PreferencePair, Reply, Row
+from guardalign.data.conversations import Reply, Row
+from guardalign.data.examples import Prompt
 from guardalign.errors import GuardalignError
 from guardalign.files import fingerprint, read_rows
 from guardalign.generation.decoding import (
@@ -81,7 +82,7 @@ class Ranks:
 
 def generate(
     model_dir: str | Path,
-    pairs: Sequence[PreferencePair],
+    pairs: Sequence[Prompt],
     arm: str,
     settings: GenerationSettings | None = None,
     output: str | Path = "replies.jsonl",
@@ -124,7 +125,7 @@ def generate(
     return replies
 
 
-def made_with(model_dir: str | Path, pairs: Sequence[PreferencePair], arm: str, settings: GenerationSettings) -> str:
+def made_with(model_dir: str | Path, pairs: Sequence[Prompt], arm: str, settings: GenerationSettings) -> str:
     """A fingerprint of all that decides the replies."""
     asked = [(pair.id, pair.conversation_id, prompt_of(pair)) for pair in pairs]
     outcome = settings.model_dump(exclude={"batch_size", "prefix_sharing"})
@@ -133,13 +134,13 @@ def made_with(model_dir: str | Path, pairs: Sequence[PreferencePair], arm: str, 
     return fingerprint(policy_fingerprint(model_dir), outcome, asked, arm)
 
 
-def dealt(pairs: Sequence[PreferencePair], count: int) -> list[list[PreferencePair]]:
+def dealt(pairs: Sequence[Prompt], count: int) -> list[list[Prompt]]:
     """The pairs in ``count`` parts of about equal length in characters; a conversation's pairs stay together."""
-    conversations: dict[str, list[PreferencePair]] = {}
+    conversations: dict[str, list[Prompt]] = {}
     for pair in pairs:
         conversations.setdefault(pair.conversation_id, []).append(pair)
     length = {name: sum(len(prompt_of(pair)) for pair in own) for name, own in conversations.items()}
-    parts: list[list[PreferencePair]] = [[] for _ in range(count)]
+    parts: list[list[Prompt]] = [[] for _ in range(count)]
     loads = [0] * count
     for name in sorted(conversations, key=lambda name: (-length[name], name)):
         least = loads.index(min(loads))
@@ -149,7 +150,7 @@ def dealt(pairs: Sequence[PreferencePair], count: int) -> list[list[PreferencePa
 
 
 def reply_batches(
-    policy: Policy, pairs: Sequence[PreferencePair], arm: str, settings: GenerationSettings
+    policy: Policy, pairs: Sequence[Prompt], arm: str, settings: GenerationSettings
 ) -> Iterator[list[Reply]]:
     """Decode the prompts of ``pairs`` batch by batch, longest first; what is common to a conversation only once."""
     chat = policy.tokenizer if settings.prompt == "chat" else None
@@ -229,7 +230,7 @@ def _check_length(model: PreTrainedModel, length: int, pair_id: str) -> None:
         )
 
 
-def _draws(pairs: Sequence[PreferencePair], settings: GenerationSettings) -> torch.Tensor:
+def _draws(pairs: Sequence[Prompt], settings: GenerationSettings) -> torch.Tensor:
     def of(pair_id: str) -> torch.Tensor:
         seed = int.from_bytes(hashlib.sha256(f"{settings.seed} {pair_id}".encode()).digest()[:8], "big") >> 1
         generator = torch.Generator().manual_seed(seed)
@@ -238,7 +239,7 @@ def _draws(pairs: Sequence[PreferencePair], settings: GenerationSettings) -> tor
     return torch.stack([of(pair.id) for pair in pairs])
 
 
-def _reply(policy: Policy, pair: PreferencePair, arm: str, completion: Completion) -> Reply:
+def _reply(policy: Policy, pair: Prompt, arm: str, completion: Completion) -> Reply:
     text = str(policy.tokenizer.decode(list(completion.tokens), skip_special_tokens=True)).strip()
     return Reply(
         pair_id=pair.id,

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from guardalign import processes
-from guardalign.data.conversations import PreferencePair
+from guardalign.data.examples import Prompt
 from guardalign.generation.job import GenerationJob
 from guardalign.generation.replies import generate
 
@@ -27,7 +27,7 @@ LEAST = 1_000
 
 
 def generate_side_by_side(
-    jobs: Sequence[GenerationJob], pairs: Sequence[PreferencePair], log: Callable[[str], object] = print
+    jobs: Sequence[GenerationJob], pairs: Sequence[Prompt], log: Callable[[str], object] = print
 ) -> None:
     """Write the replies of those ``jobs`` that lack some; does nothing where side by side is no faster."""
     waiting = [job for job in jobs if not job.store(pairs).is_complete()]
@@ -45,7 +45,7 @@ def _is_small(job: GenerationJob) -> bool:
     return 0 < sum(sizes) < SMALL
 
 
-def _write(job: GenerationJob, pairs: Sequence[PreferencePair]) -> None:
+def _write(job: GenerationJob, pairs: Sequence[Prompt]) -> None:
     torch.set_num_threads(1)
     generate(job.model, pairs, job.arm, job.settings, job.output, log=_silent)
 

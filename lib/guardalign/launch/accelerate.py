@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import yaml
 
-from guardalign.data.conversations import PreferencePair, Reply
-from guardalign.data.examples import Example
+from guardalign.data.conversations import Reply
+from guardalign.data.examples import Example, Prompt
 from guardalign.errors import Preempted, StageFailed
 from guardalign.files import read_rows, write_rows, write_text
 from guardalign.generation.job import GenerationJob
@@ -88,7 +88,7 @@ def launch_all(
 
 def run_generation(
     model_dir: str | Path,
-    pairs: Sequence[PreferencePair],
+    pairs: Sequence[Prompt],
     arm: str,
     settings: GenerationSettings,
     output: Path,

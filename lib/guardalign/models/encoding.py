@@ -19,23 +19,27 @@ from transformers import PreTrainedTokenizerBase
 from guardalign.config.sections import Model
 from guardalign.data.construction import ChatMessage, format_messages, format_prompt
 from guardalign.data.conversations import PreferencePair
-from guardalign.data.examples import Example
+from guardalign.data.examples import Example, Prompt
 from guardalign.errors import InputError
 from guardalign.tree.prefix_tree import TokenSequence
 
 
-def prompt_of(pair: PreferencePair, chat: PreTrainedTokenizerBase | None = None) -> str:
-    """The pair's prompt in the format of paper A, or in the chat template of the tokenizer ``chat``."""
+def prompt_of(pair: Prompt, chat: PreTrainedTokenizerBase | None = None) -> str:
+    """The pair's prompt in the format of paper A, or in the chat template of ``chat``; an example's own as it is."""
+    if isinstance(pair, Example):
+        return pair.prompt
     if chat is None:
         return format_prompt(pair.guardrails, pair.turns)
     return chat_prompt(chat, format_messages(pair.guardrails, pair.turns))
 
 
-def examples_of(pairs: Iterable[PreferencePair], chat: PreTrainedTokenizerBase | None = None) -> list[Example]:
+def examples_of(pairs: Iterable[Prompt], chat: PreTrainedTokenizerBase | None = None) -> list[Example]:
     """The pairs as text (see ``prompt_of``); after paper A's prompt a completion begins with a space."""
     lead = "" if chat else " "
     return [
-        Example(
+        pair
+        if isinstance(pair, Example)
+        else Example(
             id=pair.id,
             conversation_id=pair.conversation_id,
             prompt=prompt_of(pair, chat),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging as standard_logging
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from transformers.utils import logging
 
 from guardalign.config.precision import Precision
 from guardalign.errors import GuardalignError, InputError
-from guardalign.files import fingerprint, resolved
+from guardalign.files import fingerprint, resolved, write_text
 from guardalign.models import packaged
 from guardalign.models.hub import ModelUnavailable, may_run_code, reaching, read_config
 from guardalign.world import BASE_MODEL
@@ -193,6 +194,28 @@ def _arguments(path: str, precision: Precision) -> dict[str, Any]:
     return arguments
 
 
+def drop_weights(folder: Path) -> None:
+    """Remove a trained arm's weights and leave its records, so that what was made with them stays known as such."""
+    record = folder / RECORD
+    if dropped(folder):
+        return
+    content = json.loads(record.read_text(encoding="utf-8"))
+    write_text(record, json.dumps(content | {"dropped": model_fingerprint(str(folder))}, indent=1) + "\n")
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix in (".safetensors", ".bin", ".pt"):
+            path.unlink()
+
+
+def dropped(folder: Path) -> str | None:
+    """The fingerprint of weights that ``drop_weights`` removed; None where it did not."""
+    try:
+        return json.loads((folder / RECORD).read_text(encoding="utf-8")).get("dropped")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
 def model_fingerprint(path: str) -> str:
     """Changes with the weights, the architecture, or the adapter's state: hub models by commit, folders by content.
 
@@ -201,7 +224,10 @@ def model_fingerprint(path: str) -> str:
     folder = Path(path)
     if not folder.is_dir():
         return fingerprint(path, getattr(read_config(path), "_commit_hash", None))
-    own, record = content_of(folder), folder / RECORD
+    record = folder / RECORD
+    if known := dropped(folder):
+        return known
+    own = content_of(folder)
     if record.exists():
         try:
             recorded = json.loads(record.read_text(encoding="utf-8")).get("weights", own)

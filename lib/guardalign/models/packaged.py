@@ -58,9 +58,11 @@ def _unpack(file: Path, folder: Path) -> None:
         del model.config.quantization_config
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     # GGUF names the pre-tokenizer without carrying it. Published: single digits, then bytes.
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True),
-    ])
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True),
+        ]
+    )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from guardalign import stats
 from guardalign.config.sections import Model
-from guardalign.data.conversations import PreferencePair
+from guardalign.data.examples import Prompt
 from guardalign.files import RunFolder, fingerprint, intact, read_rows, write_rows, write_text
 from guardalign.models.encoding import examples_of
 from guardalign.models.loading import load_frozen, load_tokenizer, model_fingerprint
@@ -20,7 +20,7 @@ CHANGES = {"lead": stats.DIFFERENCE, "gain": stats.SHARE, "chosen_change": stats
 ENDS = ("", "_low", "_high")
 
 
-def score_arm(run: RunFolder, arm: str, folder: str, pairs: Sequence[PreferencePair], model: Model) -> list[PairScore]:
+def score_arm(run: RunFolder, arm: str, folder: str, pairs: Sequence[Prompt], model: Model) -> list[PairScore]:
     """Log-probs of every pair's two replies under the model in ``folder``; kept in ``scores/<arm>.jsonl``."""
     path = run.root / "scores" / f"{arm}.jsonl"
     mark = path.with_suffix(".made")

@@ -1,12 +1,12 @@
-"""Arms settled: trained, answered, scored and judged, each step kept with what made it and resumed.
+"""The steps by which arms are settled: trained, answered, scored and judged, each kept with what made it and resumed.
 
-``Study`` is a parameter file and a run's folder. Where the plan has several seeds or tasks, the arms of each lie in a
-folder of their own (``<task>/seed-<n>``); else in the run's.
+``Study`` is a parameter file, a run's folder, and a task: the run's own data, or one of the section ``tasks``. Arms of
+another task, and of several seeds, lie in folders of their own (``<task>/seed-<n>``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import pandas as pd
 
 from guardalign import stats
 from guardalign.config.params import Params
-from guardalign.config.plan import BASE, NOTEBOOKS, Contrast, Plan, Stage
+from guardalign.config.plan import BASE, CARE, NOTEBOOKS, Contrast, Plan, Stage
 from guardalign.data import splitting
 from guardalign.data.conversations import PreferencePair, Reply, Split
+from guardalign.data.examples import Example, Prompt
 from guardalign.errors import InputError
 from guardalign.files import RunFolder, require, write_rows
 from guardalign.generation.hosted import hosted_replies
@@ -30,9 +31,11 @@ from guardalign.judging.stage import compare_arms, compare_preferred, different_
 from guardalign.judging.verdicts import Judge
 from guardalign.launch.accelerate import run_generation, run_training
 from guardalign.models.encoding import examples_of, fitted
-from guardalign.models.loading import LoraSettings, base_model, load_tokenizer
-from guardalign.study import heldout
+from guardalign.models.loading import RECORD, LoraSettings, base_model, drop_weights, dropped, load_tokenizer
+from guardalign.study import heldout, tasks
 from guardalign.training import TrainingConfig, TrainingResult
+
+Log = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,10 @@ class Study:
 
     settings: Params
     run: RunFolder
-    _kept: dict[tuple[Any, ...], list[PreferencePair]] = field(default_factory=dict, compare=False, repr=False)
+    task: str = CARE
+    data: RunFolder | None = None
+    """Where the run's own data lie, if not in ``run``."""
+    _kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def plan(self) -> Plan:
@@ -54,7 +60,21 @@ class Study:
     def folder(self, seed: int | None = None) -> RunFolder:
         """Where the arms of a seed (default: the first) lie."""
         seed = self.seeds[0] if seed is None else seed
-        return RunFolder(self.run.root / f"seed-{seed}") if len(self.seeds) > 1 else self.run
+        own = self.run.root if self.task == CARE else self.run.root / self.task
+        return RunFolder(own / f"seed-{seed}" if len(self.seeds) > 1 else own)
+
+    def rows(self, *splits: Split) -> list[Any]:
+        """The task's pairs of these splits: ``PreferencePair`` of the run's own data, ``Example`` of other tasks."""
+        if self.task == CARE:
+            return splitting.pairs_in(self.data or self.run, *splits)
+        if self.task not in self._kept:
+            self._kept[self.task] = tasks.splits(self.settings, self.task)
+        return [row for split in splits for row in self._kept[self.task].get(split, [])]
+
+    def examples(self, rows: Sequence[Prompt]) -> list[Example]:
+        """Pairs as the text that models read."""
+        model = self.settings.model
+        return examples_of(rows, load_tokenizer(base_model(model.name)) if model.prompt == "chat" else None)
 
     # Training
 
@@ -63,12 +83,24 @@ class Study:
         return [self.train_arm(name, seed) for seed in self.seeds for name in self.plan.part(stage)]
 
     def train_arm(
-        self, name: str, seed: int | None = None, pairs: Sequence[PreferencePair] | None = None
+        self, name: str, seed: int | None = None, pairs: Sequence[Prompt] | None = None, log: Log = print
     ) -> TrainingResult:
         """Train one arm on its pairs, or on ``pairs``."""
         seed = self.seeds[0] if seed is None else seed
-        learnt = self.pairs_of(name, seed) if pairs is None else pairs
-        return run_training(self.config_of(name, seed), examples_of(learnt, self._chat()), self.settings.launch.kind)
+        learnt = self.examples(self.pairs_of(name, seed) if pairs is None else pairs)
+        if self.plan.arms[name].method == "rlhf":
+            return self._train_online(name, seed, learnt)
+        return run_training(self.config_of(name, seed), learnt, self.settings.launch.kind, log)
+
+    def _train_online(self, name: str, seed: int, learnt: Sequence[Example]) -> TrainingResult:
+        from guardalign.training.rlhf import train_online
+
+        arm, settings = self.plan.arms[name], self.settings
+        return train_online(
+            name, arm.rlhf, self.model_of(arm.start, seed), learnt, self.examples(self.rows("test")),
+            self.folder(seed).model(name), settings.training.batch_size, settings.generation.max_new_tokens,
+            seed if arm.seed is None else arm.seed,
+        )  # fmt: skip
 
     def config_of(self, name: str, seed: int) -> TrainingConfig:
         """The training that makes an arm of the model it starts from."""
@@ -116,10 +148,10 @@ class Study:
 
     # Pairs
 
-    def pairs_of(self, name: str, seed: int | None = None) -> list[PreferencePair]:
+    def pairs_of(self, name: str, seed: int | None = None) -> list[Any]:
         """What an arm learns from. Raises MissingStage where the arm whose mistakes they are is not trained yet."""
         wanted = self.plan.arms[name].pairs
-        found = splitting.pairs_in(self.run, *wanted.splits)
+        found = self.rows(*wanted.splits)
         if wanted.judged:
             worse = {pair.id: pair for pair in self.mistakes(wanted.judged, wanted.splits, seed)}
             found = [worse[pair.id] if wanted.rejected != "data" else pair for pair in found if pair.id in worse]
@@ -138,7 +170,7 @@ class Study:
         return self._kept[key]
 
     def _mistakes(self, name: str, splits: Sequence[Split], seed: int) -> list[PreferencePair]:
-        own, pairs = self.folder(seed), splitting.pairs_in(self.run, *splits)
+        own, pairs = self.folder(seed), self.rows(*splits)
         replies = self.answers(name, pairs, own.root / "samples" / f"feedback-{name}.jsonl", seed)
         said = {reply.pair_id: reply.text for reply in replies}
         judge = chosen_judge(self.settings.judge, self.run.root / "llm")
@@ -161,7 +193,9 @@ class Study:
         own = self.settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
         return GenerationSettings(**own, seed=seed, prompt=self.settings.model.prompt)
 
-    def answers(self, name: str, pairs: Sequence[PreferencePair], output: Path, seed: int | None = None) -> list[Reply]:
+    def answers(
+        self, name: str, pairs: Sequence[Any], output: Path, seed: int | None = None, log: Log = print
+    ) -> list[Reply]:
         """The replies of an arm to ``pairs``, kept in ``output``.
 
         They come from the server that ``generation.replies`` names for the arm; else its model writes them, in as many
@@ -171,24 +205,32 @@ class Study:
         server = self.settings.generation.replies.get(name)
         if server is not None:
             return hosted_replies(server, pairs, name, self.run.root / "llm", output)
-        model, kind = self.model_of(name, seed), self.settings.launch.kind
-        return run_generation(model, pairs, name, self.writing(seed), output, kind)
+        job, kind = self._job(name, pairs, output, seed), self.settings.launch.kind
+        return run_generation(job.model, pairs, name, job.settings, output, kind, log)
+
+    def _job(self, name: str, pairs: Sequence[Any], output: Path, seed: int) -> GenerationJob:
+        """What writes an arm's replies. Raises MissingStage where its weights were dropped and replies are missing."""
+        own = GenerationJob(model=self.model_of(name, seed), arm=name, settings=self.writing(seed), output=output)
+        if dropped(Path(own.model)) and not own.store(pairs).is_complete():
+            (Path(own.model) / RECORD).unlink()
+            self.model_of(name, seed)
+        return own
 
     def all_answers(self, names: Sequence[str], pairs: Sequence[PreferencePair]) -> list[Reply]:
-        """The replies of several arms to ``pairs``, seed by seed, kept in ``replies/<arm>.jsonl``; see ``answers``."""
+        """The replies of several arms to ``pairs``, seed by seed, kept in ``replies/<arm>.jsonl``; see ``answers``.
+
+        Where the plan keeps no weights, those of arms that no other arm needs are dropped.
+        """
         found = []
         for seed in self.seeds:
             own = self.folder(seed)
             if self.settings.launch.kind == "none":
                 written = [name for name in names if name not in self.settings.generation.replies]
-                jobs = [
-                    GenerationJob(
-                        model=self.model_of(name, seed), arm=name, settings=self.writing(seed), output=own.replies(name)
-                    )
-                    for name in written
-                ]
-                generate_side_by_side(jobs, pairs)
-            found += [reply for name in names for reply in self.answers(name, pairs, own.replies(name), seed)]
+                generate_side_by_side([self._job(name, pairs, own.replies(name), seed) for name in written], pairs)
+            for name in names:
+                found += self.answers(name, pairs, own.replies(name), seed)
+                if not self.plan.keep and name in self.plan.arms and not self.plan.is_needed(name):
+                    drop_weights(own.model(name))
         return found
 
     # Scores and verdicts
@@ -224,8 +266,3 @@ class Study:
             for seed in self.seeds
             for name in names
         ], ignore_index=True)  # fmt: skip
-
-    def _chat(self) -> Any:
-        """The tokenizer whose chat template lays out the prompts, or None where they are plain."""
-        model = self.settings.model
-        return load_tokenizer(base_model(model.name)) if model.prompt == "chat" else None

@@ -6,6 +6,7 @@ penalty against the SFT model (paper B's eq. 3).
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +18,14 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase, PrinterCallback
 
-from guardalign.config.task_sections import Rlhf
+from guardalign.config.plan import Rlhf
 from guardalign.data.examples import Example
+from guardalign.files import fingerprint, write_rows, write_text
 from guardalign.models.encoding import encode, encode_prompt
-from guardalign.models.loading import hub_rules, load_tokenizer, merged, without_bars
+from guardalign.models.loading import hub_rules, load_tokenizer, merged, model_fingerprint, without_bars
+from guardalign.training.config import TrainingResult
+from guardalign.training.finish import RESULT
+from guardalign.training.progress import peak_memory
 
 REWARD = "reward_model"
 
@@ -178,19 +183,42 @@ def train_policy(
     return PolicyResult(output, time.monotonic() - began, trainer.state.global_step, history)
 
 
-def passes(settings: Rlhf, steps: int, pairs: int) -> dict[str, float]:
-    """Replies drawn (generated token by token, beside the passes), and replies scored a pair of the train split.
+def train_online(
+    name: str,
+    settings: Rlhf,
+    start: str,
+    examples: Sequence[Example],
+    held_out: Sequence[Example],
+    output: Path,
+    batch_size: int,
+    max_new_tokens: int,
+    seed: int,
+) -> TrainingResult:
+    """The arm ``name``: ``train_reward``, then ``train_policy`` against it, or what an earlier run made of the same.
 
-    A drawn reply goes through policy, reference and reward model; a pair's two replies train the reward model.
+    The result's ``metrics`` are the reward model's accuracy on ``held_out``, seconds of both parts, replies drawn
+    (generated token by token, beside the passes), and replies scored per pair of ``examples``: a drawn reply goes
+    through policy, reference and reward model, a pair's two replies train the reward model.
     """
-    drawn = steps * settings.prompts * settings.generations
-    each = drawn / pairs
-    return {
-        "replies_drawn": drawn,
-        "policy_passes": each,
-        "reference_passes": each if settings.beta else 0.0,
-        "reward_passes": 2 * settings.reward_epochs + each,
-    }
+    asked = (settings, model_fingerprint(start), list(examples), list(held_out), batch_size, max_new_tokens, seed)
+    mark, path = fingerprint(*asked), output / RESULT
+    if path.exists() and (known := json.loads(path.read_text(encoding="utf-8")))["fingerprint"] == mark:
+        return TrainingResult(**known["result"]).model_copy(update={"skipped": True, "output": output})
+    reward = train_reward(settings, start, examples, held_out, output / REWARD, batch_size, seed)
+    prompts = [each.prompt for each in examples]
+    policy = train_policy(settings, start, reward.folder, prompts, output, max_new_tokens, seed)
+    drawn = policy.steps * settings.prompts * settings.generations
+    each = drawn / len(examples)
+    costs = {"reward_accuracy": reward.accuracy, "reward_seconds": reward.seconds, "policy_seconds": policy.seconds}
+    costs |= {"replies_drawn": drawn, "policy_passes": each, "reference_passes": each if settings.beta else 0.0}
+    costs["reward_passes"] = 2 * settings.reward_epochs + each
+    write_rows(output / "metrics.jsonl", [row | {"memory_gib": peak_memory()} for row in policy.history])
+    result = TrainingResult(
+        arm=name, output=output, fingerprint=mark, steps=policy.steps, seconds=reward.seconds + policy.seconds,
+        metrics=costs,
+    )  # fmt: skip
+    write_text(path, json.dumps({"fingerprint": mark, "result": result.model_dump(mode="json")}, indent=1) + "\n")
+    return result
 
 
 def _common(folder: Path, rate: float, seed: int) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from guardalign.report.comparison import RLHF, SFT
 from guardalign.report.figures.looks import plain as label
 from guardalign.report.figures.words import interval
-from guardalign.study.comparison.jobs import RLHF, SFT
 
 NEARLY_ALL = 0.95
 REPETITIVE = 0.4

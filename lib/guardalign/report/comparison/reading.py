@@ -6,26 +6,26 @@ import pandas as pd
 
 from guardalign import papers
 from guardalign.config.params import Params
+from guardalign.config.plan import BASE
 from guardalign.files import RunFolder
-from guardalign.study.comparison import protocol
 from guardalign.world.twins import TWINS
 
 
 def settings_beside_paper(settings: Params) -> pd.DataFrame:
     """Paper B's Table 1 and this run's settings."""
-    tasks = protocol.section(settings)
+    arm = next(each for each in settings.study.arms.values() if each.start != BASE)
     rows = [
         ("base model", "Mistral-7B-v0.1", settings.model.name),
         ("batch size (pairs)", 64, settings.training.batch_size),
-        ("learning rate", 5e-7, tasks.identical.learning_rate),
-        ("epochs", 1, tasks.identical.epochs),
+        ("learning rate", 5e-7, arm.learning_rate),
+        ("epochs", 1, arm.epochs),
         ("optimizer", "rmsprop", settings.training.optimizer),
-        ("β", 0.1, tasks.identical.beta),
+        ("β", 0.1, arm.beta),
         ("prompt (tokens)", 256, "no limit of its own"),
         ("prompt + reply (tokens)", 512, settings.model.max_length),
         ("temperature", 0, 0),
-        ("prompts judged", 128, tasks.test),
-        ("seeds", 1, len(tasks.seeds)),
+        ("prompts judged", 128, settings.tasks.test if settings.tasks else 0),
+        ("seeds", 1, max(1, len(settings.study.seeds))),
     ]
     return pd.DataFrame(rows, columns=["setting", "paper B", "here"])
 

@@ -8,11 +8,9 @@ from matplotlib.figure import Figure
 
 from guardalign.files import RunFolder
 from guardalign.report import figures as drawing
-from guardalign.report.comparison import findings
+from guardalign.report.comparison import RLHF, SFT, dynamics, findings
 from guardalign.report.comparison.reading import made_tables
 from guardalign.report.figures import save
-from guardalign.study.comparison import dynamics
-from guardalign.study.comparison.jobs import RLHF, SFT
 
 NOT_RUN = "Not run yet: `make comparison` makes `outputs/comparison`; run this cell again afterwards."
 TWIN = "Twins of the paper’s tasks in the embedded world, judged by reading the text; not the paper’s data."
@@ -44,8 +42,7 @@ def figures(run: RunFolder) -> dict[str, tuple[Figure, pd.DataFrame]]:
     drawn["cost"] = (drawing.task_costs(summary[summary["arm"] != SFT], profile), summary)
     if steps.empty:
         return drawn
-    own = steps[steps["protocol"] == "identical"]
-    drawn["dynamics"] = (drawing.dynamics(own, dynamics.OBSERVED, profile), dynamics.table_2(steps))
+    drawn["dynamics"] = (drawing.dynamics(steps, dynamics.OBSERVED, profile), dynamics.table_2(steps))
     same = dynamics.same_loss(steps)
     return drawn | ({"same_loss": (drawing.equal_losses(same, profile), same)} if len(same) else {})
 

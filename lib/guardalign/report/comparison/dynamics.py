@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
-from guardalign.files import RunFolder, read_rows
+from guardalign.files import RunFolder
 from guardalign.losses import METHODS
-from guardalign.study.comparison.jobs import SFT
-from guardalign.study.comparison.protocol import Outcome, Place
+from guardalign.report.comparison import SFT
+from guardalign.study.plan import recorded
 
 OBSERVED = {
     "ppo_offline": "unstable: entropy fluctuates, the critic’s loss stagnates",
@@ -21,30 +21,35 @@ OBSERVED = {
 }
 """Paper B's Table 2, in short."""
 MEASURES = ("loss", "margin", "accuracy", "grad_norm", "entropy", "kl", "critic_loss")
-_KEYS = ("task", "seed", "protocol", "arm", "method", "beta")
 _REWARDS = ["reward_chosen", "reward_rejected"]
 
 
 def curves(run: RunFolder) -> pd.DataFrame:
-    """One row a training step of every arm but the tuning candidates: task, seed, protocol, arm, step, and measures.
+    """One row per training step of every arm of the run's plan: task, seed, arm, method, beta, step, and measures.
 
-    ``margin`` is β·Δ and ``kl`` the mean log π/r of the batch's replies (nats a reply, r the SFT model); ``entropy`` is
-    a mean over reply tokens (nats). Methods that have no reference get rewards and margin from an arm that drew the
+    ``margin`` is β·Δ and ``kl`` the mean log π/r of the batch's replies (nats per reply, r the SFT model); ``entropy``
+    is a mean over reply tokens (nats). Methods that have no reference get rewards and margin from an arm that drew the
     same batches and has one. Empty where nothing was run.
     """
-    parts = list(_read(run))
+    plan, parts = recorded(run.facts), []
+    for task in plan.tasks if plan else ():
+        for path in sorted((run.root / task).glob("**/models/*/metrics.jsonl")):
+            arm = plan.arms.get(path.parent.name) if plan else None
+            if arm is not None:
+                place = path.parents[2].name  # of one seed among several, seed-<n>
+                seed = int(place.removeprefix("seed-")) if place.startswith("seed-") else 0
+                facts: dict[str, Any] = {
+                    "task": task,
+                    "seed": seed,
+                    "arm": arm.name,
+                    "method": arm.method,
+                    "beta": arm.beta,
+                }
+                parts.append(pd.read_json(path, lines=True).assign(**facts))
     if not parts:
         return pd.DataFrame()
     found = pd.concat(parts, ignore_index=True)
     return found.groupby(["task", "seed"], sort=False, group_keys=False)[list(found)].apply(_with_rewards)
-
-
-def _read(run: RunFolder) -> Iterator[pd.DataFrame]:
-    for path in sorted(run.root.glob("outcomes/*/*/*/*.jsonl")):
-        (outcome,) = read_rows(path, Outcome)
-        job = outcome.job
-        if job.protocol != "tuning" and (metrics := Place(run, job).metrics).exists():
-            yield pd.read_json(metrics, lines=True).assign(**{name: getattr(job, name) for name in _KEYS})
 
 
 def _with_rewards(own: pd.DataFrame) -> pd.DataFrame:
@@ -65,13 +70,12 @@ def _with_rewards(own: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_2(steps: pd.DataFrame) -> pd.DataFrame:
-    """Paper B's Table 2 beside this run's curves: a row a task and arm at identical settings, a mean over seeds.
+    """Paper B's Table 2 beside this run's curves: a row per task and arm, a mean over seeds.
 
     Each measure's mean over the first and the last fifth of the steps.
     """
-    part = steps[(steps["protocol"] != "tuned") & (steps["arm"] != SFT)]
     rows = []
-    for (task, arm, _), curve in part.groupby(["task", "arm", "seed"], sort=False):
+    for (task, arm, _), curve in steps[steps["arm"] != SFT].groupby(["task", "arm", "seed"], sort=False):
         fifth = max(1, len(curve) // 5)
         row: dict[str, object] = {"task": task, "arm": arm}
         for name in MEASURES:
@@ -84,9 +88,6 @@ def table_2(steps: pd.DataFrame) -> pd.DataFrame:
 
 def same_loss(steps: pd.DataFrame, one: str = "kto_tanh", other: str = "kto_doubled") -> pd.DataFrame:
     """The losses of two arms step by step, where both ran: task, seed, step, the two, and their ``difference``."""
-    found = [
-        steps[(steps["arm"] == arm) & (steps["protocol"] != "tuned")].set_index(["task", "seed", "step"])["loss"]
-        for arm in (one, other)
-    ]
+    found = [steps[steps["arm"] == arm].set_index(["task", "seed", "step"])["loss"] for arm in (one, other)]
     table = pd.concat(found, axis=1, keys=[one, other], join="inner").reset_index()
     return table.assign(difference=(table[one] - table[other]).abs())

@@ -1,0 +1,246 @@
+"""Many arms settled side by side, on all seeds and tasks: what a comparison and a tuning ask for.
+
+An outcome is kept under the fingerprint of all that decides it, so an interrupted run resumes with what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from guardalign import processes
+from guardalign.config.plan import BASE, CARE, Arm
+from guardalign.data.conversations import Reply, Row, Split
+from guardalign.data.examples import Example
+from guardalign.data.tasks import load_instructions
+from guardalign.files import fingerprint, read_rows, write_rows
+from guardalign.generation.replies import load_policy
+from guardalign.losses import METHODS
+from guardalign.models.encoding import encode
+from guardalign.models.loading import (
+    RECORD,
+    base_model,
+    drop_weights,
+    dropped,
+    load_frozen,
+    load_tokenizer,
+    model_fingerprint,
+)
+from guardalign.study import heldout
+from guardalign.study.distance import Distance, distances
+from guardalign.study.run import Study
+from guardalign.training import PairScore
+from guardalign.training.config import TrainingConfig
+from guardalign.training.reference import store_of, token_logprobs
+from guardalign.tree.scoring import TreeScorer
+
+Log = Callable[[str], object]
+METRICS = "metrics.jsonl"
+
+
+class Outcome(Row):
+    """What settling an arm took: training steps and seconds, peak memory, tokens; ``facts`` are the method's own."""
+
+    arm: str
+    task: str
+    seed: int
+    fingerprint: str
+    steps: int
+    seconds: float
+    memory_gib: float
+    logical_tokens: int
+    unique_tokens: int
+    warnings: tuple[str, ...] = ()
+    facts: dict[str, float] = {}  # noqa: RUF012
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm of a study with one seed, whose replies are to the prompts of ``split``.
+
+    ``measured``: its log-probs of the split's own replies and its distance from its start are wanted too.
+    """
+
+    study: Study
+    arm: str
+    seed: int
+    split: Split = "test"
+    measured: bool = True
+
+    @property
+    def name(self) -> str:
+        return "/".join([self.study.task, f"seed-{self.seed}", self.arm])
+
+    @property
+    def planned(self) -> Arm:
+        return self.study.plan.arms[self.arm]
+
+    @property
+    def outcome(self) -> Path:
+        return self.study.folder(self.seed).root / "outcomes" / f"{self.arm}.jsonl"
+
+    @property
+    def replies(self) -> list[Reply]:
+        return read_rows(self.study.folder(self.seed).replies(self.arm), Reply)
+
+    @property
+    def scores(self) -> list[PairScore]:
+        return read_rows(self.study.folder(self.seed).root / "scores" / f"{self.arm}.jsonl", PairScore)
+
+    @property
+    def distances(self) -> list[Distance]:
+        return read_rows(self._distances, Distance)
+
+    @property
+    def _distances(self) -> Path:
+        return self.study.folder(self.seed).root / "distances" / f"{self.arm}.jsonl"
+
+    @property
+    def instructions(self) -> str | None:
+        """AlpacaEval's file of instructions, where this arm answers them too."""
+        tasks, study = self.study.settings.tasks, self.study
+        asked = tasks.sources[study.task].instructions if tasks and study.task != CARE else None
+        return asked if self.measured and self.seed == study.seeds[0] else None
+
+    @property
+    def instructed(self) -> list[Reply]:
+        """The answers to these instructions, in their order."""
+        return read_rows(self._instructed, Reply) if self.instructions else []
+
+    @property
+    def _instructed(self) -> Path:
+        return self.study.folder(self.seed).root / "instructions" / f"{self.arm}.jsonl"
+
+    @property
+    def model(self) -> Path:
+        return self.study.folder(self.seed).model(self.arm)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Everything that decides the outcome: the arm, those it depends on, data, base model, decoding, judge."""
+        study, settings, plan = self.study, self.study.settings, self.study.plan
+        chain = [*plan.ancestors(self.arm), *(self.planned.steps if isinstance(self.planned.steps, tuple) else ())]
+        judged = any(plan.arms[name].pairs.judged for name in (*chain, self.arm))
+        return fingerprint(
+            self.planned, [(name, plan.arms[name]) for name in chain], self.seed, study.task, self.split, self.measured,
+            model_fingerprint(base_model(settings.model.name)), settings.model, settings.training, settings.generation,
+            settings.judge if judged else None, study.rows("train", "feedback", self.split),
+        )  # fmt: skip
+
+    def known(self) -> Outcome | None:
+        """The outcome of an earlier run with the same fingerprint, if what is needed of it is still there."""
+        needed = self.study.plan.is_needed(self.arm)
+        if not self.outcome.exists() or (needed and not (self.model / RECORD).exists()):
+            return None
+        (found,) = read_rows(self.outcome, Outcome)
+        return found if found.fingerprint == self.fingerprint else None
+
+    def settle(self, log: Log = print) -> Outcome:
+        """Train the arm, let it answer, measure it, and drop its weights where the plan keeps none."""
+        study, own = self.study, self.study.folder(self.seed)
+        if dropped(self.model):  # and now wanted for other replies
+            (self.model / RECORD).unlink()
+        processes.forget_peak()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        result = study.train_arm(self.arm, self.seed, log=log)
+        memory = [row.get("memory_gib", 0.0) for row in map(json.loads, (self.model / METRICS).open(encoding="utf-8"))]
+        prompts = study.rows(self.split)
+        replies = study.answers(self.arm, prompts, own.replies(self.arm), self.seed, log)
+        if self.instructions:
+            asked = [
+                Example(id=each.id, conversation_id=each.id, prompt=each.prompt, chosen="")
+                for each in load_instructions(self.instructions)
+            ]
+            study.answers(self.arm, asked, self._instructed, self.seed, log)
+        if self.measured:
+            heldout.score_arm(own, self.arm, str(self.model), prompts, study.settings.model)
+            if study.task != CARE:
+                write_rows(self._distances, self._measured(replies))
+        if study.plan.is_needed(self.arm):
+            self._share_reference()
+        elif not study.plan.keep:
+            drop_weights(self.model)
+        outcome = Outcome(
+            arm=self.arm, task=study.task, seed=self.seed, fingerprint=self.fingerprint, steps=result.steps,
+            seconds=result.seconds, memory_gib=max(memory), logical_tokens=result.logical_tokens,
+            unique_tokens=result.unique_tokens, warnings=result.warnings,
+            facts=result.metrics if self.planned.method == "rlhf" else {},
+        )  # fmt: skip
+        write_rows(self.outcome, [outcome])
+        return outcome
+
+    def _measured(self, replies: Sequence[Reply]) -> list[Distance]:
+        policy, start = load_policy(self.model), self.planned.start
+        # What paper B measures from is the SFT model, which is its own start here.
+        origin = policy.model if start == BASE else load_policy(self.study.model_of(start, self.seed)).model
+        return distances(policy, origin, self.study.examples(self.study.rows(self.split)), replies)
+
+    def _share_reference(self) -> None:
+        """Compute this model's log-probs of the replies once, for all arms that start here."""
+        plan, study = self.study.plan, self.study
+        later = [name for name, arm in plan.arms.items() if arm.start == self.arm and arm.method != "rlhf"]
+        reading = [name for name in later if METHODS[plan.arms[name].method].reference]
+        if not reading or plan.arms[reading[0]].pairs.judged:
+            return
+        config: TrainingConfig = study.config_of(reading[0], self.seed)
+        pairs = study.examples(study.pairs_of(reading[0], self.seed))
+        texts = [(each.prompt, reply) for each in pairs for reply in (each.chosen, each.rejected) if reply]
+        prompts, replies = [prompt for prompt, _ in texts], [reply for _, reply in texts]
+        sequences = encode(load_tokenizer(config.model), prompts, replies, config.max_length)
+        store = store_of(config.reference_cache, model_fingerprint(config.model), config.precision)
+
+        def scorer() -> TreeScorer:
+            return TreeScorer(load_frozen(config.model, config.precision), precision=config.precision)
+
+        token_logprobs(store, sequences, scorer, config.row_tokens)
+
+
+def jobs_of(study: Study, names: Sequence[str] = (), split: Split = "test", measured: bool = True) -> list[Job]:
+    """A study's arms (default: all) and those they need, with every seed."""
+    plan = study.plan
+    wanted = {each for name in (names or plan.arms) for each in (*plan.ancestors(name), name)}
+    return [Job(study, name, seed, split, measured) for seed in study.seeds for name in plan.order() if name in wanted]
+
+
+def settle(jobs: Sequence[Job], workers: int = 1, log: Log = print) -> list[Outcome]:
+    """The outcomes of ``jobs`` in their order; those that are not known are settled, ``workers`` at a time, each after
+    the arms it needs."""
+    known = {job.name: found for job in jobs if (found := job.known())}
+    missing = [job for job in jobs if job.name not in known]
+    depths = sorted({job.study.plan.depth(job.arm) for job in missing})
+    levels = [[job for job in missing if job.study.plan.depth(job.arm) == depth] for depth in depths]
+    for count, (job, outcome) in enumerate(_settled(levels, min(workers, len(missing))), 1):
+        known[job.name] = outcome
+        log(f"{count}/{len(missing)} {job.name}: {outcome.steps} steps in {outcome.seconds:.0f} s")
+    return [known[job.name] for job in jobs]
+
+
+def _settled(levels: Sequence[Sequence[Job]], workers: int) -> Iterator[tuple[Job, Outcome]]:
+    if workers <= 1:
+        yield from ((job, job.settle(_silent)) for level in levels for job in level)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), processes.die_with_parent) as pool:
+        try:
+            for level in levels:
+                waiting = {pool.submit(_in_worker, job): job for job in level}
+                yield from ((waiting[each], each.result()) for each in as_completed(waiting))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _in_worker(job: Job) -> Outcome:
+    torch.set_num_threads(1)
+    return job.settle(_silent)
+
+
+def _silent(_: object) -> None:
+    """The caller reports each outcome."""

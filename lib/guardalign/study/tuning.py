@@ -1,0 +1,191 @@
+"""Rate and β of each arm, chosen by one rule: what its candidates' replies to the validation split are worth.
+
+A candidate is the arm itself at another rate and β. It starts where the arm starts, with that start's choice where
+it is tuned too. A choice at the rim of its grid adds a value beyond it, by the grid's own factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from guardalign.config.plan import CARE, Arm, Grid, Plan
+from guardalign.errors import InputError, ParameterError
+from guardalign.files import RunFolder
+from guardalign.judging.choice import chosen_judge
+from guardalign.study import tasks
+from guardalign.study.run import Study
+from guardalign.study.settle import Job, Log, jobs_of, settle
+
+RESAMPLES = 1_000
+KEYS = ["task", "arm"]
+OPTIONS = {"slic": ("slic_delta", 10.0), "ppo_offline": ("ppo_kl_weight", 1.0)}
+"""What stands in for β where a method has none, and by which factor: SLiC's margin is 1 at β = 0.1."""
+Grids = dict[tuple[str, str], Grid]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """``tried``: a row per candidate. ``choice``: a row per task and arm. ``plans``: by task, with the choices."""
+
+    tried: pd.DataFrame
+    choice: pd.DataFrame
+    plans: dict[str, Plan]
+
+
+def candidate(arm: Arm, rate: float, beta: float, count: int | None = None) -> Arm:
+    """The arm at another rate and β, on its first ``count`` pairs (default: all), and in nothing else different."""
+    own = OPTIONS.get(arm.method)
+    changes: dict[str, Any] = {"learning_rate": rate, "beta": beta}
+    changes |= {"options": arm.options | {own[0]: own[1] * beta}} if own else {}
+    changes |= {"pairs": arm.pairs.model_copy(update={"count": count})} if count else {}
+    return arm.model_copy(update=changes)
+
+
+def tune(study: Study, log: Log = print) -> Tuned:
+    """Tune the arms that the plan names, on every task of the plan, with the first seed.
+
+    Raises ParameterError where the plan tunes none or nothing judges replies, InputError without a validation split.
+    """
+    plan = study.plan
+    if plan.tuning is None:
+        raise ParameterError("study.tuning is missing: params/embedded.yaml shows which arms to tune, and how")
+    for task in plan.tasks:
+        _check(Study(study.settings, study.run, task, study.data))
+    plans, tried, choices = dict.fromkeys(plan.tasks, plan), [], []
+    for depth in sorted({plan.depth(name) for name in plan.tuning.arms}):
+        level = {name: grid for name, grid in plan.tuning.arms.items() if plan.depth(name) == depth}
+        table, choice = _tuned(study, plans, {(task, name): level[name] for task in plans for name in level}, log)
+        tried.append(table)
+        choices.append(choice)
+        for row in choice.to_dict("records"):
+            task, name = row["task"], row["arm"]
+            arm = candidate(plan.arms[name], row["learning_rate"], row["beta"])
+            plans[task] = plans[task].model_copy(update={"arms": plans[task].arms | {name: arm}})
+    choice = pd.concat(choices, ignore_index=True)
+    told = pd.DataFrame([plan.arms[name].model_dump(include={"method", "start"}) for name in choice["arm"]])
+    return Tuned(pd.concat(tried, ignore_index=True), pd.concat([choice, told], axis=1), plans)
+
+
+def _check(study: Study) -> None:
+    if not study.rows("validation"):
+        raise InputError("there is no validation split to tune on: give source.conversations (or shares) a validation")
+    judged = study.settings.judge.kind != "none" if study.task == CARE else tasks.reader_of(study.settings, study.task)
+    if not judged:
+        raise ParameterError(f"{study.task} has no judge here that could choose between candidates")
+
+
+def _tuned(study: Study, plans: Mapping[str, Plan], grids: Grids, log: Log) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Candidates and choices of arms that do not start from each other, grids widened as often as the plan allows."""
+    assert study.plan.tuning is not None
+    for _ in range(study.plan.tuning.widen + 1):
+        worth = _worth(study, plans, grids, log)
+        choice = choose(worth)
+        chosen = choice.set_index(KEYS)
+        wider = {key: widened(grid, chosen.loc[[key]].iloc[0]) for key, grid in grids.items()}
+        if wider == grids:
+            break
+        grids = wider
+    by = [*KEYS, "method", "start", "learning_rate", "beta"]
+    table = worth.groupby(by, sort=False).agg(worth=("value", "mean"), prompts=("value", "size")).reset_index()
+    return table, choice
+
+
+def _worth(study: Study, plans: Mapping[str, Plan], grids: Grids, log: Log) -> pd.DataFrame:
+    """Settle all candidates of the grids, and judge what they wrote: a row per candidate and validation prompt."""
+    assert study.plan.tuning is not None
+    jobs: list[Job] = []
+    wanted: dict[tuple[str, str], tuple[str, Arm]] = {}
+    for task, plan in plans.items():
+        made = {
+            f"{name}.lr{rate:g}.beta{beta:g}": (name, candidate(plan.arms[name], rate, beta, study.plan.tuning.pairs))
+            for (own, name), grid in grids.items()
+            for rate in grid.rates
+            for beta in grid.betas or (plan.arms[name].beta,)
+            if own == task
+        }
+        arms = plan.arms | {label: arm for label, (_, arm) in made.items()}
+        own_plan = plan.model_copy(update={"arms": arms, "keep": False, "seeds": study.seeds[:1]})
+        settings = study.settings.model_copy(update={"study": own_plan})
+        place = Study(settings, RunFolder(study.run.root / "tuning"), task, study.data or study.run)
+        jobs += jobs_of(place, list(made), "validation", measured=False)
+        wanted |= {(task, label): told for label, told in made.items()}
+    settle(jobs, study.plan.workers, log)
+    found = []
+    for job in jobs:
+        name, arm = wanted.get((job.study.task, job.arm), ("", job.planned))
+        if name:
+            facts = {"task": job.study.task, "arm": name, **arm.model_dump(include={"method", "start"})}
+            facts |= {"learning_rate": arm.learning_rate, "beta": arm.beta}
+            found.append(values(job).assign(**facts))
+    return pd.concat(found, ignore_index=True)
+
+
+def values(job: Job) -> pd.DataFrame:
+    """What each of a job's replies is worth: conversation_id and ``value``.
+
+    Own data: 1 where the judge finds the reply acceptable in every dimension, else 0. A twin: 1, ½ or 0 against the
+    preferred reply. What the judge gave no verdict on is left out.
+    """
+    study, rows, replies = job.study, job.study.rows(job.split), job.replies
+    if read := tasks.reader_of(study.settings, study.task) if study.task != CARE else None:
+        scores = [read(row.prompt, reply.text).score for row, reply in zip(rows, replies, strict=True)]
+        best = [read(row.prompt, row.chosen.strip()).score for row in rows]
+        told = list(zip([row.conversation_id for row in rows], tasks.wins(scores, best), strict=True))
+    else:
+        judge = chosen_judge(study.settings.judge, study.run.root.parent / "llm")
+        assert judge is not None
+        items = [(row, reply.text, row.chosen) for row, reply in zip(rows, replies, strict=True)]
+        said = [each for each in judge.compare(items, job.arm, "chosen") if not each.invalid]
+        told = [(each.conversation_id, float(all(d.acceptable_1 for d in each.dimensions.values()))) for each in said]
+    return pd.DataFrame(told, columns=["conversation_id", "value"])
+
+
+def choose(worth: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """For each task and arm the candidate whose replies are worth most: learning_rate, beta, ``worth``, ``agreement``,
+    ``rim``.
+
+    Of equals the one with the smaller rate, then the larger β: the one that stays closer to its reference.
+    ``agreement``: how often the same candidate is chosen when conversations are drawn anew, with replacement. ``rim``:
+    the rate, or β, is the smallest or largest of those tried.
+    """
+    rows = []
+    for (task, arm), own in worth.groupby(KEYS, sort=False):
+        sums, counts = (
+            own.pivot_table("value", ["learning_rate", "beta"], "conversation_id", how, fill_value=0).sort_index(
+                level=["learning_rate", "beta"], ascending=[True, False]
+            )
+            for how in ("sum", "count")
+        )
+        means = sums.sum(axis=1) / counts.sum(axis=1)
+        best = int(np.argmax(means.to_numpy()))
+        size = sums.shape[1]
+        drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)
+        again = (drawn @ sums.to_numpy().T / np.maximum(drawn @ counts.to_numpy().T, 1)).argmax(axis=1)
+        rate, beta = means.index[best]
+        tried = [sorted(set(means.index.get_level_values(axis))) for axis in (0, 1)]
+        ends = [{each[0], each[-1]} if len(each) > 1 else set() for each in tried]
+        rows.append({
+            "task": task, "arm": arm, "learning_rate": rate, "beta": beta, "worth": means.iloc[best],
+            "agreement": float((again == best).mean()), "candidates": len(means),
+            "rim": rate in ends[0] or beta in ends[1],
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def widened(grid: Grid, choice: pd.Series) -> Grid:
+    """The grid with a value beyond each end at which the choice lies; the grid itself where it lies inside."""
+    rates, betas = _beyond(grid.rates, choice["learning_rate"]), _beyond(grid.betas, choice["beta"])
+    return Grid(rates=tuple(rate for rate in rates if rate < 1), betas=tuple(beta for beta in betas if beta <= 100))
+
+
+def _beyond(values: tuple[float, ...], chosen: float) -> tuple[float, ...]:
+    ordered = sorted(values)
+    for end, next_to_it in ((ordered[0], ordered[1:2]), (ordered[-1], ordered[-2:-1])) if ordered else ():
+        if next_to_it and chosen == end:
+            return (*values, float(f"{end**2 / next_to_it[0]:.3g}"))
+    return values
