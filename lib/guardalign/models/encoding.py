@@ -23,6 +23,9 @@ from guardalign.data.examples import Example, Prompt
 from guardalign.errors import InputError
 from guardalign.tree.prefix_tree import TokenSequence
 
+TEXTS_AT_ONCE = 500
+"""What the tokenizer returns takes many times the memory of the ids that are kept."""
+
 
 def prompt_of(pair: Prompt, chat: PreTrainedTokenizerBase | None = None) -> str:
     """The pair's prompt in the format of paper A, or in the chat template of ``chat``; an example's own as it is."""
@@ -156,18 +159,18 @@ def fitted(
 def _encode_all(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], completions: Sequence[str]
 ) -> list[TokenSequence]:
-    if not prompts:
-        return []
-    texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-    encoded: Any = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     sequences = []
-    for prompt, ids, offsets in zip(prompts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-        ends = np.array([end for _, end in offsets])
-        tokens = _with_bos(tokenizer, ids)
-        start = int(np.searchsorted(ends, len(prompt), side="right")) + len(tokens) - len(ids)
-        if tokens[-1] != tokenizer.eos_token_id:
-            tokens = np.append(tokens, tokenizer.eos_token_id)
-        sequences.append(TokenSequence(tokens, start))
+    for first in range(0, len(prompts), TEXTS_AT_ONCE):
+        own = slice(first, first + TEXTS_AT_ONCE)
+        texts = [prompt + completion for prompt, completion in zip(prompts[own], completions[own], strict=True)]
+        encoded: Any = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        for prompt, ids, offsets in zip(prompts[own], encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            ends = np.array([end for _, end in offsets])
+            tokens = _with_bos(tokenizer, ids)
+            start = int(np.searchsorted(ends, len(prompt), side="right")) + len(tokens) - len(ids)
+            if tokens[-1] != tokenizer.eos_token_id:
+                tokens = np.append(tokens, tokenizer.eos_token_id)
+            sequences.append(TokenSequence(tokens, start))
     return sequences
 
 
