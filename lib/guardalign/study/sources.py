@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from guardalign.annotation.datacard import DataCard
 from guardalign.config.sections import Model, Source
 from guardalign.data import care
-from guardalign.data.construction import Rejection, points
+from guardalign.data.construction import points
 from guardalign.data.conversations import SPLITS, Conversation, PreferencePair
 from guardalign.data.reading import Refused, read
 from guardalign.data.splitting import split_of, split_pairs, together
@@ -81,11 +81,7 @@ def world(source: Source) -> Sourced:
 
 
 def _points(script: Script) -> list[PreferencePair]:
-    def written(conversation: Conversation, index: int) -> Rejection | None:
-        found = script.rejections.get(index)
-        return Rejection(found.text, found.broken) if found else None
-
-    return points(script.conversation, written)
+    return points(script.conversation, lambda _, index: script.rejections.get(index))
 
 
 def fit(sourced: Sourced, model: Model, tokenizer: PreTrainedTokenizerBase) -> Sourced:

@@ -9,9 +9,8 @@ import re
 from functools import cache
 from itertools import pairwise
 
-from guardalign.world import domains as pools
-from guardalign.world.domains import DOMAINS
-from guardalign.world.kinds import sentences
+from guardalign.world.domains import COMPANIES, DOMAINS, ISSUES, POOLS
+from guardalign.world.kinds import KINDS, sentences
 from guardalign.world.numbers import figures
 from guardalign.world.scripts import write_scripts
 from guardalign.world.situation import Act, Situation
@@ -41,29 +40,17 @@ _RUDE = re.compile(
     r"pathetic|damn(ed)?|how dare you)\b",
     re.IGNORECASE,
 )
-_ISSUES = tuple(named for domain in DOMAINS.values() for _, named in domain.issues)
 _FINISHED = re.compile("(?:[.!?]|[:;]-?[)(DP]|[\U0001f300-\U0001faff\u2600-\u27bf]|-[A-Z]{2})\\W*$")
 _WORD = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?|\d+\)?|-[A-Z]{2}\b")
-_OPENERS = {word for phrase in (*pools.START_PHRASES, *pools.CLOSING_PHRASES) for word in phrase.split()}
-_KNOWN_NAMES = {
-    word
-    for name in (
-        *pools.CUSTOMERS,
-        *pools.COMPETITORS,
-        *pools.SYSTEMS,
-        *pools.TEAMS,
-        *pools.WEEKDAYS,
-        *(company for domain in DOMAINS.values() for company in domain.companies),
-    )
-    for word in name.split()
-    if word[0].isupper()
-}
+_OPENERS = {word for phrase in POOLS["start_phrases"] + POOLS["closing_phrases"] for word in phrase.split()}
+_NAMES = [name for pool in ("customers", "competitors", "systems", "teams", "weekdays") for name in POOLS[pool]]
+_KNOWN_NAMES = {word for name in (*_NAMES, *COMPANIES) for word in name.split() if word[0].isupper()}
 
 
 def unanswered(reply: str, situation: Situation) -> str:
     """Why the reply is no coherent continuation; empty when it is one."""
     lowered = figures(reply.lower())
-    other = [issue for issue in _ISSUES if issue in lowered and issue != situation.issue]
+    other = [issue for issue in ISSUES.values() if issue in lowered and issue != situation.issue]
     if other and situation.issue not in lowered:
         return f"talks about {other[0]}, the customer about {situation.issue}"
     if not re.search(_ANSWERS[situation.act], lowered):
@@ -106,17 +93,11 @@ def _masked(sentence: str) -> list[str]:
     return ["<", *words, ">"]
 
 
-class _Half(dict[str, float]):
-    """Agents who keep every guardrail half of the time, so that both ways of writing are heard."""
-
-    def __missing__(self, key: str) -> float:
-        return 0.5
-
-
 @cache
 def _usage() -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
     """Pairs of neighbouring words in some thousand replies of the world, good and bad ones, and the words alone."""
-    scripts = write_scripts(1500, 7, list(DOMAINS), prefix="fluency", habits=_Half())
+    habits = {kind.key: 0.5 for kind in KINDS}  # so that both ways of writing are heard
+    scripts = write_scripts(1500, 7, list(DOMAINS), prefix="fluency", habits=habits)
     texts = [turn.text for script in scripts for turn in script.conversation.turns if turn.role == "agent"]
     spoken = [_masked(sentence) for text in texts for sentence in sentences(text)]
     pairs = frozenset(pair for words in spoken for pair in pairwise(words))

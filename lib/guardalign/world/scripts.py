@@ -9,56 +9,28 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from guardalign.data.construction import Rejection
 from guardalign.data.conversations import Conversation, Turn
-from guardalign.world import domains as pools
-from guardalign.world.domains import DOMAINS, Domain
+from guardalign.world.domains import DOMAINS, PHRASES, POOLS, Domain
 from guardalign.world.kinds import BY_KEY, KINDS, Kind, Rule, word_rule
-from guardalign.world.situation import (
-    GREETINGS,
-    MOOD_WORDINGS,
-    NAME_WORDINGS,
-    USER_WORDINGS,
-    Act,
-    Mood,
-    Situation,
-)
-from guardalign.world.writing import Setting, keep, plain_plan, render, spoil
+from guardalign.world.situation import Act, Mood, Situation
+from guardalign.world.writing import Setting, capital, keep, plain_plan, render, spoil
 
 LENGTHS, LENGTH_WEIGHTS = (2, 3, 4, 5, 6, 7, 8, 9, 10), (3, 5, 6, 6, 5, 3, 2, 1, 1)
 MIDDLE_ACTS: tuple[Act, ...] = ("how", "when", "fee", "hours", "refund", "human", "complain", "offtopic")
 OPENING = (
-    "start_phrase",
-    "greet_name",
-    "title",
-    "thank_contact",
-    "name_company",
-    "acknowledge",
-    "reassure",
-    "ask_reference",
-)
+    "start_phrase", "greet_name", "title", "thank_contact", "name_company", "acknowledge", "reassure", "ask_reference",
+)  # fmt: skip
 ENDING = (
-    "closing_phrase",
-    "signature",
-    "at_most_sentences",
-    "no_exclamation",
-    "no_emoji",
-    "one_question",
-    "no_contractions",
-)
+    "closing_phrase", "signature", "at_most_sentences", "no_exclamation", "no_emoji", "one_question", "no_contractions",
+)  # fmt: skip
 CONDITIONAL: dict[str, str] = {
     "fact_when": "when", "fact_fee": "fee", "fact_hours": "hours", "fact_page": "how", "number_steps": "how",
     "refund_limit": "refund", "team": "human", "stay_on_topic": "offtopic", "repeat_reference": "give_reference",
-    "never_ask_again": "give_reference", "anything_else": "close", "apologise_upset": "angry", "offer_callback": "hurried",
+    "never_ask_again": "give_reference", "anything_else": "close", "apologise_upset": "angry",
+    "offer_callback": "hurried",
 }  # fmt: skip
 BANS = tuple(kind.key for kind in KINDS if kind.prohibition and kind.key not in (*ENDING, *CONDITIONAL))
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A reply that breaks guardrails on purpose, and the numbers (from 1) of those it was written to break."""
-
-    text: str
-    broken: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +48,8 @@ def _setting(rng: random.Random, domain: Domain) -> Setting:
     letters = "".join(rng.choices("ABCDEFGHKLMNPRSTVWXZ", k=2))
     return Setting(
         company=rng.choice(domain.companies),
-        name=rng.choice(pools.CUSTOMERS),
-        reference_kind=domain.reference,
+        name=rng.choice(POOLS["customers"]),
+        kind=domain.reference,
         reference=f"{letters}{rng.randint(1000, 9999)}",
         issue_said=said,
         issue=named,
@@ -116,26 +88,16 @@ def _choose_kinds(rng: random.Random, present: set[str]) -> list[Kind]:
     return chosen
 
 
-def _user_text(rng: random.Random, setting: Setting, situation: Situation, introduce: bool) -> str:
-    parts = []
-    if introduce:
-        parts.append(rng.choice(NAME_WORDINGS).format(name=setting.name))
-    parts.append(
-        rng.choice(USER_WORDINGS[situation.act]).format(
-            issue=setting.issue_said,
-            kind=setting.reference_kind,
-            reference=setting.reference,
-            task=setting.task,
-            process=setting.process,
-            service=setting.service,
-        )
-    )
+def _user_text(rng: random.Random, setting: Setting, situation: Situation) -> str:
+    introduce = situation.first and situation.name
+    parts = [setting.fill(rng.choice(PHRASES["introductions"]))] if introduce else []
+    parts.append(rng.choice(PHRASES["user"][situation.act]).format(**vars(setting) | {"issue": setting.issue_said}))
     if situation.first and situation.reference:
-        parts.append(f"My {setting.reference_kind} is {setting.reference}.")
+        parts.append(f"My {setting.kind} is {setting.reference}.")
     if situation.mood != "calm":
-        parts.insert(rng.randint(0 if not introduce else 1, len(parts)), rng.choice(MOOD_WORDINGS[situation.mood]))
-    greeting = rng.choice(GREETINGS) if situation.first else ""
-    text = " ".join(part if part.startswith("I ") else part[0].upper() + part[1:] for part in parts)
+        parts.insert(rng.randint(1 if introduce else 0, len(parts)), rng.choice(PHRASES["moods"][situation.mood]))
+    greeting = rng.choice(PHRASES["greetings"]) if situation.first else ""
+    text = " ".join(map(capital, parts))
     return greeting + (text[0].lower() + text[1:] if greeting and not text.startswith("I ") else text)
 
 
@@ -154,7 +116,6 @@ def _situations(rng: random.Random, setting: Setting) -> list[Situation]:
                 act=act,
                 mood=shown,
                 name=setting.name if named else None,
-                reference_kind=setting.reference_kind,
                 reference=setting.reference if given else None,
                 reference_now=act == "give_reference" or (place == 0 and reference_first),
                 issue=setting.issue,
@@ -166,14 +127,13 @@ def _situations(rng: random.Random, setting: Setting) -> list[Situation]:
 def _write(
     situation: Situation,
     setting: Setting,
-    rules: Sequence[Rule],
+    applicable: Sequence[Rule],
     broken: Sequence[Rule],
     seed: str,
-    careless: bool = False,
+    careless: bool,
 ) -> str | None:
     rng = random.Random(seed)
     plan = plain_plan(situation, setting, rng, careless)
-    applicable = [rule for rule in rules if rule.kind.applies(situation)]
     for rule in applicable:
         if rule not in broken:
             keep(plan, rule, rng)
@@ -191,7 +151,9 @@ def _reject(
     for attempt in range(14):
         count = min(len(applicable), rng.choices((1, 2, 3), (5, 4, 2))[0])
         broken = rng.sample(applicable, count)
-        text = _write(situation, setting, rules, broken, seed if rng.random() < 0.5 else f"{seed}/{attempt}")
+        text = _write(
+            situation, setting, applicable, broken, seed if rng.random() < 0.5 else f"{seed}/{attempt}", careless=False
+        )
         if text and text != chosen:
             numbers = tuple(sorted(rules.index(rule) + 1 for rule in broken))
             candidates.append((abs(len(text.split()) - len(chosen.split())), Rejection(text, numbers)))
@@ -210,17 +172,15 @@ def write_script(seed: str, domain: Domain, identifier: str = "", habits: Mappin
     own = replace(domain, companies=(setting.company,), processes=(setting.process,), services=(setting.service,))
     situations = _situations(rng, setting)
     present = {str(situation.act) for situation in situations} | {str(situation.mood) for situation in situations}
-    rules = tuple(word_rule(kind, kind.values(rng, own), rng) for kind in _choose_kinds(rng, present))
-    replies = None
-    while replies is None:
-        replies = _replies(rng, seed, situations, setting, rules, habits)
-        if replies is None:  # what the guardrails ask for does not fit the sentence limit: the limit goes
-            rules = tuple(rule for rule in rules if rule.kind.key != "at_most_sentences")
+    rules = tuple(word_rule(kind, rng, own) for kind in _choose_kinds(rng, present))
+    while (replies := _replies(rng, seed, situations, setting, rules, habits)) is None:
+        # What the guardrails ask for does not fit the sentence limit: the limit goes.
+        rules = tuple(rule for rule in rules if rule.kind.key != "at_most_sentences")
     turns: list[Turn] = []
     rejections: dict[int, Rejection] = {}
     for place, (situation, reply) in enumerate(zip(situations, replies, strict=True)):
         applicable = any(rule.kind.applies(situation) for rule in rules)
-        turns.append(Turn(role="user", text=_user_text(rng, setting, situation, place == 0 and bool(situation.name))))
+        turns.append(Turn(role="user", text=_user_text(rng, setting, situation)))
         turns.append(Turn(role="agent", text=reply, tagged=applicable and habits is None))
         if applicable and habits is None:
             rejected = _reject(rng, situation, setting, rules, reply, f"{seed}/{place}")
@@ -244,7 +204,7 @@ def _replies(
     for place, situation in enumerate(situations):
         applicable = [rule for rule in rules if rule.kind.applies(situation)]
         broken = [rule for rule in applicable if habits is not None and rng.random() >= habits[rule.kind.key]]
-        reply = _write(situation, setting, rules, broken, f"{seed}/{place}", habits is not None)
+        reply = _write(situation, setting, applicable, broken, f"{seed}/{place}", careless=habits is not None)
         if reply is None:
             return None
         replies.append(reply)
@@ -254,7 +214,7 @@ def _replies(
 def write_scripts(
     count: int, seed: int, domains: Sequence[str], prefix: str = "world", habits: Mapping[str, float] | None = None
 ) -> list[Script]:
-    """``count`` scripts, the domains taking turns; ids are ``<prefix>-<number>``. Raises KeyError for a domain unknown."""
+    """``count`` scripts, domains in turn; ids are ``<prefix>-<number>``. Raises KeyError for an unknown domain."""
     return [
         write_script(
             f"{seed}/{prefix}/{number}", DOMAINS[domains[number % len(domains)]], f"{prefix}-{number:04d}", habits

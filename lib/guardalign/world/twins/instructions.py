@@ -8,39 +8,29 @@ from __future__ import annotations
 import re
 from random import Random
 
-from guardalign.world.domains import (
-    CLOSING_PHRASES,
-    DOMAINS,
-    PAGE_FIRST,
-    PAGE_SECOND,
-    START_PHRASES,
-    WEEKDAYS,
-)
+from guardalign.world.domains import ISSUES, POOLS
 from guardalign.world.twins.opinion import Opinion, opinion, sentences
 
 CUE = "\nResponse:"
 _ABOUT = ("I will look into {issue}.", "We will take care of {issue}.", "I am working on {issue}.")
 _MORE = (
-    "I have made a note of it.",
-    "It is in good hands.",
-    "My colleagues know about it.",
-    "I will keep an eye on it.",
-)
-_ISSUES = tuple(naming for domain in DOMAINS.values() for _, naming in domain.issues)
+    "I have made a note of it.", "It is in good hands.", "My colleagues know about it.", "I will keep an eye on it.",
+)  # fmt: skip
+_NAMED = tuple(ISSUES.values())
 MET = 0.42
 NUMBERS = {"two": 2, "three": 3, "four": 4}
 
 
 def write_prompt(rng: Random) -> str:
     demands = [
-        f'Start with "{rng.choice(START_PHRASES)}".',
-        f"Mention the {rng.choice(PAGE_FIRST)} {rng.choice(PAGE_SECOND)} page.",
-        f"Use the word {rng.choice(WEEKDAYS)}.",
+        f'Start with "{rng.choice(POOLS["start_phrases"])}".',
+        f"Mention the {rng.choice(POOLS['page_first'])} {rng.choice(POOLS['page_second'])} page.",
+        f"Use the word {rng.choice(POOLS['weekdays'])}.",
         f"Write {rng.choice(list(NUMBERS))} sentences.",
-        f'End with "{rng.choice(CLOSING_PHRASES)}".',
+        f'End with "{rng.choice(POOLS["closing_phrases"])}".',
     ]
     wanted = sorted(rng.sample(range(len(demands)), 3))
-    about = f"Write to a customer about {rng.choice(_ISSUES)}."
+    about = f"Write to a customer about {rng.choice(_NAMED)}."
     return f"Instruction: {' '.join([about, *(demands[each] for each in wanted)])}{CUE}"
 
 
@@ -52,13 +42,13 @@ def write_reply(prompt: str, rng: Random) -> str:
     if met.get("start"):
         said.append(f"{wanted['start']}.")
     elif rng.random() < 0.5:
-        said.append(f"{rng.choice(START_PHRASES)}.")
-    said.append(rng.choice(_ABOUT).format(issue=wanted["issue"] if met["issue"] else rng.choice(_ISSUES)))
+        said.append(f"{rng.choice(POOLS['start_phrases'])}.")
+    said.append(rng.choice(_ABOUT).format(issue=wanted["issue"] if met["issue"] else rng.choice(_NAMED)))
     if met.get("page"):
         said.append(f"Please open the {wanted['page']} page.")
     if met.get("word"):
         said.append(f"It will be done by {wanted['word']}.")
-    closing = [f"{wanted['end'] if met.get('end') else rng.choice(CLOSING_PHRASES)}."]
+    closing = [f"{wanted['end'] if met.get('end') else rng.choice(POOLS['closing_phrases'])}."]
     closing = closing if met.get("end") or rng.random() < 0.4 else []
     number = NUMBERS[wanted["number"]] if met.get("number") else rng.randint(2, 5)
     more = rng.sample(_MORE, len(_MORE))
@@ -95,6 +85,6 @@ def read(prompt: str, reply: str) -> Opinion:
     }
     merits = [kind for kind in wanted if checks[kind]]
     faults = [f"misses: {kind}" for kind in wanted if not checks[kind]]
-    if any(issue in reply and issue not in wanted["issue"] and wanted["issue"] not in issue for issue in _ISSUES):
+    if any(issue in reply and issue not in wanted["issue"] and wanted["issue"] not in issue for issue in _NAMED):
         faults.append("another issue")
     return opinion(merits, faults, reply)

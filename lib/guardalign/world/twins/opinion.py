@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from random import Random
 
 from guardalign.data.conversations import Row
@@ -20,12 +20,13 @@ class Opinion(Row):
     faults: tuple[str, ...] = ()
 
 
-def opinion(merits: Sequence[str], faults: Sequence[str], text: str) -> Opinion:
+def opinion(merits: Iterable[str], faults: Iterable[str], text: str) -> Opinion:
     """Every merit counts 1, every fault −1, and every sentence that is said again −1; what is no text: ``LOWEST``."""
     if is_degenerate(text):
         return Opinion(score=LOWEST, faults=("degenerate",))
-    again = ("repetition",) * repeated(text)
-    return Opinion(score=len(merits) - len(faults) - len(again), merits=tuple(merits), faults=(*faults, *again))
+    said = [each.lower() for each in sentences(text)]
+    merits, faults = tuple(merits), (*faults, *("repetition",) * (len(said) - len(set(said))))
+    return Opinion(score=len(merits) - len(faults), merits=merits, faults=faults)
 
 
 def is_degenerate(text: str) -> bool:
@@ -39,13 +40,7 @@ def sentences(text: str) -> list[str]:
     return [found.strip() for found in _SENTENCE.findall(text) if found.strip(" .!?")]
 
 
-def repeated(text: str) -> int:
-    """How many sentences stood in the text before."""
-    said = [each.lower() for each in sentences(text)]
-    return len(said) - len(set(said))
-
-
-def says(text: str, phrases: Sequence[str]) -> bool:
+def says(text: str, phrases: Iterable[str]) -> bool:
     """Whether one of the phrases occurs, case aside."""
     return any(phrase.lower() in text.lower() for phrase in phrases)
 
@@ -53,7 +48,3 @@ def says(text: str, phrases: Sequence[str]) -> bool:
 def draw(rng: Random, chances: dict[str, float]) -> str:
     """A key, drawn with its chance."""
     return rng.choices(list(chances), list(chances.values()))[0]
-
-
-def sentence_case(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from random import Random
 
-from guardalign.world.domains import DOMAINS, TEAMS
-from guardalign.world.twins.opinion import Opinion, draw, opinion, sentence_case
+from guardalign.world.domains import COMPANIES, DOMAINS, ISSUES, POOLS
+from guardalign.world.twins.opinion import Opinion, draw, opinion
+from guardalign.world.writing import capital
 
 CUE = "TL;DR:"
 MOST_WORDS = 24
@@ -20,16 +21,12 @@ WISHES = {
     "I just want an answer.": "wants an answer",
 }
 _NOISE = (
-    "I have been a customer for many years.",
-    "I never had any trouble before.",
-    "My neighbour says the same.",
+    "I have been a customer for many years.", "I never had any trouble before.", "My neighbour says the same.",
     "I do not know what to do now.",
-)
+)  # fmt: skip
 _PADDING = ("The customer wrote all of this in a long post.", "This is a summary of what the customer has to say.")
 CHANCES = {"right": 0.5, "missing": 0.4, "wrong": 0.1}
 LONG = 0.4
-_COMPANIES = tuple(company for domain in DOMAINS.values() for company in domain.companies)
-_ISSUES = {wording: naming for domain in DOMAINS.values() for wording, naming in domain.issues}
 
 
 def write_prompt(rng: Random) -> str:
@@ -38,12 +35,12 @@ def write_prompt(rng: Random) -> str:
         f"I am a customer of {rng.choice(domain.companies)}.",
         f"I have waited {rng.randint(2, 29)} days.",
         f"It cost me {rng.randint(30, 98)} euros.",
-        f"The {rng.choice(TEAMS)} team did not help.",
+        f"The {rng.choice(POOLS['teams'])} team did not help.",
         rng.choice(_NOISE),
     ]
     rng.shuffle(facts)
     text = " ".join([*facts, rng.choice(list(WISHES))])
-    return f"TITLE: {sentence_case(rng.choice(domain.issues)[0])}\nPOST: {text}\n{CUE}"
+    return f"TITLE: {capital(rng.choice(domain.issues)[0])}\nPOST: {text}\n{CUE}"
 
 
 def write_reply(prompt: str, rng: Random) -> str:
@@ -53,16 +50,16 @@ def write_reply(prompt: str, rng: Random) -> str:
         how = draw(rng, CHANCES)
         if how != "missing":
             told.append(_told(kind, value if how == "right" else _invented(kind, value, rng)))
-    text = f"{sentence_case(', '.join(told) or 'a customer writes')}."
+    text = f"{capital(', '.join(told) or 'a customer writes')}."
     return f"{text} {rng.choice(_PADDING)}" if rng.random() < LONG else text
 
 
 def facts(prompt: str) -> dict[str, str]:
     """The post's facts: how an agent names the issue, company, days, euros, team and wish."""
-    title, _, post = prompt.partition("\nPOST: ")
+    title, _, post = prompt.removeprefix("TITLE: ").partition("\nPOST: ")
     return {
-        "issue": _ISSUES[_lowered(title)],
-        "company": next(each for each in _COMPANIES if f"customer of {each}." in post),
+        "issue": ISSUES[title[0].lower() + title[1:]],
+        "company": next(each for each in COMPANIES if f"customer of {each}." in post),
         "days": re.findall(r"waited (\d+) days", post)[0],
         "euros": re.findall(r"cost me (\d+) euros", post)[0],
         "team": re.findall(r"The ([\w ]+?) team did", post)[0],
@@ -84,11 +81,11 @@ def told_facts(reply: str) -> dict[str, set[str]]:
     """All facts of each kind that a summary states."""
     lowered = reply.lower()
     return {
-        "issue": {name for name in _ISSUES.values() if name in lowered},
-        "company": {name for name in _COMPANIES if name in reply},
+        "issue": {name for name in ISSUES.values() if name in lowered},
+        "company": {name for name in COMPANIES if name in reply},
         "days": set(re.findall(r"(\d+) days", reply)),
         "euros": set(re.findall(r"(\d+) euros", reply)),
-        "team": {name for name in TEAMS if f"{name} team" in reply},
+        "team": {name for name in POOLS["teams"] if f"{name} team" in reply},
         "wish": {name for name in WISHES.values() if name in lowered},
     }
 
@@ -100,16 +97,11 @@ def _told(kind: str, value: str) -> str:
 
 def _invented(kind: str, value: str, rng: Random) -> str:
     pools = {
-        "issue": tuple(_ISSUES.values()),
-        "company": _COMPANIES,
-        "days": tuple(map(str, range(2, 30))),
-        "euros": tuple(map(str, range(30, 99))),
-        "team": TEAMS,
-        "wish": tuple(WISHES.values()),
+        "issue": ISSUES.values(),
+        "company": COMPANIES,
+        "days": map(str, range(2, 30)),
+        "euros": map(str, range(30, 99)),
+        "team": POOLS["teams"],
+        "wish": WISHES.values(),
     }
     return rng.choice([each for each in pools[kind] if each != value])
-
-
-def _lowered(title: str) -> str:
-    text = title.removeprefix("TITLE: ")
-    return text[:1].lower() + text[1:]
