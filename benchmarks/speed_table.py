@@ -22,10 +22,7 @@ def table(results: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
         *(_line(row) for row in results["tasks"]),
         *(_turns(row) for row in (known[0], known[-1])),
-        *(
-            f"| seconds grow as {each['of'].replace('_', ' ')} to the power of | {each['tree']} | {each['trl']} | | | |"
-            for each in results.get("slopes", [])
-        ),
+        *(_slope(row) for row in results.get("slopes", [])),
     ]
     return "\n".join(lines) + "\n"
 
@@ -48,6 +45,11 @@ def _turns(row: dict[str, Any]) -> str:
     ours, theirs = f"{row['tree_seconds']:.2f} s", f"{row['trl_seconds']:.2f} s"
     name = f"a conversation of {_count(row['turns'], 'turn')}, IPO on all points"
     return f"| {name} | {ours} | {theirs} | {row['trl_seconds'] / row['tree_seconds']:.1f}× as fast | – | – |"
+
+
+def _slope(row: dict[str, Any]) -> str:
+    name = f"exponent by which seconds grow with {row['of'].replace('_', ' ')}"
+    return f"| {name} | {row['tree']} | {row['trl'] or '–'} | – | – | – |"
 
 
 def _count(number: int, noun: str) -> str:

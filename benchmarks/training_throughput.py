@@ -85,7 +85,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 VOCABULARY = 2048  # of the tokenizer, trained on the texts; a larger head costs what its shape costs
 TARGETS = {"ipo": 10.0, "sft": 4.0, "hh dpo": 1.3, "tree / causal": 1.25, "memory": 1.0}
 SLOPES = {"turns": (1, 2, 5, 10, 20, 40), "guardrail_tokens": (50, 200, 500, 1000, 2000), "pairs": (5, 10, 20, 40)}
-TRL_TOKENS = 60_000  # on a CPU, TRL is not asked for steps of more tokens: they take many minutes
+TRL_FLOPS = 5e12  # on a CPU, TRL is not asked for the slopes' larger steps: they take many minutes
 
 
 def conversations(count: int, turns: int, seed: int = 0, guardrail_tokens: int = 450) -> list[Example]:
@@ -500,15 +500,15 @@ def point(setup: Setup, name: str, value: int) -> dict[str, Any]:
         examples = conversations(1, 10, guardrail_tokens=value)
     work = tokens(setup.base, examples, "dpo")
     row = {name: value, "tree_seconds": setup.seconds("tree", "ipo_mean", examples)}
-    if torch.cuda.is_available() or work["logical_tokens"] <= TRL_TOKENS:
+    if torch.cuda.is_available() or work["trl_flops"] <= TRL_FLOPS:
         row["trl_seconds"] = setup.seconds("trl", "ipo_mean", examples, min(len(examples), 5))
     return row | {key: work[key] / len(examples) for key in ("logical_tokens", "unique_tokens")}
 
 
-def slope(rows: list[dict[str, Any]], name: str, engine: str) -> float:
-    """The exponent of growth: least squares of log seconds on log value."""
+def slope(rows: list[dict[str, Any]], name: str, engine: str) -> float | None:
+    """The exponent of growth: least squares of log seconds on log value; None for fewer than two values."""
     known = [(row[name], row[f"{engine}_seconds"]) for row in rows if f"{engine}_seconds" in row]
-    return round(float(np.polyfit(*np.log(np.array(known)).T, 1)[0]), 2)
+    return round(float(np.polyfit(*np.log(np.array(known)).T, 1)[0]), 2) if len(known) > 1 else None
 
 
 if __name__ == "__main__":

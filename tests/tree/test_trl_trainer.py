@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,13 @@ from peft import LoraConfig, PromptTuningConfig
 from transformers import AutoConfig, AutoModelForCausalLM, PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
+from guardalign.launch import accelerate_config
 from guardalign.models.loading import without_bars
 from guardalign.tree import TreeError
 from guardalign.tree.trl import TreeDPOTrainer
 from tiny import make_examples, make_tokenizer, save_checkpoint
 
+ROOT = Path(__file__).parents[2]
 STEPS = 20
 EVERY_LOSS = ["sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot",
               "aot_unpaired", "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm"]  # fmt: skip
@@ -84,6 +89,35 @@ def test_evaluation_is_trls(base, tmp_path):
         figures = made.evaluate(pairs().select(range(6)))
         found.append({name: value for name, value in figures.items() if "second" not in name and "runtime" not in name})
     assert found[1] == pytest.approx(found[0], abs=1e-4)
+
+
+BOTH = """
+import sys
+from pathlib import Path
+from trl import DPOTrainer
+from guardalign.tree.trl import TreeDPOTrainer
+from tests.tree.test_trl_trainer import trainer
+
+for kind in (DPOTrainer, TreeDPOTrainer):
+    made = trainer(kind, Path(sys.argv[1]), Path(sys.argv[2]), max_steps=4)
+    made.train()
+    if made.accelerator.is_main_process:
+        losses = [round(step["loss"], 4) for step in made.state.log_history if "loss" in step]
+        print("losses", made.accelerator.num_processes, losses)
+"""
+
+
+def test_two_processes_take_the_steps_that_trls_two_take(base, tmp_path):
+    script = tmp_path / "both.py"
+    script.write_text(BOTH)
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(accelerate_config("cpu2"))]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support"), str(ROOT / "lib")])
+    done = subprocess.run(
+        [*launcher, str(script), str(base), str(tmp_path)], capture_output=True, text=True, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    theirs, ours = [line for line in done.stdout.splitlines() if line.startswith("losses")]
+    assert theirs.startswith("losses 2 [") and ours == theirs, done.stderr
 
 
 def test_each_distinct_prefix_is_computed_once(base, tmp_path, monkeypatch):
