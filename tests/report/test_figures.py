@@ -15,6 +15,7 @@ import simulated_verdicts as simulated
 from guardalign import papers, stats
 from guardalign.data.conversations import Reply
 from guardalign.generation import replystats
+from guardalign.losses import METHODS
 from guardalign.report import figures, tables
 from guardalign.report.figures import style, words
 
@@ -297,3 +298,14 @@ def test_an_arm_looks_the_same_everywhere_and_arms_of_one_figure_differ_in_grey(
     crowded = figures.looks([f"mine-{place}" for place in range(60)])
     assert len({(each.colour, each.marker) for each in crowded.values()}) == 60
     assert figures.plain("M_1SFT_ipo") == "SFT then IPO" and figures.plain("my_arm") == "my_arm"
+
+
+def test_loss_curves_have_their_least_value_where_the_method_says():
+    """IPO at Δ = 1/(2β), on means over 10 tokens at 10 times that; the hinge is flat from 1/β on; DPO has none."""
+    chosen = {name: METHODS[name] for name in ("ipo_sum", "ipo_mean", "hinge", "dpo", "ppo_offline", "sft")}
+    figure = figures.loss_curves(chosen, beta=0.5, reach=20)
+    dots = {axis.get_title(loc="left"): [float(line.get_xdata()[0]) for line in axis.lines[2:]] for axis in figure.axes}
+    assert dots["IPO (sum)"] == pytest.approx([1.0]) and dots["IPO (mean)"] == pytest.approx([10.0])
+    assert dots["hinge (RSO)"] == pytest.approx([2.0], abs=0.15) and dots["DPO"] == dots["SFT"] == []
+    dpo = figure.axes[3].lines[0]
+    assert float(dpo.get_ydata()[200]) == pytest.approx(np.log(2))

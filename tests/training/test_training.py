@@ -15,8 +15,18 @@ from guardalign.data.examples import Example
 from guardalign.errors import GuardalignError, InputError
 from guardalign.files import read_rows
 from guardalign.losses import METHODS
+from guardalign.models.encoding import encode
 from guardalign.models.loading import LoraSettings, load_frozen, load_tokenizer, model_fingerprint
-from guardalign.training import NotFinite, TrainingConfig, TrainingResult, evaluate_pairs, progress, summarise, train
+from guardalign.training import (
+    NotFinite,
+    TrainingConfig,
+    TrainingResult,
+    completion_logprobs,
+    evaluate_pairs,
+    progress,
+    summarise,
+    train,
+)
 from guardalign.training.batches import encode_examples, plan
 from guardalign.training.probe import repeated_share, repetition
 from tiny import make_examples, make_model, save_checkpoint
@@ -114,6 +124,10 @@ def test_held_out_figures_by_hand(base):
     expected = sum(float(log_probs[t - 1, ids[0, t]]) for t in range(start, ids.shape[1]))
     assert row.chosen == pytest.approx(expected, rel=1e-5)
     assert row.chosen_tokens == ids.shape[1] - start
+    sequences = encode(tokenizer, [EXAMPLES[0].prompt] * 2, [EXAMPLES[0].chosen, str(EXAMPLES[0].rejected)])
+    tokens = completion_logprobs(model, sequences)
+    assert tokens[0].tolist() == pytest.approx([float(log_probs[t - 1, ids[0, t]]) for t in range(start, ids.shape[1])])
+    assert float(tokens[1].sum()) == pytest.approx(row.rejected, rel=1e-5)
     assert summarise([row])["nll"] == pytest.approx(-expected / row.chosen_tokens, rel=1e-5)
 
 

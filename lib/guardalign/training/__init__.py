@@ -3,7 +3,7 @@
 from guardalign.errors import OutOfMemory, Preempted
 from guardalign.processes import PREEMPTED
 from guardalign.training.config import TrainingConfig, TrainingResult
-from guardalign.training.evaluation import PairScore, evaluate_pairs, summarise
+from guardalign.training.evaluation import PairScore, completion_logprobs, evaluate_pairs, summarise
 from guardalign.training.trainer import NotFinite, train
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Preempted",
     "TrainingConfig",
     "TrainingResult",
+    "completion_logprobs",
     "evaluate_pairs",
     "summarise",
     "train",

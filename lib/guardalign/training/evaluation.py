@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from guardalign.data.conversations import Row
@@ -44,8 +44,8 @@ def evaluate_pairs(
     texts = [(e, e.chosen) for e in examples] + [(e, str(e.rejected)) for e in pairs]
     prompts, names = [e.prompt for e, _ in texts], [e.id for e, _ in texts]
     sequences = encode(tokenizer, prompts, [reply for _, reply in texts], max_length, names)
-    policy = sequence_logprobs(model, sequences, row_tokens)
-    frozen = None if reference is None else sequence_logprobs(reference, sequences, row_tokens)
+    policy = _sums(model, sequences, row_tokens)
+    frozen = None if reference is None else _sums(reference, sequences, row_tokens)
     rejected = {e.id: len(examples) + i for i, e in enumerate(pairs)}
     rows = []
     for i, example in enumerate(examples):
@@ -65,21 +65,29 @@ def evaluate_pairs(
     return rows
 
 
-def sequence_logprobs(model: PreTrainedModel, sequences: Sequence[TokenSequence], row_tokens: int) -> list[float]:
-    """Summed completion log-probs (nats) of each sequence."""
+def completion_logprobs(
+    model: PreTrainedModel, sequences: Sequence[TokenSequence], row_tokens: int = 8192
+) -> list[Tensor]:
+    """Log-probs (nats, float32, on the CPU) of each sequence's completion tokens, (completion_length,) each.
+
+    The model keeps its mode and its own attention afterwards.
+    """
     training, attention = model.training, model.config._attn_implementation
     scorer = TreeScorer(model.eval())
-    sums = np.zeros(len(sequences))
+    found: dict[int, Tensor] = {}
     try:
         for members in pack(sequences, [[i] for i in range(len(sequences))], row_tokens):
-            row = tree_row(sequences, members)
             with torch.no_grad():
-                scores = scorer(row).policy.double().cpu()
-            sums[members] = torch.zeros(len(members)).double().index_add(0, row.score_sequence, scores).numpy()
+                scores = scorer(tree_row(sequences, members)).policy.cpu()
+            found |= zip(members, scores.split([sequences[i].completion_length for i in members]), strict=True)
     finally:
         model.set_attn_implementation(attention)
         model.train(training)
-    return sums.tolist()
+    return [found[i] for i in range(len(sequences))]
+
+
+def _sums(model: PreTrainedModel, sequences: Sequence[TokenSequence], row_tokens: int) -> list[float]:
+    return [float(each.double().sum()) for each in completion_logprobs(model, sequences, row_tokens)]
 
 
 def summarise(rows: Sequence[PairScore]) -> dict[str, float]:

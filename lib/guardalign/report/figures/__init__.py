@@ -15,6 +15,7 @@
 ``reply_panels(replystats.reply_statistics(replies))``    length, repetition, cut-offs
 ``cost(costs, kept)``                                     what an arm cost against what it keeps
 ``held_out(heldout.table(rows))``                         which reply of the data an arm prefers, without a judge
+``loss_curves(losses.METHODS, beta)``                     every method's loss over the margin
 ``training_curves({arm: rows of metrics.jsonl})``         loss, margin, accuracy, …
 ``tasks``, ``dynamics``, ``equal_losses``, ``task_costs``  the comparison of methods on its tasks
 ========================================================  ===================================================
@@ -24,7 +25,7 @@ came about; ``look`` and ``plain`` say what an arm looks like and is called in a
 """
 
 from guardalign.report.figures.bars import comparison_bars
-from guardalign.report.figures.curves import dynamics, equal_losses, training_curves
+from guardalign.report.figures.curves import dynamics, equal_losses, loss_curves, training_curves
 from guardalign.report.figures.looks import look, looks, plain
 from guardalign.report.figures.maps import grid, guardrail_map
 from guardalign.report.figures.points import arms, contrasts, held_out, ranking, table_1, table_3, tasks
@@ -43,6 +44,7 @@ __all__ = [
     "held_out",
     "look",
     "looks",
+    "loss_curves",
     "plain",
     "ranking",
     "reply_panels",

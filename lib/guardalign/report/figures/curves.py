@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
-from guardalign.report.figures.looks import MARKERS, METHODS, Look, looks, plain
-from guardalign.report.figures.style import LINES, SMALL, TASKS, canvas, finish, label_axes, styled, wrap
+from guardalign.losses import LossOptions, Method, ScoredBatch
+from guardalign.report.figures.looks import MARKERS, METHODS, Look, look, looks, plain
+from guardalign.report.figures.style import LINES, RULE, SMALL, TASKS, canvas, finish, label_axes, styled, wrap
 from guardalign.report.figures.words import count
 
 PANELS = {
@@ -21,6 +23,8 @@ PANELS = {
     "grad_norm": "Gradient norm",
 }
 WINDOW = 0.1
+TOKENS = 10
+"""Completion tokens per reply in ``loss_curves``."""
 BELOW = f"Training batches, running mean over {100 * WINDOW:.0f} % of the steps"
 
 
@@ -72,6 +76,47 @@ def equal_losses(table: pd.DataFrame, profile: str = "") -> Figure:
     note = f"At most {table['difference'].max():.0e} apart. 1 − tanh(u) = 2 (1 − σ(2u)): the comparison is one of β."
     title = f"Losses of {plain(names[0])} and {plain(names[1])} (terms twice), step by step"
     return finish(figure, title, note, profile)
+
+
+def loss_curves(methods: Mapping[str, Method], beta: float, reach: float = 20.0) -> Figure:
+    """Each method's loss over the margin Δ = Δw − Δl of one pair, from -``reach`` to ``reach`` nats, a panel a method.
+
+    The margin is split evenly over both replies and their tokens: Δw = Δ/2, Δl = −Δ/2. A dot marks the least loss
+    where it lies within the panel.
+    """
+    margins = torch.linspace(-reach, reach, 401)
+    with styled():
+        height = -(-len(methods) // 4)
+        figure, axes = canvas(1.0 + 1.45 * height, height, 4, sharex=True)
+        for axis, (name, method) in zip(axes, methods.items(), strict=False):
+            losses = torch.stack([_pair_loss(method, float(margin), beta) for margin in margins])
+            least, colour = int(losses.argmin()), look(name).colour
+            axis.plot(margins, losses, color=colour)
+            axis.axvline(0, color=RULE, linewidth=0.8, zorder=0)
+            if 0 < least < len(margins) - 1:
+                axis.plot(margins[least], losses[least], "o", color=colour)
+            axis.set_title(METHODS.get(name, name), fontsize=9)
+            axis.tick_params(labelsize=SMALL, labelbottom=True)
+            label_axes(axis, "y")
+        for axis in axes[len(methods) :]:
+            axis.set_visible(False)
+        figure.supylabel("loss of one pair", fontsize=SMALL)
+    note = (
+        f"β = {beta:g}, replies of {TOKENS} tokens. Horizontal axis: Δ = Δw − Δl in nats, Δw = −Δl; dot: least loss. "
+        "SFT and SLiC have no reference: log-probabilities up to a constant in place of log-ratios."
+    )
+    return finish(figure, "Loss over the margin, a panel per method", note)
+
+
+def _pair_loss(method: Method, margin: float, beta: float) -> torch.Tensor:
+    chosen = torch.tensor([True, False])[: 1 if method.replies == "chosen" else 2]
+    sequence = torch.arange(len(chosen)).repeat_interleave(TOKENS)
+    signs = torch.where(chosen, 0.5, -0.5)[sequence]
+    pair = ScoredBatch(
+        policy=margin / TOKENS * signs, reference=torch.zeros(len(sequence)), sequence=sequence, chosen=chosen,
+        values=torch.zeros(len(sequence)), embeddings=torch.ones(len(chosen), 1),
+    )  # fmt: skip
+    return method.terms(pair, LossOptions(beta=beta)).mean()
 
 
 def _method(arm: str) -> str:
