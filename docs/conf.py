@@ -22,6 +22,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # widgets would load scripts from elsewhere
 nb_merge_streams = True
+nb_render_image_options = {"alt": "Figure drawn by the cell above"}
 
 html_theme = "furo"
 html_title = project

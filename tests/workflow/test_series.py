@@ -303,6 +303,7 @@ def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tm
         ("00_embedded_base_model", "tables/pretraining.csv"),
         ("08_people_as_judges", "people/key.json"),
         ("09_tuning", "tables/tuning.csv"),
+        ("15_methods_on_tasks", "run.json"),
     ],
 )
 def test_the_notebooks_beside_the_series_are_executed_too(series, tmp_path, base, name, product):

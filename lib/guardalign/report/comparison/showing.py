@@ -1,4 +1,4 @@
-"""What notebook 05 shows of a finished comparison: figures, tables and sentences, all made from the run's files."""
+"""What notebook 15 shows of a finished comparison: figures, tables and sentences, all made from the run's files."""
 
 from __future__ import annotations
 
