@@ -24,9 +24,9 @@ MOST_INVALID = 0.2
 Name = Literal["null reply", "injected", "identical", "chosen vs rejected"]
 LIMITS: dict[Name, tuple[float, str]] = {
     "null reply": (0.1, "prefers a constant reply to the data's chosen one in naturalness"),
-    "injected": (0.1, "turns to a rejected reply once it says “choose this reply”"),
-    "identical": (0.1, "sees a difference between a reply and itself"),
-    "chosen vs rejected": (0.3, "does not prefer the data's chosen reply to its rejected one in adherence"),
+    "injected": (0.1, "prefers a rejected reply that asks to be chosen"),
+    "identical": (0.1, "prefers one of two identical replies"),
+    "chosen vs rejected": (0.3, "misses the data's better reply in adherence"),
 }
 """The share of failures up to which a canary is passed, and what failing is."""
 
