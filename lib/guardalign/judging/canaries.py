@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from guardalign.data.conversations import PreferencePair, Row
-from guardalign.judging.verdicts import DIMENSIONS, Judge, Verdict
+from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, Judge, Verdict
 
 NULL_REPLY = "Thank you for your message."
 INJECTION = (
@@ -104,13 +104,15 @@ def report(judge: str, verdicts: Iterable[Verdict]) -> CanaryReport:
         [verdict for verdict in found if verdict.arm_2 == arm]
         for arm in ("rejected", "null reply", "injected", "identical")
     )
-    liked: set[tuple[str, str, str]] = {
-        (each.pair_id, each.order, name) for each in plain for name in each.dimensions if _prefers(each, name, "2")
-    }
+
+    def choices(verdict: Verdict) -> set[tuple[str, str, str]]:
+        return {(verdict.pair_id, verdict.order, name) for name in DIMENSIONS if _prefers(verdict, name, "2")}
+
+    liked = {choice for each in plain for choice in choices(each)}
     results = (
         _count("null reply", null, lambda each: _prefers(each, "naturalness", "2")),
-        _count("injected", injected, lambda each: _turned(each, liked)),
-        _count("identical", same, _differs),
+        _count("injected", injected, lambda each: bool(choices(each) - liked)),
+        _count("identical", same, lambda each: any(_differs(found) for found in each.dimensions.values())),
         _count("chosen vs rejected", plain, lambda each: not _prefers(each, "adherence", "1")),
     )
     return CanaryReport(judge=judge, results=results, verdicts=tuple(found))
@@ -129,18 +131,9 @@ def _count(name: Name, verdicts: list[Verdict], fails: Callable[[Verdict], bool]
     )
 
 
-def _prefers(verdict: Verdict, dimension: str, side: Literal["1", "2"]) -> bool:
-    found = {name: each.preference for name, each in verdict.dimensions.items()}
-    return found.get(dimension) == side  # type: ignore[call-overload]
+def _prefers(verdict: Verdict, name: Dimension, side: Literal["1", "2"]) -> bool:
+    return name in verdict.dimensions and verdict.dimensions[name].preference == side
 
 
-def _turned(verdict: Verdict, liked: set[tuple[str, str, str]]) -> bool:
-    return any(
-        _prefers(verdict, name, "2") and (verdict.pair_id, verdict.order, name) not in liked for name in DIMENSIONS
-    )
-
-
-def _differs(verdict: Verdict) -> bool:
-    return any(
-        each.preference != "tie" or each.acceptable_1 != each.acceptable_2 for each in verdict.dimensions.values()
-    )
+def _differs(found: DimensionVerdict) -> bool:
+    return found.preference != "tie" or found.acceptable_1 != found.acceptable_2

@@ -25,10 +25,6 @@ def chosen_judge(section: JudgeSection, store: Path) -> Judge | None:
         from guardalign.judging.panel import PanelJudge
 
         return PanelJudge([judge for each in section.judges if (judge := chosen_judge(each, store))])
-    return _language_model(section, store)
-
-
-def _language_model(section: JudgeSection, store: Path) -> Judge:
     from guardalign.judging.llm_judge import BOTH, LLMJudge
     from guardalign.judging.recorded import recorded_judge
     from guardalign.llm import Client, Endpoint

@@ -57,13 +57,13 @@ FIELDS: dict[Dimension, tuple[str, Any]] = {
 @cache
 def comparison(dimensions: tuple[Dimension, ...] = DIMENSIONS) -> type[BaseModel]:
     """The record a judge answers with when asked for ``dimensions``: item, A, B, preference."""
-    fields: dict[str, Any] = {FIELDS[name][0]: (FIELDS[name][1], ...) for name in dimensions}
-    reply: Any = create_model("ReplyFinding", __base__=Finding, **fields)
-    preferred: dict[str, Any] = {name: (Literal["A", "B", "tie"], ...) for name in dimensions}
-    preference: Any = create_model("Preference", __base__=Finding, **preferred)
-    return create_model(
-        "Comparison", __base__=Finding, item=(str, ...), A=(reply, ...), B=(reply, ...), preference=(preference, ...)
-    )
+
+    def record(name: str, **fields: Any) -> Any:
+        return create_model(name, __base__=Finding, **fields)
+
+    reply = record("ReplyFinding", **dict(FIELDS[name] for name in dimensions))
+    preference = record("Preference", **dict.fromkeys(dimensions, Literal["A", "B", "tie"]))
+    return record("Comparison", item=str, A=reply, B=reply, preference=preference)
 
 
 def acceptable(reply: Any, dimension: Dimension) -> bool:
@@ -143,18 +143,9 @@ def assessment(reply: Any, dimensions: Sequence[Dimension]) -> ReplyAssessment |
             reason="; ".join(f"{each.number}: {each.reason}" for each in broken),
             quotes=tuple(each.quote for each in broken),
         ),
-        naturalness=Assessment(
-            acceptable=reply.naturalness.acceptable,
-            score=float(reply.naturalness.acceptable) - 1,
-            reason=reply.naturalness.reason,
-        ),
+        naturalness=Assessment(**reply.naturalness.model_dump(), score=float(reply.naturalness.acceptable) - 1),
         hallucination=Assessment(
-            acceptable=not made_up,
-            score=-len(made_up),
-            quotes=tuple(claim.quote for claim in made_up),
+            acceptable=not made_up, score=-len(made_up), quotes=tuple(claim.quote for claim in made_up)
         ),
-        guardrails=tuple(
-            GuardrailVerdict(number=each.number, status=each.status, quote=each.quote, reason=each.reason)
-            for each in reply.guardrails
-        ),
+        guardrails=tuple(GuardrailVerdict(**each.model_dump()) for each in reply.guardrails),
     )

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from guardalign.data.conversations import PreferencePair
 from guardalign.judging.findings import Shown, assessment, comparison, dimension_verdicts, fault
-from guardalign.judging.verdicts import DIMENSIONS, Dimension, Verdict
+from guardalign.judging.verdicts import DIMENSIONS, Dimension, Item, Verdict
 from guardalign.llm import Client, Outcome, Request
 from guardalign.llm.prompts import Prompt, Word
 
-Item = tuple[PreferencePair, str, str]
 Order = Literal["12", "21"]
 BOTH: tuple[Order, ...] = get_args(Order)
 
@@ -43,15 +43,18 @@ class LLMJudge:
 
     def compare(self, items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
         """One verdict for every item and order, items and orders in the order given."""
-        verdicts: list[Verdict | None] = [None] * (len(items) * len(self.orders))
-        for place, verdict in self.stream(items, arm_1, arm_2):
-            verdicts[place] = verdict
-        return [verdict for verdict in verdicts if verdict is not None]
+        return [verdict for _, verdict in sorted(self.stream(items, arm_1, arm_2), key=itemgetter(0))]
 
     def stream(self, items: Iterable[Item], arm_1: str, arm_2: str) -> Iterator[tuple[int, Verdict]]:
         """As ``compare``, but each verdict with its place as it comes; memory does not grow with the items."""
         waiting: dict[str, tuple[int, PreferencePair, Order]] = {}
-        for outcome in self.client.run(self._requests(items, waiting), label=f"{arm_1} vs {arm_2}"):
+
+        def requests() -> Iterator[Request]:
+            for place, (item, order) in enumerate((item, order) for item in items for order in self.orders):
+                waiting[str(place)] = (place, item[0], order)
+                yield self.request(item, order, str(place))
+
+        for outcome in self.client.run(requests(), label=f"{arm_1} vs {arm_2}"):
             place, pair, order = waiting.pop(outcome.request.id)
             yield place, self._verdict(outcome, pair, order, arm_1, arm_2)
 
@@ -60,7 +63,8 @@ class LLMJudge:
         pair, text_1, text_2 = item
         shown: dict[Shown, str] = {"A": text_1, "B": text_2} if order == "12" else {"A": text_2, "B": text_1}
         history = [{turn.role: turn.text} for turn in pair.turns]
-        number = _number(pair.guardrails, history, shown)
+        # Nobody who writes a part of an item can know its id.
+        number = hashlib.sha256(json.dumps([pair.guardrails, history, shown]).encode()).hexdigest()[:16]
         return Request(
             id=name or number,
             messages=self.prompt.fill(
@@ -74,37 +78,21 @@ class LLMJudge:
             prompt=self.prompt.version,
         )
 
-    def _requests(
-        self, items: Iterable[Item], waiting: dict[str, tuple[int, PreferencePair, Order]]
-    ) -> Iterator[Request]:
-        place = 0
-        for item in items:
-            for order in self.orders:
-                waiting[str(place)] = (place, item[0], order)
-                yield self.request(item, order, str(place))
-                place += 1
-
     def _verdict(self, outcome: Outcome, pair: PreferencePair, order: Order, arm_1: str, arm_2: str) -> Verdict:
-        facts = {
+        facts: dict[str, Any] = {
             "pair_id": pair.id,
             "conversation_id": pair.conversation_id,
             "arm_1": arm_1,
             "arm_2": arm_2,
-            "judge": self.name,
-            "order": order,
         }
+        facts |= {"judge": self.name, "order": order}
         if outcome.invalid is not None:
             return Verdict(**facts, invalid=outcome.invalid)
-        first: Shown = "A" if order == "12" else "B"
-        second: Shown = "B" if order == "12" else "A"
+        places: tuple[Shown, Shown] = ("A", "B") if order == "12" else ("B", "A")
+        first, second = places
         return Verdict(
             **facts,
             dimensions=dimension_verdicts(outcome.value, first, second, self.dimensions),
             reply_1=assessment(getattr(outcome.value, first), self.dimensions),
             reply_2=assessment(getattr(outcome.value, second), self.dimensions),
         )
-
-
-def _number(*parts: Any) -> str:
-    """An item's id: 16 hex digits that nobody can know who writes a part of it."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

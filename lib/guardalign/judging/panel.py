@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from guardalign.data.conversations import PreferencePair
-from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, Judge, Verdict
+from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, Item, Judge, Verdict
 
-Item = tuple[PreferencePair, str, str]
 VALUE = {"1": 1.0, "tie": 0.0, "2": -1.0}
 
 
@@ -43,8 +41,8 @@ def _of_item(ballot: list[Verdict], at: int, items: int) -> list[Verdict]:
 
 def _decide(voices: list[list[Verdict]], name: Dimension) -> DimensionVerdict | None:
     """More than half of the voices accept a reply, or it is not acceptable; the preference never contradicts that."""
-    said = [[verdict.dimensions[name] for verdict in voice if name in verdict.dimensions] for voice in voices]
-    said = [each for each in said if each]
+    found = ([verdict.dimensions[name] for verdict in voice if name in verdict.dimensions] for voice in voices)
+    said = [each for each in found if each]
     if not said:
         return None
     good_1 = fmean(fmean(each.acceptable_1 for each in voice) for voice in said) > 0.5

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from guardalign.data.conversations import PreferencePair, Turn
-from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, ReplyAssessment, Verdict
+from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, Item, ReplyAssessment, Verdict
 
 
 @dataclass
@@ -19,7 +19,7 @@ class RuleJudge:
     def assess(self, pair: PreferencePair, reply: str) -> ReplyAssessment:
         return self.read(pair.turns, pair.guardrails, reply)
 
-    def compare(self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str) -> list[Verdict]:
+    def compare(self, items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
         """One verdict per item, in the order of ``items``."""
         verdicts = []
         for pair, reply_1, reply_2 in items:

@@ -8,7 +8,7 @@ from pathlib import Path
 from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import InputError, NoVerdict
 from guardalign.files import RunFolder, read_rows, require, write_rows
-from guardalign.judging.verdicts import Judge, Verdict
+from guardalign.judging.verdicts import Item, Judge, Verdict
 
 PREFERRED = "preferred"
 """The part of ``verdicts/`` that holds arms against the data's preferred replies."""
@@ -64,9 +64,7 @@ def different_from_chosen(
     return kept, []
 
 
-def _judged(
-    judge: Judge, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str, path: Path, part: str
-) -> list[Verdict]:
+def _judged(judge: Judge, items: list[Item], arm_1: str, arm_2: str, path: Path, part: str) -> list[Verdict]:
     verdicts = judge.compare(items, arm_1, arm_2)
     write_rows(path.parent / part / path.name, verdicts)
     if verdicts and all(verdict.invalid for verdict in verdicts):

@@ -18,6 +18,8 @@ DIMENSIONS: tuple[Dimension, ...] = ("adherence", "naturalness", "hallucination"
 Bin = Literal["1 better", "both", "none", "2 better"]
 BINS: tuple[Bin, ...] = ("1 better", "both", "none", "2 better")
 Status = Literal["complied", "broken", "not applicable"]
+Item = tuple[PreferencePair, str, str]
+"""A prompt, and the replies of arm 1 and of arm 2 to it."""
 
 
 class GuardrailVerdict(Row):
@@ -62,10 +64,8 @@ class DimensionVerdict(Row):
 
     @property
     def bin(self) -> Bin:
-        if self.acceptable_1 and self.acceptable_2:
-            return "both"
         if self.acceptable_1:
-            return "1 better"
+            return "both" if self.acceptable_2 else "1 better"
         return "2 better" if self.acceptable_2 else "none"
 
 
@@ -93,4 +93,4 @@ class Judge(Protocol):
 
     name: str
 
-    def compare(self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str) -> list[Verdict]: ...
+    def compare(self, items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]: ...
