@@ -25,7 +25,6 @@ from guardalign.generation.decoding import (
     Sampler,
     Trunk,
     can_share,
-    common_prefix,
     decode_plain,
     decode_shared,
     plan_trunks,
@@ -100,7 +99,6 @@ def greedy_by_hand(model, prompt: list[int], limit: int, stop) -> tuple[tuple[in
 
 def test_trunks_by_hand():
     prompts = [[1, 2, 3, 9], [1, 2, 3, 4, 5, 9], [7, 8], [1, 2, 3, 4, 5, 9], [1, 2, 6]]
-    assert common_prefix(prompts[0], prompts[1]) == 3
     assert plan_trunks(prompts, ["a", "a", "a", "a", "b"]) == [
         Trunk((1, 2, 3, 4, 5), (Branch(1, 5, (9,)), Branch(3, 5, (9,)), Branch(0, 3, (9,)))),
         Trunk((1, 2), (Branch(4, 2, (6,)),)),

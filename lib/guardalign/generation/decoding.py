@@ -25,6 +25,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from transformers.cache_utils import Cache, DynamicLayer
 
 from guardalign.models.encoding import left_padded
+from guardalign.tree.prefix_tree import common_prefix
 
 GROWTH = 128  # cache slots added at once
 PREFILL_TOKENS = {True: 1536, False: 16384}  # prompt tokens of one forward pass, on a CPU and elsewhere
@@ -75,13 +76,6 @@ class Sampler:
         return torch.searchsorted(cumulated, draw, right=True).squeeze(-1).clamp_(max=logits.shape[-1] - 1)
 
 
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """The number of leading tokens that two sequences share."""
-    size = min(len(a), len(b))
-    differs = np.nonzero(np.asarray(a[:size]) != np.asarray(b[:size]))[0]
-    return int(differs[0]) if len(differs) else size
-
-
 def plan_trunks(prompts: Sequence[Sequence[int]], groups: Sequence[Hashable]) -> list[Trunk]:
     """Gather prompts (non-empty token ids) of equal group under trunks; a prompt joins where it shares half its tokens.
 
@@ -91,15 +85,16 @@ def plan_trunks(prompts: Sequence[Sequence[int]], groups: Sequence[Hashable]) ->
     members: dict[Hashable, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):
         members[group].append(index)
-    trunks = []
+    trunks, arrays = [], [np.asarray(prompt) for prompt in prompts]
     for indices in members.values():
         waiting = sorted(indices, key=lambda index: -len(prompts[index]))
         while waiting:
-            longest = prompts[waiting[0]]
-            shared = {i: min(common_prefix(prompts[i], longest), len(prompts[i]) - 1) for i in waiting}
+            longest = arrays[waiting[0]]
+            shared = {i: min(common_prefix(arrays[i], longest), len(prompts[i]) - 1) for i in waiting}
             joined = [i for i in waiting if i == waiting[0] or 2 * shared[i] >= len(prompts[i])]
             branches = tuple(Branch(i, shared[i], tuple(prompts[i][shared[i] :])) for i in joined)
-            trunks.append(Trunk(tuple(longest[: max(branch.shared for branch in branches)]), branches))
+            tokens = prompts[joined[0]][: max(branch.shared for branch in branches)]
+            trunks.append(Trunk(tuple(tokens), branches))
             waiting = [i for i in waiting if i not in joined]
     return sorted(trunks, key=lambda trunk: -len(trunk.tokens))
 
@@ -306,9 +301,8 @@ def decode_plain(
         do_sample=False,
         logits_processor=LogitsProcessorList([_Picked(sampler, torch.tensor(list(prompts)), width)]),
     )
-    return {index: _until_stop(row, stop) for index, row in zip(prompts, out[:, width:].tolist(), strict=True)}
-
-
-def _until_stop(tokens: list[int], stop: Sequence[int]) -> Completion:
-    end = next((place for place, token in enumerate(tokens) if token in stop), None)
-    return Completion(tuple(tokens[:end]), end is not None)
+    completions = {}
+    for index, row in zip(prompts, out[:, width:].tolist(), strict=True):
+        end = next((place for place, token in enumerate(row) if token in stop), None)
+        completions[index] = Completion(tuple(row[:end]), end is not None)
+    return completions

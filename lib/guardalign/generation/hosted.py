@@ -26,9 +26,7 @@ def hosted_replies(
     leaving them out would compare arms on different prompts. BudgetReached and EndpointError pass through.
     """
     client = Client(Endpoint.of(section), store)
-    outcomes = {
-        outcome.request.id: outcome for outcome in client.run(requests(section, pairs), label=f"replies of {arm}")
-    }
+    outcomes = {each.request.id: each for each in client.run(requests(section, pairs), label=f"replies of {arm}")}
     missing = [outcome for outcome in outcomes.values() if outcome.invalid]
     if missing:
         raise HostedArmError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,17 +26,10 @@ from guardalign.generation.decoding import (
     plan_trunks,
 )
 from guardalign.generation.store import Store
+from guardalign.models import loading
 from guardalign.models.encoding import encode_prompt, prompt_of
 from guardalign.models.hub import reaching
-from guardalign.models.loading import (
-    adapter_base,
-    hub_rules,
-    is_adapter,
-    load_tokenizer,
-    model_fingerprint,
-    on_base,
-    without_bars,
-)
+from guardalign.models.loading import is_adapter, load_tokenizer, model_fingerprint
 
 TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
@@ -126,12 +119,13 @@ def generate(
 
 
 def made_with(model_dir: str | Path, pairs: Sequence[Prompt], arm: str, settings: GenerationSettings) -> str:
-    """A fingerprint of all that decides the replies."""
+    """A fingerprint of all that decides the replies: weights, tokenizer, the tokens that end a reply, and prompts."""
+    files = [file for name in TEXT_FILES if (file := Path(model_dir) / name).exists()]
     asked = [(pair.id, pair.conversation_id, prompt_of(pair)) for pair in pairs]
     outcome = settings.model_dump(exclude={"batch_size", "prefix_sharing"})
     if not settings.temperature:
         outcome.pop("seed")
-    return fingerprint(policy_fingerprint(model_dir), outcome, asked, arm)
+    return fingerprint(fingerprint(model_fingerprint(str(model_dir)), *files), outcome, asked, arm)
 
 
 def dealt(pairs: Sequence[Prompt], count: int) -> list[list[Prompt]]:
@@ -159,29 +153,17 @@ def reply_batches(
     longest = max(map(len, prompts)) + settings.max_new_tokens
     _check_length(policy.model, longest, pairs[max(range(len(prompts)), key=lambda i: len(prompts[i]))].id)
     sampler = Sampler(settings.temperature, _draws(pairs, settings) if settings.temperature else None)
+    size, rest = settings.batch_size, (settings.max_new_tokens, policy.stop, sampler)
+    batches: Iterable[dict[int, Completion]]
     if settings.prefix_sharing and can_share(policy.model, longest):
-        batches = _decode_shared(policy, prompts, [pair.conversation_id for pair in pairs], settings, sampler)
+        trunks = plan_trunks(prompts, [pair.conversation_id for pair in pairs])
+        batches = (decode_shared(policy.model, batch, *rest) for batch in batched_trunks(trunks, size))
     else:
-        batches = _decode_plain(policy, prompts, settings, sampler)
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+        parts = ({i: prompts[i] for i in order[start : start + size]} for start in range(0, len(order), size))
+        batches = (decode_plain(policy.model, batch, *rest) for batch in parts)
     for completions in batches:
         yield [_reply(policy, pairs[index], arm, completion) for index, completion in completions.items()]
-
-
-def _decode_shared(
-    policy: Policy, prompts: list[list[int]], groups: list[str], settings: GenerationSettings, sampler: Sampler
-) -> Iterator[dict[int, Completion]]:
-    trunks = plan_trunks(prompts, groups)
-    for batch in batched_trunks(trunks, settings.batch_size):
-        yield decode_shared(policy.model, batch, settings.max_new_tokens, policy.stop, sampler)
-
-
-def _decode_plain(
-    policy: Policy, prompts: list[list[int]], settings: GenerationSettings, sampler: Sampler
-) -> Iterator[dict[int, Completion]]:
-    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    for start in range(0, len(order), settings.batch_size):
-        batch = {index: prompts[index] for index in order[start : start + settings.batch_size]}
-        yield decode_plain(policy.model, batch, settings.max_new_tokens, policy.stop, sampler)
 
 
 def batched_trunks(trunks: Sequence[Trunk], size: int) -> Iterator[list[Trunk]]:
@@ -204,21 +186,15 @@ def load_policy(model_dir: str | Path, precision: str = "auto") -> Policy:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = precision if precision != "auto" else "auto" if device == "cuda" else "float32"
     folder = str(model_dir)
-    base = adapter_base(folder) if is_adapter(folder) else folder
-    with without_bars(), reaching(base):
-        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **hub_rules(base))
+    base = loading.adapter_base(folder) if is_adapter(folder) else folder
+    with loading.without_bars(), reaching(base):
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **loading.hub_rules(base))
     if is_adapter(folder):
-        model = on_base(model, folder).merge_and_unload()
+        model = loading.on_base(model, folder).merge_and_unload()
     tokenizer = load_tokenizer(folder)
     ends = model.generation_config.eos_token_id
     stop = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
     return Policy(model.to(device).eval(), tokenizer, tuple(sorted(stop)))
-
-
-def policy_fingerprint(model_dir: str | Path) -> str:
-    """Changes with the weights, the tokenizer, or the tokens that end a reply."""
-    files = [file for name in TEXT_FILES if (file := Path(model_dir) / name).exists()]
-    return fingerprint(model_fingerprint(str(model_dir)), *files)
 
 
 def _check_length(model: PreTrainedModel, length: int, pair_id: str) -> None:

@@ -41,14 +41,9 @@ def generate_side_by_side(
 
 
 def _is_small(job: GenerationJob) -> bool:
-    sizes = [path.stat().st_size for path in Path(job.model).glob("*.safetensors")]
-    return 0 < sum(sizes) < SMALL
+    return 0 < sum(path.stat().st_size for path in Path(job.model).glob("*.safetensors")) < SMALL
 
 
 def _write(job: GenerationJob, pairs: Sequence[Prompt]) -> None:
     torch.set_num_threads(1)
-    generate(job.model, pairs, job.arm, job.settings, job.output, log=_silent)
-
-
-def _silent(_: object) -> None:
-    """The caller says what is done; here nobody listens."""
+    generate(job.model, pairs, job.arm, job.settings, job.output, log=lambda _: None)
