@@ -50,7 +50,8 @@ class DataCard(Row):
         """The card as a page; paper A's own yield (880 conversations, 8,457 points) stands beside this one's."""
         cost = "price not known" if self.cost is None else f"${self.cost:.2f}"
         lines = ["| stage | count | of | yield |", "|---|---|---|---|"]
-        lines += [f"| {each.stage} | {each.count} | {each.of} | {_share(each)} |" for each in self.yields]
+        shares = [f"{each.count / each.of:.0%}" if each.of else "-" for each in self.yields]
+        lines += [f"| {e.stage} | {e.count} | {e.of} | {share} |" for e, share in zip(self.yields, shares, strict=True)]
         lines += [
             "",
             f"- {self.points_per_conversation:.1f} points a conversation (paper A: 9.6), "
@@ -75,7 +76,7 @@ def make_card(
     prompts: tuple[str, ...],
 ) -> DataCard:
     """The card of ``pairs``, made from ``conversations`` (those with guardrails)."""
-    longer = [_longer(pair) for pair in pairs]
+    words = [(len(pair.chosen.split()), len(pair.rejected.split())) for pair in pairs]
     return DataCard(
         model=client.endpoint.model,
         prompts=prompts,
@@ -84,9 +85,9 @@ def make_card(
         masked=dict(masked),
         guardrails_per_conversation=_mean([len(each.guardrails) for each in conversations]),
         points_per_conversation=len(pairs) / len(conversations) if conversations else 0.0,
-        words_chosen=_mean([len(pair.chosen.split()) for pair in pairs]),
-        words_rejected=_mean([len(pair.rejected.split()) for pair in pairs]),
-        rejected_longer=fmean(longer) if longer else 0.5,
+        words_chosen=_mean([chosen for chosen, _ in words]),
+        words_rejected=_mean([rejected for _, rejected in words]),
+        rejected_longer=_mean([0.5 * ((rejected > chosen) + (rejected >= chosen)) for chosen, rejected in words], 0.5),
         broken=dict(sorted(Counter(number for pair in pairs for number in pair.broken).items())),
         calls=client.statistics.calls,
         tokens=client.statistics.usage.total,
@@ -95,14 +96,5 @@ def make_card(
     )
 
 
-def _longer(pair: PreferencePair) -> float:
-    chosen, rejected = len(pair.chosen.split()), len(pair.rejected.split())
-    return 0.5 if chosen == rejected else float(rejected > chosen)
-
-
-def _mean(values: Sequence[int]) -> float:
-    return fmean(values) if values else 0.0
-
-
-def _share(each: Yield) -> str:
-    return f"{each.count / each.of:.0%}" if each.of else "-"
+def _mean(values: Sequence[float], of_none: float = 0.0) -> float:
+    return fmean(values) if values else of_none

@@ -69,20 +69,21 @@ class Annotator:
         left out and counted, and asked again by the next run.
         """
         self._dropped = []
-        given, masked = self._masked(list(conversations))
+        given, masked = list(conversations), Counter[str]()
+        if self.settings.mask:
+            results = [mask(conversation) for conversation in given]
+            given = [conversation for conversation, _ in results]
+            masked = sum((found for _, found in results), masked)
         ruled = self._rule(given)
         tagged, follows = self._tag(ruled)
         rejections = self._reject(tagged, follows)
         confirmed = self._confirm(tagged, rejections)
-        pairs = [
-            pair
-            for conversation in tagged
-            for pair in points(conversation, lambda each, index: confirmed.get((each.id, index)))
-        ]
+        pairs = [pair for each in tagged for pair in points(each, lambda own, index: confirmed.get((own.id, index)))]
+        turns = sum(turn.role == "agent" for each in ruled for turn in each.turns[1:])
         yields = (
             Yield(stage="conversations", count=len(given), of=len(given)),
             Yield(stage="with guardrails", count=len(ruled), of=len(given)),
-            Yield(stage="tagged messages", count=len(places(tagged)), of=sum(map(_agent_turns, ruled))),
+            Yield(stage="tagged messages", count=len(places(tagged)), of=turns),
             Yield(stage="rejected replies", count=len(rejections), of=len(places(tagged))),
             Yield(stage="confirmed", count=len(confirmed), of=len(rejections)),
             Yield(stage="points", count=len(pairs), of=len(confirmed)),
@@ -102,28 +103,12 @@ class Annotator:
             "confirmation": self._confirmation_request(conversation, place, rejection),
         }
 
-    def _masked(self, conversations: list[Conversation]) -> tuple[list[Conversation], Counter[str]]:
-        counts: Counter[str] = Counter()
-        if not self.settings.mask:
-            return conversations, counts
-        results = [mask(conversation) for conversation in conversations]
-        for _, found in results:
-            counts += found
-        return [conversation for conversation, _ in results], counts
-
     def _rule(self, conversations: list[Conversation]) -> list[Conversation]:
         own = self.settings.guardrails
-        given = [
-            each.model_copy(update={"guardrails": own}) if own and not each.guardrails else each
-            for each in conversations
-        ]
+        given = [each.model_copy(update={"guardrails": each.guardrails or own or ()}) for each in conversations]
         found = self._run("guardrails", [self._guardrails_request(each) for each in given if not each.guardrails])
-        ruled = [
-            each.model_copy(update={"guardrails": tuple(text.strip() for text in found[each.id].guardrails)})
-            if each.id in found
-            else each
-            for each in given
-        ]
+        written = {name: tuple(text.strip() for text in answer.guardrails) for name, answer in found.items()}
+        ruled = (each.model_copy(update={"guardrails": written.get(each.id, each.guardrails)}) for each in given)
         return [each for each in ruled if each.guardrails]
 
     def _tag(self, ruled: list[Conversation]) -> tuple[list[Conversation], dict[Place, tuple[int, ...]]]:
@@ -134,7 +119,12 @@ class Annotator:
             for name, answer in found.items()
             for tag in answer.turns
         }
-        return [_with_tags(each, follows) if each.id in found else each for each in ruled], follows
+
+        def tagged(each: Conversation) -> Conversation:
+            turns = (turn.model_copy(update={"tagged": (each.id, at) in follows}) for at, turn in enumerate(each.turns))
+            return each.model_copy(update={"turns": tuple(turns)})
+
+        return [tagged(each) if each.id in found else each for each in ruled], follows
 
     def _reject(self, tagged: list[Conversation], follows: dict[Place, tuple[int, ...]]) -> dict[Place, Rejection]:
         wanted = [
@@ -176,12 +166,15 @@ class Annotator:
 
     def _guardrails_request(self, conversation: Conversation) -> Request:
         fewest, most = self.settings.fewest_guardrails, self.settings.most_guardrails
-
-        def fault(answer: GuardrailsAnswer) -> str | None:
-            return guardrail_fault(answer.guardrails, fewest, most)
-
-        data = {"conversation": _history(conversation)}
-        return self._request("guardrails", conversation.id, GuardrailsAnswer, fault, data, fewest=fewest, most=most)
+        return self._request(
+            "guardrails",
+            conversation.id,
+            GuardrailsAnswer,
+            lambda answer: guardrail_fault(answer.guardrails, fewest, most),
+            {"conversation": _history(conversation)},
+            fewest=fewest,
+            most=most,
+        )
 
     def _tagging_request(self, conversation: Conversation) -> Request:
         data = {
@@ -193,33 +186,26 @@ class Annotator:
         )
 
     def _rejection_request(self, conversation: Conversation, place: Place, follows: tuple[int, ...]) -> Request:
-        chosen = conversation.turns[place[1]].text
+        chosen, number = conversation.turns[place[1]].text, len(conversation.guardrails)
         shortest, longest = self.lengths(chosen)
-        data = {
-            "guardrails": numbered(conversation.guardrails),
-            "conversation": _history(conversation, place[1]),
-            "reply": chosen,
-            "follows": list(follows),
-        }
-
-        def fault(answer: RejectionAnswer) -> str | None:
-            return rejection_fault(answer, chosen, len(conversation.guardrails), (shortest, longest))
-
         return self._request(
-            "rejection", _name(place), RejectionAnswer, fault, data, shortest=shortest, longest=longest
+            "rejection",
+            _name(place),
+            RejectionAnswer,
+            lambda answer: rejection_fault(answer, chosen, number, (shortest, longest)),
+            _reply_data(conversation, place, chosen) | {"follows": list(follows)},
+            shortest=shortest,
+            longest=longest,
         )
 
     def _confirmation_request(self, conversation: Conversation, place: Place, rejection: Rejection) -> Request:
-        data = {
-            "guardrails": numbered(conversation.guardrails),
-            "conversation": _history(conversation, place[1]),
-            "reply": rejection.text,
-        }
-
-        def fault(answer: ConfirmationAnswer) -> str | None:
-            return confirmation_fault(answer, rejection.text, len(conversation.guardrails))
-
-        return self._request("confirmation", _name(place), ConfirmationAnswer, fault, data)
+        return self._request(
+            "confirmation",
+            _name(place),
+            ConfirmationAnswer,
+            lambda answer: confirmation_fault(answer, rejection.text, len(conversation.guardrails)),
+            _reply_data(conversation, place, rejection.text),
+        )
 
     def _request(
         self,
@@ -264,16 +250,9 @@ def _history(conversation: Conversation, until: int | None = None) -> list[dict[
     return [{turn.role: turn.text} for turn in conversation.turns[:until]]
 
 
-def _with_tags(conversation: Conversation, follows: dict[Place, tuple[int, ...]]) -> Conversation:
-    turns = tuple(
-        turn.model_copy(update={"tagged": (conversation.id, at) in follows})
-        for at, turn in enumerate(conversation.turns)
-    )
-    return conversation.model_copy(update={"turns": turns})
-
-
-def _agent_turns(conversation: Conversation) -> int:
-    return sum(turn.role == "agent" for turn in conversation.turns[1:])
+def _reply_data(conversation: Conversation, place: Place, reply: str) -> dict[str, Any]:
+    history = _history(conversation, place[1])
+    return {"guardrails": numbered(conversation.guardrails), "conversation": history, "reply": reply}
 
 
 def _name(place: Place) -> str:
