@@ -105,13 +105,17 @@ def _explanation(name: str, error: BaseException) -> str:
         )
     if "backend tokenizer" in text:
         return f"{name} has no tokenizer that can be read: it needs a tokenizer.json (save_pretrained writes one)."
-    if caused_by(hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError) or _connecting(text):
+    if (
+        caused_by(hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError)
+        or "couldn't connect" in text
+        or "offline mode" in text
+    ):
         return (
             f"{name} is not on this machine and the hub cannot be reached. With a network: `hf download {name}`; "
             "without: copy the model's folder here and give its path as model.name, or take `embedded`, which ships "
             "with the project."
         )
-    return f"{name} cannot be loaded: {_first_line(error)}"
+    return f"{name} cannot be loaded: {text.strip().splitlines()[0]}"
 
 
 def _causes(error: BaseException | None) -> Iterator[Any]:
@@ -120,11 +124,3 @@ def _causes(error: BaseException | None) -> Iterator[Any]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _connecting(text: str) -> bool:
-    return "couldn't connect" in text or "offline mode" in text
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]

@@ -80,8 +80,7 @@ def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | No
     merged into its base. Weights are float32 except for ``int8`` and ``nf4``, where bitsandbytes quantises the base.
     Dropout in the model's configuration is switched off. Raises ModelUnavailable where it cannot be had.
     """
-    quantised = precision in ("int8", "nf4")
-    if quantised and lora is None:
+    if precision in ("int8", "nf4") and lora is None:
         raise GuardalignError(f"precision {precision} trains adapters only: give lora settings")
     model = _load_base(path, precision)
     if is_adapter(path):
@@ -150,14 +149,8 @@ def without_bars() -> Iterator[None]:
 def with_adapter(model: PreTrainedModel, lora: LoraSettings) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    settings = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.target_modules,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, settings)
+    sizes = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
+    return get_peft_model(model, LoraConfig(**sizes, target_modules=lora.target_modules, task_type="CAUSAL_LM"))
 
 
 def on_base(model: PreTrainedModel, path: str, is_trainable: bool = False) -> Any:
@@ -178,17 +171,13 @@ def _arguments(path: str, precision: Precision) -> dict[str, Any]:
     if precision in ("int8", "nf4"):
         from transformers import BitsAndBytesConfig
 
-        arguments["quantization_config"] = (
-            BitsAndBytesConfig(load_in_8bit=True)
-            if precision == "int8"
-            else BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_compute_dtype=torch.bfloat16,
-                bnb_4bit_use_double_quant=True,
-            )
-        )
-        arguments["dtype"] = torch.bfloat16
+        nf4 = {
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_compute_dtype": torch.bfloat16,
+            "bnb_4bit_use_double_quant": True,
+        }
+        kind: dict[str, Any] = {"load_in_8bit": True} if precision == "int8" else {"load_in_4bit": True, **nf4}
+        arguments |= {"quantization_config": BitsAndBytesConfig(**kind), "dtype": torch.bfloat16}
     if torch.cuda.is_available():
         arguments["device_map"] = {"": torch.cuda.current_device()}
     return arguments
