@@ -129,10 +129,7 @@ def encode_document(
     return ids, targets, weights
 
 
-Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def _batches(config: Pretraining, phase: int, tokenizer: PreTrainedTokenizerFast) -> Iterator[Rows]:
+def _batches(config: Pretraining, phase: int, tokenizer: PreTrainedTokenizerFast) -> Iterator[list[torch.Tensor]]:
     """Right-padded batches; a window of 16 batches is sorted by length so that little is padding."""
     window: list[tuple[list[int], list[int], list[float]]] = []
     size = config.phases[phase].documents_per_step
@@ -145,11 +142,8 @@ def _batches(config: Pretraining, phase: int, tokenizer: PreTrainedTokenizerFast
             groups = [window[at : at + size] for at in range(0, len(window), size)]
             rng.shuffle(groups)
             for group in groups:
-                ids, targets, weights = (
-                    pad_sequence([torch.tensor(document[part]) for document in group], True, filler)
-                    for part, filler in enumerate(fillers)
-                )
-                yield ids, targets, weights
+                columns = zip(zip(*group, strict=True), fillers, strict=True)  # ids, targets, weights
+                yield [pad_sequence([*map(torch.tensor, column)], True, filler) for column, filler in columns]
             window = []
 
 

@@ -37,11 +37,8 @@ class Twin:
             replies = [self.write_reply(prompt, rng) for _ in range(2)]
             scores = [self.read(prompt, reply).score for reply in replies]
             if scores[0] != scores[1]:
-                better = scores.index(max(scores))
-                chosen, rejected = replies[better], replies[1 - better]
-                return Example(
-                    id=name, conversation_id=name, prompt=prompt, chosen=f" {chosen}", rejected=f" {rejected}"
-                )
+                rejected, chosen = (f" {reply}" for _, reply in sorted(zip(scores, replies, strict=True)))
+                return Example(id=name, conversation_id=name, prompt=prompt, chosen=chosen, rejected=rejected)
 
     def splits(self, sizes: Mapping[str, int], seed: int) -> dict[str, list[Example]]:
         """Pairs by split; no prompt stands in two of them, nor twice in one."""
@@ -59,18 +56,11 @@ class Twin:
 
 
 TWINS = {
-    twin.name: twin
-    for twin in (
-        Twin("dialogue", "Anthropic HH", "hh", dialogue.write_prompt, dialogue.write_reply, dialogue.read),
-        Twin("summaries", "OpenAI TL;DR", "tldr", summaries.write_prompt, summaries.write_reply, summaries.read),
-        Twin(
-            "instructions",
-            "AlpacaEval 2.0",
-            "alpaca_eval",
-            instructions.write_prompt,
-            instructions.write_reply,
-            instructions.read,
-        ),
+    name: Twin(name, like, column, task.write_prompt, task.write_reply, task.read)
+    for name, like, column, task in (
+        ("dialogue", "Anthropic HH", "hh", dialogue),
+        ("summaries", "OpenAI TL;DR", "tldr", summaries),
+        ("instructions", "AlpacaEval 2.0", "alpaca_eval", instructions),
     )
 }
 
