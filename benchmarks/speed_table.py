@@ -18,7 +18,7 @@ def table(results: dict[str, Any]) -> str:
     machine, known = results["machine"], [row for row in results["turns"] if "trl_seconds" in row]
     lines = [
         f"| {results['shape']} on {machine['name']}, {_count(machine['threads'], 'thread')} | prefix tree | TRL "
-        f"{machine['versions']['trl']} | beside it | aim | TRL with the tree |",
+        f"{machine['versions']['trl']} | ratio | target | TRL with the tree |",
         "|---|---|---|---|---|---|",
         *(_line(row) for row in results["tasks"]),
         *(_turns(row) for row in (known[0], known[-1])),
