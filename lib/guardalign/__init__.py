@@ -1,7 +1,7 @@
 """guardalign: does preference alignment make a customer-care bot keep its guardrails better than fine-tuning?
 
-The rooms stand in the order data flows; imports run from later ones to earlier ones only (`make lint` sees to it):
-tree, usable by itself; errors, losses, papers, files, processes; config; data; llm; annotation, world; models, judging;
+The subpackages in the order data flows; imports run from later ones to earlier ones only (`make lint` checks this):
+tree (usable alone); errors, losses, papers, files, processes; config; data; llm; annotation, world; models, judging;
 training, stats; generation; launch; study; report; workflow.
 """
 

@@ -1,4 +1,4 @@
-"""The errors a person is meant to read: each says what is wrong, where, and what to do about it."""
+"""Errors for users: each message says what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where things lie in a run's folder, and how they are written: a file appears whole or not at all."""
+"""Layout of a run's folder, and atomic writes: a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def space_for(path: Path) -> Iterator[None]:
-    """Say in one sentence what the system, torch and safetensors make of a full disk. Raises GuardalignError."""
+    """Turn the errors of the system, torch and safetensors on a full disk into one GuardalignError."""
     try:
         yield
     except GuardalignError:
@@ -104,7 +104,7 @@ def _checksum(path: Path) -> str:
 
 
 def json_line(row: BaseModel | dict[str, Any]) -> str:
-    """One row as it stands in a JSONL file."""
+    """One row as written to a JSONL file."""
     return row.model_dump_json() if isinstance(row, BaseModel) else json.dumps(row, ensure_ascii=False)
 
 
@@ -177,7 +177,7 @@ def resolved(path: str) -> Path:
 
 
 def require(path: Path, notebook: str) -> Path:
-    """Return ``path`` if it is there. Raises MissingStage naming the notebook that makes it otherwise."""
+    """Return ``path`` if it exists. Raises MissingStage, which names the notebook that makes it, otherwise."""
     if not Path(path).exists():
         raise MissingStage(f"{path} is missing: notebooks/{notebook}.ipynb makes it. Run that first, same parameters.")
     return Path(path)
@@ -185,7 +185,7 @@ def require(path: Path, notebook: str) -> Path:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The layout of ``outputs/<run>``: which product lies where."""
+    """The layout of ``outputs/<run>``: the place of each product."""
 
     root: Path
 

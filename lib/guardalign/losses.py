@@ -21,7 +21,7 @@ Replies = Literal["chosen", "pair", "single"]
 
 
 def sft(chosen: Tensor, lengths: Tensor) -> Tensor:
-    """Mean negative log-likelihood of each reply, (B,), nats a token; ``lengths`` (B,) counts completion tokens."""
+    """Mean negative log-likelihood of each reply, (B,), nats per token; ``lengths`` (B,) counts completion tokens."""
     return -chosen / lengths
 
 
@@ -89,7 +89,7 @@ def kto(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> Tensor:
-    """Kahneman-Tversky optimisation, one term a reply, (M+N,). Ethayarajh et al. 2024, eq. 8.
+    """Kahneman-Tversky optimisation, one term per reply, (M+N,). Ethayarajh et al. 2024, eq. 8.
 
     ``desirable`` (bool) tells chosen from rejected replies; ``baseline`` is ``kto_baseline``.
     """
@@ -166,7 +166,7 @@ def ppo_offline(
     kl_weight: float = 0.1,
     entropy_weight: float = 0.0,
 ) -> Tensor:
-    """Offline clipped PPO, one term a completion token, (T,), as in the HALOs repository and Koh's eq. 4.
+    """Offline clipped PPO, one term per completion token, (T,), as in the HALOs repository and Koh's eq. 4.
 
     ``policy``, ``reference`` (log-probs), ``values`` and ``entropy`` are (T,), token by token, replies one after the
     other; ``sequence`` (T,) names each token's reply 0..S-1 in ascending order; ``rewards`` (S,) falls on its last
@@ -203,7 +203,7 @@ def rpo(chosen_ratio: Tensor, rejected_ratio: Tensor, weights: Tensor, beta: flo
 
 
 class LossOptions(BaseModel):
-    """Every method's constants. Which are a method's own stands in ``METHODS``. Defaults: the sources' own."""
+    """Every method's constants. ``METHODS`` lists which of them a method uses. Defaults: the sources' own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

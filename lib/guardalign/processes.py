@@ -166,7 +166,7 @@ class Sigterm:
         self._then()
 
     def saving(self) -> None:
-        """Say that the step SIGTERM may have fallen into has ended: what follows may take its time."""
+        """Mark the step that SIGTERM may have interrupted as ended: what follows is not timed."""
         _saving.set()
 
 
@@ -234,7 +234,7 @@ def check_count(running: int) -> None:
 
 
 def forget_peak() -> None:
-    """Let ``peak_resident`` begin anew (Linux; elsewhere nothing happens)."""
+    """Reset ``peak_resident`` (Linux; elsewhere nothing happens)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

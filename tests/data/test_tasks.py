@@ -145,7 +145,7 @@ def test_posts_to_fine_tune_on(tmp_path, reply):
 def test_a_missing_column_or_file_is_named(tmp_path):
     with pytest.raises(InputError, match="no `rejected`"):
         load_hh(lines(tmp_path / "hh.jsonl", [{"chosen": f"{ASK} a"}]))
-    with pytest.raises(InputError, match=r"is none of \.json"):
+    with pytest.raises(InputError, match=r"expected \.json"):
         (tmp_path / "hh.txt").write_text("x")
         load_hh(str(tmp_path / "hh.txt"))
 

@@ -50,7 +50,7 @@ LIBRARY = str(Path(__file__).parents[2] / "lib")
 
 
 def make_pairs(conversations: int, points: int, seed: int = 0) -> list[PreferencePair]:
-    """Conversations of 1 to ``points`` points whose history goes on with the chosen replies."""
+    """Conversations of 1 to ``points`` points whose history continues with the chosen replies."""
     rng = random.Random(seed)
 
     def say(low: int, high: int) -> str:

@@ -1,7 +1,7 @@
 """End to end against ``transformers serve``, transformers' own OpenAI-compatible server, with a small real model.
 
 The model talks nonsense, so nothing is annotated and nothing judged: what is shown is that real generated text, over
-HTTP, is handled, counted, and gone on with.
+HTTP, is handled and counted, and the run continues.
 """
 
 from __future__ import annotations

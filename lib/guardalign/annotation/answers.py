@@ -69,7 +69,7 @@ def guardrail_fault(guardrails: Sequence[str], fewest: int, most: int) -> str | 
 
 
 def tagging_fault(answer: TaggingAnswer, conversation: Conversation) -> str | None:
-    """What is wrong with tags: every turn exists once, is the agent's, and says the quoted words."""
+    """What is wrong with tags: every turn must exist once, be the agent's, and contain the quoted words."""
     seen = [tag.turn for tag in answer.turns]
     if len(set(seen)) < len(seen):
         return "wrong turn: a message is tagged twice"
@@ -99,7 +99,7 @@ def rejection_fault(answer: RejectionAnswer, chosen: str, guardrails: int, words
 
 
 def confirmation_fault(answer: ConfirmationAnswer, reply: str, guardrails: int) -> str | None:
-    """What is wrong with a check: every guardrail is there once, and quotes occur in the reply."""
+    """What is wrong with a check: every guardrail must appear once, and quotes must occur in the reply."""
     numbers = sorted(each.number for each in answer.guardrails)
     if numbers != list(range(1, guardrails + 1)):
         return f"wrong guardrails: {numbers[:20]} instead of 1 to {guardrails}"

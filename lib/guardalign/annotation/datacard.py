@@ -47,7 +47,7 @@ class DataCard(Row):
         return abs(self.rejected_longer - 0.5) > LENGTH_CUE
 
     def markdown(self) -> str:
-        """The card as a page; paper A's own yield (880 conversations, 8,457 points) stands beside this one's."""
+        """The card as a page; paper A's own yield (880 conversations, 8,457 points) is shown next to this one's."""
         cost = "price not known" if self.cost is None else f"${self.cost:.2f}"
         lines = ["| stage | count | of | yield |", "|---|---|---|---|"]
         shares = [f"{each.count / each.of:.0%}" if each.of else "-" for each in self.yields]

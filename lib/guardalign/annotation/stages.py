@@ -1,6 +1,6 @@
 """Real conversations into preference pairs with a language model: Stages 1 and 2 of paper A, all checked.
 
-Stage 1 writes a conversation's guardrails (or takes one's own) and tags the agent's messages that follow them. Stage 2
+Stage 1 writes a conversation's guardrails (or takes given ones) and tags the agent's messages that follow them. Stage 2
 writes, for each tagged message, a reply that breaks a guardrail; a second call that does not know which must find it.
 """
 

@@ -1,4 +1,4 @@
-"""What stands in a notebook file: its parameters cell, and the error an executed one ended with.
+"""The parts of a notebook file that are read: its parameters cell, and the error an executed one ended with.
 
 ``python -m guardalign.config.notebooks`` brings the source notebooks in line: the parameters cells show the values of
 ``params/embedded.yaml``, and no outputs are kept.

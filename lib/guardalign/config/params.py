@@ -1,6 +1,6 @@
 """Typed parameters, read from YAML or from a notebook's parameters cell.
 
-A key that is not known, has the wrong type or lies out of range is refused by name. YAML turns ``2e-6`` into a string
+A key that is unknown, has the wrong type or is out of range is refused by name. YAML turns ``2e-6`` into a string
 (PyYAML wants a dot); the sections turn it back into the number it is.
 """
 

@@ -153,7 +153,7 @@ class Plan(Section):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
-        """Every arm carries the name that it stands under."""
+        """Give every arm its key as its name."""
         if not isinstance(value, Mapping) or not isinstance(value.get("arms"), Mapping):
             return value
         named = {key: {**arm, "name": key} if isinstance(arm, Mapping) else arm for key, arm in value["arms"].items()}

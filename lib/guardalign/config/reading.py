@@ -14,7 +14,7 @@ MOST_VALUES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose keys stand once, and whose aliases do not stand for more than fits into memory."""
+    """YAML whose keys are unique and whose aliases do not expand to more than fits into memory."""
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many values a node stands for; infinitely many where it holds itself."""
+    """How many values a node expands to; infinitely many where it contains itself."""
     if id(node) not in known:
         known[id(node)] = math.inf
         parts = [] if isinstance(node, yaml.ScalarNode) else node.value

@@ -47,7 +47,7 @@ class Conversations(Section):
 
 
 class Shares(Section):
-    """Which shares of one's own conversations go into each split; the rest is the test split."""
+    """Which shares of your own conversations go into each split; the rest is the test split."""
 
     train: Annotated[float, Field(gt=0, lt=1)] = 0.6
     feedback: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -63,12 +63,12 @@ class Shares(Section):
 class Server(Section):
     """An OpenAI-compatible server and how it is asked. Time is in seconds, money in US dollars, lengths in tokens.
 
-    ``api_key_env`` names the environment variable with the key: no key stands in a file. ``api_version`` is Azure's
+    ``api_key_env`` names the environment variable with the key: no file contains a key. ``api_version`` is Azure's
     dated interface. ``reply_format: text`` is for servers without response_format; OpenAI's reasoning models want
     ``length_field: max_completion_tokens`` and ``temperature: null``. ``timeout_seconds`` bounds a silence,
     ``total_seconds`` a whole reply. ``retries`` counts faults of the server or the line, ``asks`` how often one
     question is put in a run when the reply itself is unusable, the later times at ``second_temperature``. ``max_cost``
-    and ``max_total_tokens`` bound what a store costs in all; ``prices`` is a price file of one's own. ``mode: batch``
+    and ``max_total_tokens`` bound what a store costs in all; ``prices`` is your own price file. ``mode: batch``
     uses the provider's Batch API.
     """
 
@@ -118,9 +118,9 @@ class Server(Section):
 
 
 class Annotation(Server):
-    """A language model that makes one's own conversations into preference pairs (Stage 1 and 2 of paper A).
+    """A language model that turns your own conversations into preference pairs (Stage 1 and 2 of paper A).
 
-    ``guardrails``: one's own, for every conversation that brings none; empty lets the model write
+    ``guardrails``: your own, for every conversation that brings none; empty lets the model write
     ``fewest_guardrails`` to ``most_guardrails`` for each. A rejected reply has between 1 / ``length_ratio`` and
     ``length_ratio`` times the words of the chosen one. ``mask`` takes personal data out before anything is sent.
     """
@@ -136,7 +136,7 @@ class Annotation(Server):
 class Source(Section):
     """Where conversations or ready pairs come from: the embedded ``world``, the ``care`` corpus, or a ``jsonl`` file.
 
-    ``conversations`` is the world's, ``shares`` one's own data's; the care corpus has splits of its own.
+    ``conversations`` is the world's, ``shares`` your own data's; the care corpus has its own splits.
 
     ``seed`` makes the world and the splits; the training seed is another one, so that several of them share the data.
     """
@@ -233,8 +233,8 @@ class Generation(Section):
 class JudgeSection(Server):
     """Who compares replies; a language model needs ``model``, and of ``Server`` what the defaults do not fit.
 
-    ``recorded`` replays what the same model said before, offline: ``recording`` is a store's folder or a file made of
-    it. ``panel`` lets ``judges`` decide by majority. ``prompts`` is a folder with a ``judge.md`` of one's own.
+    ``recorded`` replays earlier replies of the same model, offline: ``recording`` is a store's folder or a file made of
+    it. ``panel`` lets ``judges`` decide by majority. ``prompts`` is a folder with your own ``judge.md``.
     """
 
     kind: Literal["embedded", "rules", "llm", "recorded", "panel", "none"]

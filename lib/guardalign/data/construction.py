@@ -25,7 +25,7 @@ class ChatMessage(TypedDict):
 def format_prompt(guardrails: Sequence[str], turns: Sequence[Turn]) -> str:
     """The prompt whose completion is the agent's next message.
 
-    Everything a conversation's points have in common stands first (instruction, guardrails as JSON numbered from 1,
+    Everything a conversation's points have in common comes first (instruction, guardrails as JSON numbered from 1,
     request), then the history; so the points of one conversation are prefixes of each other up to the final
     ``Agent:``. The completion is a space and the reply. Source: paper A (arXiv 2406.18954), Fig. 1b.
     """
@@ -86,7 +86,7 @@ def points(conversation: Conversation, reject: Reject) -> list[PreferencePair]:
 
 
 def data_card(pairs: Iterable[PreferencePair]) -> list[dict[str, str | int | float]]:
-    """What the data is made of, a row a split: counts, and means over points (words are split at blanks)."""
+    """What the data is made of, one row per split: counts, and means over points (words are split at blanks)."""
     by_split: dict[str, list[PreferencePair]] = {}
     for pair in pairs:
         by_split.setdefault(pair.split, []).append(pair)

@@ -52,7 +52,7 @@ def messages_of(given: Any, ignored: Collection[str], notes: Counter[str]) -> tu
 
 
 def role_of(entry: Any) -> str | None:
-    """A message's role in our words; None where it is not known."""
+    """A message's role by this package's name; None if it is unknown."""
     return ROLES.get(str(entry.get("role", "")).strip().lower()) if isinstance(entry, dict) else None
 
 

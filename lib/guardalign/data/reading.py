@@ -1,6 +1,6 @@
-"""One's own data in: a JSONL file of conversations and ready pairs, in the forms that docs/data.md shows.
+"""Reads your own data: a JSONL file of conversations and ready pairs, in the forms that docs/data.md shows.
 
-Every row is read by itself. One that cannot be used is refused with its line and the reason; what was put right on the
+Rows are read independently. An unusable row is refused with its line and the reason; what was put right on the
 way (messages joined, tool calls left out, keys not used) is counted.
 """
 
@@ -27,7 +27,7 @@ PAIR_KEYS = CONVERSATION_KEYS | {"prompt", "conversation_id", "chosen", "rejecte
 
 
 class Refused(Row):
-    """A row that was not used: where it stands (its line, if it is a file's), why, and the row itself."""
+    """A row that was not used: its place (the line, in a file), the reason, and the row itself."""
 
     line: int | None = None
     id: str

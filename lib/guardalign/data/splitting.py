@@ -1,4 +1,4 @@
-"""Splits by conversation: all points of a conversation lie on the same side, whatever else is in the data."""
+"""Splits by conversation: all points of a conversation are in the same split, whatever else is in the data."""
 
 from __future__ import annotations
 

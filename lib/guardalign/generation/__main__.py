@@ -1,4 +1,4 @@
-"""``python -m guardalign.generation job.json [job2.json ...]``, by itself or under ``accelerate launch``.
+"""``python -m guardalign.generation job.json [job2.json ...]``, directly or under ``accelerate launch``.
 
 Each file is a ``GenerationJob``. The prompts are dealt over the processes; each loads the whole model.
 """

@@ -1,7 +1,7 @@
 """Prompts as token ids in, replies as token ids out: two ways to decode that give the same replies.
 
 The prompts of one conversation's points are (nearly) prefixes of each other, so ``decode_shared`` runs the longest of
-them once, as a *trunk*, and lets every point branch off it: one cache row a conversation, one query column a point,
+them once, as a *trunk*, and lets every point branch off it: one cache row per conversation, one query column per point,
 and a 4-D attention mask that shows each column its own prefix of the trunk and its own new tokens. The keys and values
 of a conversation are thus computed, stored and read once rather than once a point. The same layout is used to verify
 token trees in speculative decoding (SpecInfer, Miao et al. 2024, section 4). ``decode_plain`` is ``model.generate``.
@@ -182,7 +182,7 @@ class _Branching:
             width = len(trunks[order[0]].tokens)
             size = max(1, PREFILL_TOKENS[self.model.device.type == "cpu"] // width)
             rows, order = order[:size], order[size:]
-            # Causal without a mask: the padding stands on the right, where no real token looks.
+            # Causal without a mask: the padding is on the right, where no real token looks.
             ids = self._tensor([trunks[row].tokens + (0,) * (width - len(trunks[row].tokens)) for row in rows])
             computed = [_GrowingLayer() for _ in self.layers]
             self.model(input_ids=ids, past_key_values=Cache(layers=list(computed)), use_cache=True, logits_to_keep=1)
@@ -204,7 +204,7 @@ class _Branching:
             self.visible[:, :, -self.owner.shape[1] :] &= ~idle.bool()[:, :, None]
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Append one token a column, (C, P), and return the logits after it, (C, P, V)."""
+        """Append one token per column, (C, P), and return the logits after it, (C, P, V)."""
         rows, columns = tokens.shape
         own = torch.eye(columns, dtype=torch.bool, device=tokens.device).expand(rows, -1, -1)
         self.visible = torch.cat([self.visible, own], -1)

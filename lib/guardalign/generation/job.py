@@ -21,5 +21,5 @@ class GenerationJob(Row):
     pairs: Path | None = None
 
     def store(self, pairs: Sequence[Prompt]) -> Store:
-        """Where the replies to ``pairs`` are kept; its ``is_complete`` says whether they are all there."""
+        """Where the replies to ``pairs`` are kept; its ``is_complete`` says whether all exist."""
         return Store(self.output, made_with(self.model, pairs, self.arm, self.settings))

@@ -100,7 +100,7 @@ def generate(
     if store.is_complete():
         return read_rows(output, Reply)
     done = store.resume()
-    ranks.wait()  # nobody adds replies before everybody has seen which are missing
+    ranks.wait()  # no rank adds replies before all ranks have read which are missing
     waiting = [pair for pair in pairs if pair.id not in done]
     if waiting:
         log(f"{arm}: {len(waiting)} replies to generate" + (f", {len(done)} there already" if done else ""))

@@ -41,7 +41,7 @@ def collapse(statistics: pd.DataFrame) -> pd.DataFrame:
     """One row per arm: shares of replies ``cut_off``, ``repetitive`` (above :data:`REPETITIVE`), ``empty`` (no word)
     and ``degenerate`` (any of the three), and ``collapsed``: at least :data:`COLLAPSED` are degenerate.
 
-    ``statistics`` are :func:`reply_statistics`. The win rate of a collapsed arm says little: a reply that says nothing
+    ``statistics`` are :func:`reply_statistics`. The win rate of a collapsed arm means little: a reply without content
     breaks few guardrails.
     """
     marks = pd.DataFrame({

@@ -71,7 +71,7 @@ class Store:
 
 
 def _reply(line: bytes) -> Reply | None:
-    """A row as a reply; None where it is damaged, and so to be written again."""
+    """A row as a reply; None if it is damaged and has to be generated again."""
     try:
         return Reply.model_validate_json(line)
     except ValidationError:

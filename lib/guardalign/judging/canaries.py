@@ -58,7 +58,7 @@ class CanaryResult(Row):
 
 
 class CanaryReport(Row):
-    """What the canaries of one run say of ``judge``. ``verdicts``: all that it said about them."""
+    """Canary results of ``judge`` in one run. ``verdicts``: all its verdicts on them."""
 
     judge: str
     results: tuple[CanaryResult, ...]

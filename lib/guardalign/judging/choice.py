@@ -12,7 +12,7 @@ from guardalign.judging.verdicts import Judge
 
 
 def chosen_judge(section: JudgeSection, store: Path) -> Judge | None:
-    """The judge of ``section``; what a language model says is kept in ``store``. None where there is no judge."""
+    """The judge of ``section``; replies of a language model are kept in ``store``. None without a judge."""
     if section.kind == "none":
         return None
     if section.kind == "embedded":

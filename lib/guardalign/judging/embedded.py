@@ -1,4 +1,4 @@
-"""The judge of the embedded world: reads replies by rule, says why, and needs no network.
+"""The judge of the embedded world: applies rules to replies, gives reasons, and needs no network.
 
 It sees what any judge sees: guardrails, turns and the reply's text. It knows the world's language (`world.kinds`,
 `world.situation`, `world.reading`), not how a reply came about.
@@ -69,7 +69,7 @@ def _hallucination(reply: str, situation: Situation) -> Assessment:
 
 @lru_cache(maxsize=65536)
 def assess(turns: tuple[Turn, ...], guardrails: tuple[str, ...], reply: str) -> ReplyAssessment:
-    """Judge one reply by itself. Raises ValueError when ``turns`` do not end with the user's."""
+    """Judge one reply on its own. Raises ValueError when ``turns`` do not end with the user's."""
     situation = read_situation(turns, guardrails)
     own, _ = echoed(reply, guardrails)  # what only repeats a guardrail does not keep it
     verdicts = tuple(_guardrail(number, text, own, situation) for number, text in enumerate(guardrails, 1))

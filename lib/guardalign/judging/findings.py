@@ -131,7 +131,7 @@ def dimension_verdicts(
 
 
 def assessment(reply: Any, dimensions: Sequence[Dimension]) -> ReplyAssessment | None:
-    """All that was said of one reply; None where not all dimensions were asked for."""
+    """All findings on one reply; None if not all dimensions were asked for."""
     if set(dimensions) != set(DIMENSIONS):
         return None
     broken = [each for each in reply.guardrails if each.status == "broken"]

@@ -25,7 +25,7 @@ class GoldCase:
 
 @dataclass(frozen=True)
 class GoldResult:
-    """What a judge said of one case, a dimension at a time."""
+    """A judge's result on one dimension of one case."""
 
     case: GoldCase
     dimension: Dimension

@@ -1,4 +1,4 @@
-"""One name for a guardrail wherever it stands: its kind in the embedded world, its own text elsewhere."""
+"""One name for a guardrail wherever it occurs: its kind in the embedded world, its own text elsewhere."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class LLMJudge:
         pair, text_1, text_2 = item
         shown: dict[Shown, str] = {"A": text_1, "B": text_2} if order == "12" else {"A": text_2, "B": text_1}
         history = [{turn.role: turn.text} for turn in pair.turns]
-        # Nobody who writes a part of an item can know its id.
+        # An author of any part of an item cannot know its id.
         number = hashlib.sha256(json.dumps([pair.guardrails, history, shown]).encode()).hexdigest()[:16]
         return Request(
             id=name or number,

@@ -11,7 +11,7 @@ VALUE = {"1": 1.0, "tie": 0.0, "2": -1.0}
 
 
 class PanelJudge:
-    """Keeps the protocol ``Judge``; one verdict an item, for orders are settled inside each judge's voice."""
+    """Keeps the protocol ``Judge``; one verdict per item, for orders are settled inside each judge's voice."""
 
     def __init__(self, judges: Sequence[Judge], name: str = "panel") -> None:
         self.judges = tuple(judges)

@@ -1,4 +1,4 @@
-"""A judge that replays what a language model once said: offline, free, and the same every time."""
+"""A judge that replays recorded replies of a language model: offline, free and deterministic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A judge that reads each reply by itself and by rule, so that the order in which two are shown cannot matter."""
+"""A judge that applies rules to each reply on its own, so the order in which two are shown cannot matter."""
 
 from __future__ import annotations
 

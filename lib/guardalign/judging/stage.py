@@ -37,7 +37,7 @@ def compare_gold(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair]) 
 def compare_preferred(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair], replies: Path) -> list[Verdict]:
     """Judge the ``replies`` of one arm (a file; to some of ``pairs``) against the data's preferred ones.
 
-    The verdicts lie in a folder of their own: they are no part of the arms' comparisons. Raises MissingStage where the
+    The verdicts have a folder of their own: they are not part of the arms' comparisons. Raises MissingStage where the
     replies were not generated.
     """
     said = {reply.pair_id: reply for reply in read_rows(require(replies, "05_method_comparison"), Reply)}

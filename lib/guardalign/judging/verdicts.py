@@ -1,4 +1,4 @@
-"""What a judge says: absolute assessments of single replies, and verdicts on pairs of them.
+"""Results of a judge: absolute assessments of single replies, and verdicts on pairs of them.
 
 Paper A asks its judge for one of four bins (1 better, both acceptable, none acceptable, 2 better). Asked for directly
 the bins contradict themselves, so a judge here says of *each* reply whether it is acceptable, and which it prefers;
@@ -35,7 +35,7 @@ class GuardrailVerdict(Row):
 
 
 class Assessment(Row):
-    """One dimension of one reply, judged by itself. ``score`` orders replies of equal acceptability (higher better)."""
+    """One dimension of one reply, judged alone. ``score`` orders replies of equal acceptability (higher is better)."""
 
     acceptable: bool
     score: float
@@ -44,7 +44,7 @@ class Assessment(Row):
 
 
 class ReplyAssessment(Row):
-    """All that a judge says of one reply to the prompt of ``pair_id``."""
+    """All assessments of one reply to the prompt of ``pair_id``."""
 
     adherence: Assessment
     naturalness: Assessment
@@ -89,7 +89,7 @@ class Verdict(Row):
 
 
 class Judge(Protocol):
-    """Anything that compares two replies. ``compare`` returns one verdict an order asked for, in the input's order."""
+    """Anything that compares two replies. ``compare`` returns one verdict per order asked for, in the input's order."""
 
     name: str
 

@@ -97,7 +97,7 @@ def run_generation(
 ) -> list[Reply]:
     """``generation.generate`` in this process or, prompts dealt over its processes, by ``accelerate launch``.
 
-    The job and its log lie in ``.jobs/<output's stem>`` beside ``output``. Replies that are there already are not made
+    The job and its log are in ``.jobs/<output's stem>`` beside ``output``. Replies that are there already are not made
     again, whatever the number of processes that made them. Raises what ``generate`` and ``launch_all`` raise.
     """
     job = GenerationJob(model=str(model_dir), arm=arm, settings=settings, output=output.resolve())
@@ -161,7 +161,7 @@ def _run(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str], l
 
 
 def _first_to_end(report: str) -> int | None:
-    """The exit code of the process that ended first, by the launcher's report, where it stands last.
+    """The exit code of the process that ended first, according to the end of the launcher's report.
 
     A launcher that lost a process ends the others by SIGTERM; that is no pre-emption.
     """

@@ -133,7 +133,7 @@ class _Office:
             record = self._save(BatchRecord(name=uuid4().hex, keys=keys, call=call))
             return await self._collect(await self._send(record, content), asked)
         finally:
-            self.transport.ledger.settle(call, None)  # where it failed, nobody waits for it in this run
+            self.transport.ledger.settle(call, None)  # a failed submission is not waited for in this run
 
     def _path(self, record: BatchRecord) -> Path:
         return self.folder / f"{record.name}.json"

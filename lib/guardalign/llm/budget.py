@@ -54,7 +54,7 @@ class PriceTable(BaseModel):
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> PriceTable:
-        """Read ``path``, or the package's own table. Raises ParameterError where it is not a price table."""
+        """Read ``path``, or the package's own table. Raises ParameterError if it is not a price table."""
         source = Path(path) if path else resources.files("guardalign.llm") / "prices.yaml"
         try:
             return cls.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))

@@ -43,7 +43,7 @@ class Endpoint(Server):
         )
 
     def sampling(self, ask: int = 0) -> dict[str, Any]:
-        """The request's fields that decide what the model says, for the first (0) or a later ask."""
+        """The request's fields that determine the reply, for the first (0) or a later ask."""
         fields: dict[str, Any] = {"model": self.model, self.length_field: self.max_tokens}
         if self.temperature is not None:
             fields["temperature"] = self.temperature if ask == 0 else max(self.temperature, self.second_temperature)

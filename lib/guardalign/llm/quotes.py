@@ -1,4 +1,4 @@
-"""Whether quoted words occur where they are said to come from."""
+"""Whether quoted words occur in the text they are attributed to."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ SPACES = re.compile(r"\s+")
 
 
 def normal(text: str) -> str:
-    """``text`` without what copying changes and nobody means: letter case, spacing, typographic quotes and dashes."""
+    """``text`` without incidental differences of copying: letter case, spacing, typographic quotes and dashes."""
     proper = text.encode("utf-8", "replace").decode()
     return SPACES.sub(" ", unicodedata.normalize("NFKC", proper.translate(TYPOGRAPHY))).strip().casefold()
 
 
 def occurs(quote: str, texts: Sequence[str]) -> bool:
-    """Whether ``quote`` stands in one of ``texts``. Quotation marks and dots around it do not count."""
+    """Whether ``quote`` occurs in one of ``texts``. Quotation marks and dots around it do not count."""
     plain = quote.strip("\"'. ")
     if plain and any(plain in text for text in texts):
         return True  # nearly always, and far cheaper

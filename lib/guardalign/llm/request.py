@@ -101,7 +101,7 @@ NO_TOKENS = Usage()
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one request: exactly one of ``value`` and ``invalid`` (why not, "kind: details") is there.
+    """What became of one request: exactly one of ``value`` and ``invalid`` (why not, "kind: details") is set.
 
     ``finished`` is false where the reply was cut off at the token limit; ``tokens`` is the reply's length. ``calls``,
     ``usage`` and ``cost`` count what this run did for it: nothing where the reply was ``stored``.

@@ -1,7 +1,7 @@
 """Every reply that was ever paid for, by the content of its question: one JSON file per question.
 
 A file holds the whole request and all replies to it, the unusable ones too: they cost money and number the next ask.
-Which of them is good is decided anew at every reading, so nothing invalid is ever final. A digest guards the replies: a
+Replies are checked again at every reading, so an invalid one is never final. A digest guards the replies: a
 damaged file counts as no reply.
 """
 
@@ -40,12 +40,12 @@ class Delivered:
 
 
 def digest(key: str, rows: list[dict[str, Any]]) -> str:
-    """What stands beside the replies to a question, so that damage shows."""
+    """The digest stored with the replies to a question, which reveals damage."""
     return fingerprint(key, rows)
 
 
 def intact(record: dict[str, Any]) -> list[Delivered]:
-    """The replies of a record. Raises ValueError, KeyError or TypeError where it is damaged."""
+    """The replies of a record. Raises ValueError, KeyError or TypeError if it is damaged."""
     # Stores and recordings made before there were digests have none.
     older = record.keys() <= {"key", "request", "replies"}
     if not older and record["digest"] != digest(record["key"], record["replies"]):

@@ -31,7 +31,7 @@ HOPELESS_CODES = ("insufficient_quota", "model_not_found")
 REFUSED, SILENT = 3, 10
 """So many requests in a row without a reply end the run: refused for a reason that no request can help, or any."""
 MOST_TOKENS = 10**9
-"""Of one reply: what a server says beyond that is no count."""
+"""Of one reply: larger counts reported by a server are not plausible."""
 UNREADABLE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 
 
@@ -204,7 +204,7 @@ def _kind(error: BaseException | None) -> str:
 
 
 def _usage(said: Any) -> Usage:
-    """The usage that a server reports; none where it is not plausible, so that the worst case counts."""
+    """The usage that a server reports; none if it is not plausible, so that the worst case counts."""
     with suppress(AttributeError, TypeError, ValueError, OverflowError):
         details = said.get("prompt_tokens_details") or {}
         counts = [said.get("prompt_tokens"), details.get("cached_tokens"), said.get("completion_tokens")]

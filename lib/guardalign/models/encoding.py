@@ -85,7 +85,7 @@ def _without_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 
 def _opens(text: str, messages: Sequence[ChatMessage]) -> bool:
-    """Whether the first message stands in ``text``, ahead of the second."""
+    """Whether the first message occurs in ``text``, before the second."""
     first, second = [each["content"].strip() for each in messages[:2]] + [""] * (2 - len(messages[:2]))
     at = text.find(first)
     return at >= 0 and text.find(second, at + len(first)) >= 0

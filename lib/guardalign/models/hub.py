@@ -1,6 +1,6 @@
 """Where a model's files come from, a folder or the Hugging Face hub, and what to do when they do not come.
 
-Weights are read from safetensors alone. A repository's own code runs only where its name stands in the environment
+Weights are read from safetensors alone. A repository's own code runs only if its name is in the environment
 variable GUARDALIGN_REMOTE_CODE: a parameter file cannot switch that on.
 """
 

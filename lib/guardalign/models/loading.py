@@ -76,7 +76,7 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
 def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | None = None) -> PreTrainedModel:
     """The policy to train (or score with) from a folder or hub name.
 
-    With ``lora``: an adapter folder goes on being trained, a full model gets a new adapter. Without: an adapter is
+    With ``lora``: training continues an adapter folder; a full model gets a new adapter. Without: an adapter is
     merged into its base. Weights are float32 except for ``int8`` and ``nf4``, where bitsandbytes quantises the base.
     Dropout in the model's configuration is switched off. Raises ModelUnavailable where it cannot be had.
     """
@@ -125,14 +125,14 @@ def merged(path: str, output: Path) -> str:
 
 
 def hub_rules(path: str) -> dict[str, Any]:
-    """What ``from_pretrained`` is told for every kind of model: safetensors alone, its own code only where allowed."""
+    """Arguments of ``from_pretrained`` for every kind of model: safetensors only, custom code only where allowed."""
     return {"use_safetensors": True, "trust_remote_code": may_run_code(path)}
 
 
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Keep the progress bars of transformers and datasets out of logs and notebooks."""
-    datasets: Any = sys.modules.get("datasets")  # whoever uses it has imported it; nobody else need wait for it
+    datasets: Any = sys.modules.get("datasets")  # callers that use it have imported it already
     models, tables = logging.is_progress_bar_enabled(), datasets is None or datasets.are_progress_bars_disabled()
     logging.disable_progress_bar()
     if not tables:
@@ -208,7 +208,7 @@ def dropped(folder: Path) -> str | None:
 def model_fingerprint(path: str) -> str:
     """Changes with the weights, the architecture, or the adapter's state: hub models by commit, folders by content.
 
-    Raises InputError where a trained arm's folder is damaged: what is there is not what its training recorded.
+    Raises InputError where a trained arm's folder is damaged: its content differs from what its training recorded.
     """
     folder = Path(path)
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""One self-contained HTML page a run: what came out, how sure that is, and the replies behind it.
+"""One self-contained HTML page per run: results, their uncertainty, and the replies behind them.
 
 >>> from guardalign import report
 >>> report.write(run)                      # RunFolder or path; draws figures, writes report.html

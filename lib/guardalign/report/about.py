@@ -1,4 +1,4 @@
-"""What every report says around its results: data, cost, environment, parameters, notebooks; and its figures."""
+"""What every report contains besides its results: data, cost, environment, parameters, notebooks; and its figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guardalign.report.results import Results, parameters
 def about(results: Results, shown: Sequence[str], beside: Path) -> dict[str, Any]:
     """The last section's values for the template.
 
-    ``shown``: the run's tables that stand elsewhere in the page; ``beside``: the folder of the page.
+    ``shown``: the run's tables shown elsewhere in the page; ``beside``: the folder of the page.
     """
     return {
         "data_card": _data_card(results),

@@ -1,4 +1,4 @@
-"""Runs side by side: the same comparison, dimension and measure, a column a run."""
+"""Runs side by side: the same comparison, dimension and measure, one column per run."""
 
 from __future__ import annotations
 

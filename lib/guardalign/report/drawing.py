@@ -21,7 +21,7 @@ OWN = re.compile(
     r"contrasts(_other)?|arms|figure[34]|comparisons\d+|table[13]|forest|ranking|pairs_\w+|tradeoff|guardrails|cost|"
     r"training|replies|held_out"
 )
-"""The names that reports' figures have or had; any other in the folder is somebody else's."""
+"""The names that reports' figures have or had; any other in the folder was not drawn here."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _bars(
 
 
 def training_cost(results: Results) -> pd.DataFrame:
-    """One row an arm: steps, seconds, tokens (as rows, and as computed), from its ``training.json``; means over seeds.
+    """One row per arm: steps, seconds, tokens (as rows, and as computed), from its ``training.json``; means over seeds.
 
     ``seconds_in_all`` adds what the arms took that it was trained from. Empty where nothing was trained.
     """

@@ -1,7 +1,7 @@
-"""The browser of judged replies: in the report, and in a notebook that somebody works in.
+"""The browser of judged replies: in the report, and in an interactive notebook.
 
 >>> from guardalign.report import examples
->>> examples.browse(results)      # ``report.load(run.root)``; the browser in JupyterLab, a table where nobody can click
+>>> examples.browse(results)      # ``report.load(run.root)``; the browser in JupyterLab, a table elsewhere
 
 What it shows is one compact, compressed block that the page's script unpacks: every text once, then numbers. A row of
 ``examples`` is one prompt of one comparison; it points into the lists of prompts, texts and assessments.
@@ -33,7 +33,7 @@ STATUSES = ("complied", "broken", "not applicable", "unknown")
 def browse(results: Results, interactive: bool | None = None, rows: int = 12) -> Any:
     """The browser over the main judge's verdicts (first seed) for display, or a table of ``rows`` for each comparison.
 
-    ``interactive`` is found out if not given: a kernel that a Jupyter server started has somebody in front of it.
+    ``interactive`` is detected if not given: a kernel started by a Jupyter server has a user in front of it.
     Under papermill and nbconvert there is no one to click, and the table keeps the saved notebook small.
     """
     if interactive is None:

@@ -1,6 +1,6 @@
 """Executed notebooks as pages that open without Jupyter and without network, in the report's look.
 
-nbconvert makes them, with the template in ``templates/notebook``. A page lies beside its notebook and is made again
+nbconvert makes them, with the template in ``templates/notebook``. A page is next to its notebook and is made again
 only where the notebook is newer.
 """
 
@@ -29,7 +29,7 @@ _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
 def folders(root: Path) -> list[Path]:
-    """Where a run's executed notebooks lie: its own, and those of its training seeds."""
+    """Folders of a run's executed notebooks: its own, and those of its training seeds."""
     return [folder for folder in (root / "notebooks", *sorted(root.glob("seed-*/notebooks"))) if folder.is_dir()]
 
 

@@ -31,7 +31,7 @@ PLACED = (
     "contrasts", "arms", "contrasts_other", "guardrails", "figure4", "figure3", "table1", "table3", "replies",
     "ranking", "cost", "training",
 )  # fmt: skip
-"""Figures that have a place of their own in the page; others stand together before the tables."""
+"""Figures that have a place of their own in the page; others are grouped before the tables."""
 
 
 def render(results: Results, figure_names: list[str], beside: Path, most_examples: int = 5_000) -> str:
@@ -149,7 +149,7 @@ def _made(plan: Plan | None, name: str) -> str:
 
 
 def _trust(results: Results) -> dict[str, Any] | None:
-    """What the canaries say of the judge: one line where it can be believed, all of them where it cannot.
+    """The canaries: one line if the judge passes, all of them if it does not.
 
     None for a judge that is no language model and to which no canaries were put.
     """
@@ -254,7 +254,7 @@ def _canaries(results: Results) -> pd.DataFrame:
 
 
 def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
-    """Win rates on parts of the verdicts, such as a domain nobody trained on."""
+    """Win rates on parts of the verdicts, such as a held-out domain."""
     found = []
     for part, by_seed in results.parts.items():
         if part != "canaries" and any(by_seed.values()):

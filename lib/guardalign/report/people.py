@@ -7,8 +7,8 @@
 >>> stats.table(verdicts), stats.krippendorff_alpha(stats.frame(verdicts + judge_verdicts))
 
 A person sees "A" and "B", never an arm; each comparison has the same number of prompts (as far as the data allow), each
-arm stands on either side equally often, the order is shuffled. A person says of each reply, on each dimension, whether
-it is acceptable, and which one they prefer: the four bins follow, as for any judge.
+arm is on either side equally often, and the order is shuffled. For each reply and dimension, a person answers
+whether it is acceptable, and which one they prefer: the four bins follow, as for any judge.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Item(Row):
 
 
 class Answer(Row):
-    """What a person says of one item on one dimension: a row of the CSV."""
+    """A person's answers on one dimension of one item: a row of the CSV."""
 
     person: str
     item: str
@@ -232,7 +232,7 @@ def _turned_back(answer: Answer, swapped: bool) -> DimensionVerdict:
 
 
 def _csv(sample: Sequence[Item]) -> str:
-    """A row an item and dimension, with the texts beside the empty answers."""
+    """One row per item and dimension, with the texts beside the empty answers."""
     stream = io.StringIO(newline="")
     names = [*Answer.model_fields, "question", "guardrails", "conversation", "reply_A", "reply_B"]
     writer = csv.writer(stream, lineterminator="\n")

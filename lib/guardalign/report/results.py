@@ -32,7 +32,7 @@ class Results:
     """One run, over one or several training seeds. ``verdicts`` and ``replies`` are by seed; ``pairs`` and ``metrics``
     are the first seed's.
 
-    ``parts`` are the folders within ``verdicts/``, by seed too: ``transfer`` (prompts of a domain nobody trained on),
+    ``parts`` are the folders within ``verdicts/``, by seed too: ``transfer`` (prompts of a held-out domain),
     ``canaries``. ``preferred`` are the compared methods' verdicts against the data's preferred replies, by seed.
     """
 
@@ -84,7 +84,7 @@ class Results:
 
     @cached_property
     def preferred_rates(self) -> pd.DataFrame:
-        """Win rates against the preferred replies, as in paper B's Table 3; empty where nobody judged them."""
+        """Win rates against the preferred replies, as in paper B's Table 3; empty if they were not judged."""
         frames = [stats.frame(said, seed) for seed, said in self.preferred.items() if said]
         if not frames:
             return self.rates.iloc[:0]
@@ -121,7 +121,7 @@ class Results:
 
     @cached_property
     def exchanged(self) -> pd.DataFrame:
-        """Guardrail applications gained and lost in every comparison; empty where no guardrail was judged by itself."""
+        """Guardrail applications gained and lost in every comparison; empty if there are no verdicts on guardrails."""
         pairs = list(dict.fromkeys(zip(self.rates["arm_1"], self.rates["arm_2"], strict=True)))
         return stats.exchanged(self.statuses, pairs if len(self.statuses) else [], self.level)
 

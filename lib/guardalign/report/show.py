@@ -87,7 +87,7 @@ def _width(picture: Path) -> int:
 
 
 def percent(table: pd.DataFrame, columns: Sequence[str], digits: int = 0) -> pd.DataFrame:
-    """A copy with the shares in ``columns`` as percentages, and their interval where ``_low`` and ``_high`` stand."""
+    """A copy with the shares in ``columns`` as percentages, and their intervals (``_low``, ``_high``)."""
     shown = table.copy()
     for name in columns:
         low, high = f"{name}_low", f"{name}_high"

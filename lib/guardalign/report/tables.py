@@ -1,7 +1,7 @@
 """The papers' tables with this run's numbers beside them: two columns that never mix.
 
 Numbers of this run are named ``here``, with an interval; the papers' are named ``paper``. Another model, other data and
-another judge lie between the two: they show whether the pattern is the same, not whether a number is reproduced.
+another judge separate the two: they show whether the pattern is the same, not whether a number is reproduced.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def arms(rows: pd.DataFrame, kept: pd.DataFrame | None = None, level: float = 0.
     """What each arm keeps: a row per arm and measure, with arm, measure, value, low, high, n, seeds, conversations.
 
     ``rows`` is ``stats.frame``'s result of one judge; a reply that was judged in several comparisons counts once, with
-    the mean of what was said of it. ``kept`` is ``stats.adherence``'s result, which adds guardrail applications.
+    the mean of its verdicts. ``kept`` is ``stats.adherence``'s result, which adds guardrail applications.
     """
     by = ["dimension", "seed", "conversation_id", "pair_id"]
     valid = rows[rows["valid"]]

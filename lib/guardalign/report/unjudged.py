@@ -1,4 +1,4 @@
-"""The report of a run that nobody judged: which of the data's replies each arm prefers, and nothing else claimed."""
+"""The report of a run without a judge: which of the data's replies each arm prefers, and no further claim."""
 
 from __future__ import annotations
 

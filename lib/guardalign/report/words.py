@@ -71,7 +71,7 @@ def script_json(text: str) -> Markup:
 def sentence(row: pd.Series | dict[str, Any]) -> Markup:
     """What came out of one contrast on one measure: a row of ``tables.differences``.
 
-    The interval is written in the direction of the words; it and the p-value say whether a difference was detected.
+    The interval is written in the direction of the words; it and the p-value tell whether a difference was detected.
     """
     less = row["difference"] < 0
     ends = (-row["high"], -row["low"]) if less else (row["low"], row["high"])

@@ -1,11 +1,11 @@
 """Verdicts in, win rates with their uncertainty out.
 
 >>> from guardalign import stats
->>> rows = stats.frame(verdicts)                      # one row a verdict and dimension; seed=… for several seeds
->>> table = stats.table(rows, contrasts=[("sft", "ipo")])   # one row a comparison and dimension, with intervals
+>>> rows = stats.frame(verdicts)                      # one row per verdict and dimension; seed=… for several seeds
+>>> table = stats.table(rows, contrasts=[("sft", "ipo")])   # one row per comparison and dimension, with intervals
 >>> stats.opponents(table)                            # how much an arm's rate depends on whom it meets
 >>> stats.planning(rows, difference=0.05)             # what these data could show, and what it would take
->>> said = stats.statuses(verdicts, kind=…)           # one row an application of a guardrail and arm
+>>> said = stats.statuses(verdicts, kind=…)           # one row per application of a guardrail and arm
 >>> stats.adherence(said)                             # applications kept, and prompts with all of them kept
 >>> stats.exchanged(said, [("sft", "ipo")])           # applications gained and lost
 >>> stats.live(stats.compliance(said))                # by guardrail and arm; which kinds tell arms apart

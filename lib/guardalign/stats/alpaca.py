@@ -1,7 +1,7 @@
 """AlpacaEval's numbers from its own files: outputs out, annotations back in.
 
 AlpacaEval (Li et al. 2023, github.com/tatsu-lab/alpaca_eval) has a judge compare a model's output with a baseline's on
-805 instructions. An annotation's ``preference`` lies in [1, 2]: 1 is the baseline (``output_1``), 2 the model
+805 instructions. An annotation's ``preference`` is in [1, 2]: 1 is the baseline (``output_1``), 2 the model
 (``output_2``), and 0 or 1.5 a draw. The length-controlled win rate (Dubois et al. 2024, arXiv 2404.04475) is what a
 logistic regression expects of the same model at the baseline's length.
 """
@@ -96,7 +96,7 @@ def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:
 def read_annotations(path: Path) -> list[Annotation]:
     """``annotations.json`` of one model against one baseline.
 
-    Raises InputError where it is something else, and where a comparison of the same two outputs occurs twice.
+    Raises InputError if it is something else, or if a comparison of the same two outputs occurs twice.
     """
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -207,7 +207,7 @@ def leaderboard_row(
 ) -> dict[str, float]:
     """``win_rate``, ``standard_error``, ``length_controlled_winrate`` and its error (%), ``avg_length`` (characters).
 
-    Of AlpacaEval's own instructions, whose difficulties lie beside its anchors. Raises InputError where an annotation
+    Of AlpacaEval's own instructions, whose difficulties are with its anchors. Raises InputError where an annotation
     is of another instruction.
     """
     difficulty, gamed = load_anchors(anchors)
@@ -229,7 +229,7 @@ def leaderboard_row(
 def estimated_difficulty(wins: pd.DataFrame) -> pd.Series:
     """How much likelier than average a model is to win on each instruction, in standard deviations of log-odds.
 
-    ``wins`` has a row an instruction and a column a model (0 to 1). For data other than AlpacaEval's own, whose
+    ``wins`` has one row per instruction and one column per model (0 to 1). For data other than AlpacaEval's own, whose
     difficulties were fitted over its leaderboard.
     """
     count = wins.notna().sum(axis=1)

@@ -91,7 +91,7 @@ def live(kept: pd.DataFrame) -> pd.DataFrame:
     """One row per kind of guardrail and judge: the ``least`` and ``most`` that an arm keeps it, and whether it is
     ``live``: not kept on 95 % or more, nor on 5 % or less, by every arm. ``kept`` is :func:`compliance`'s result.
 
-    A kind at the ceiling or at the floor says nothing about the difference between arms.
+    A kind at the ceiling or at the floor carries no information about the difference between arms.
     """
     groups = kept.groupby(["guardrail", "judge"], sort=False)
     table = groups.agg(least=("kept", "min"), most=("kept", "max"), applied=("applied", "sum")).reset_index()
@@ -100,5 +100,5 @@ def live(kept: pd.DataFrame) -> pd.DataFrame:
 
 
 def _once(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per arm and application: the mean over what was said of it."""
+    """One row per arm and application: the mean over its verdicts."""
     return rows.groupby(["arm", "guardrail", *_APPLICATION], sort=False)["kept"].mean().reset_index()

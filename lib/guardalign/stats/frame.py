@@ -36,7 +36,7 @@ def comparison_name(arm_1: str, arm_2: str) -> str:
 
 
 def frame(verdicts: Iterable[Verdict], seed: int = 0) -> pd.DataFrame:
-    """One row a verdict and dimension.
+    """One row per verdict and dimension.
 
     Columns: comparison, arm_1, arm_2, judge, seed, pair_id, conversation_id, order, dimension, valid, bin,
     preference, and :data:`MEASURES` (NaN where the verdict is invalid). ``seed`` names the training run that the
@@ -54,7 +54,7 @@ def as_frame(verdicts: pd.DataFrame | Iterable[Verdict]) -> pd.DataFrame:
 
 
 def prompts(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a prompt, seed, judge and dimension: the mean over its valid verdicts (the orders it was asked in)."""
+    """One row per prompt, seed, judge and dimension: the mean over its valid verdicts (the orders it was asked in)."""
     by = [*KEYS, "seed", "conversation_id", "pair_id"]
     return rows[rows["valid"]].groupby(by, sort=False, observed=True)[list(MEASURES)].mean().reset_index()
 

@@ -79,7 +79,7 @@ def estimate(sums: ArrayLike, counts: ArrayLike, bounds: Bounds = UNBOUNDED, lev
     there, and the missing cell's residual is 0. Conversations without any prompt must be left out. ``bounds`` are the
     least and the greatest value a prompt can have.
 
-    Raises ValueError where a sum lies outside the bounds times its count.
+    Raises ValueError if a sum is outside the bounds times its count.
     """
     sums, counts = np.broadcast_arrays(np.asarray(sums, dtype=float), np.asarray(counts, dtype=float))
     floor, ceiling = bounds

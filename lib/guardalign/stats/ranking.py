@@ -4,7 +4,7 @@ P(i beats j) = π_i / (π_i + π_j + 2ν√(π_i π_j)), P(tie) likewise with 2�
 *JASA* 65:317–328), fitted by evalica's implementation of Newman (2023, JMLR 24). Ties are the bins "both" and "none".
 Intervals come from the inference engine, applied to each cell's influence on the log-strengths: its score times the
 inverse of the information (Huber 1967). Strengths are finite only among arms of which each leads to every other by a
-chain of wins and ties (Ford 1957, *American Mathematical Monthly* 64:28–33): each such group is ranked by itself.
+chain of wins and ties (Ford 1957, *American Mathematical Monthly* 64:28–33): each such group is ranked separately.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Ranking:
     """``scores``: a row per arm and dimension: dimension, group, arm, rank, strength (log π, mean 0 within the group),
     low, high, wins (expected share of wins plus half the ties against an average arm of the group).
     ``fit``: a row per dimension and group: ties (ν), worst (largest gap between an observed and a fitted share of an
-    outcome) and where it is. A wide gap says that one strength per arm does not describe who beats whom.
+    outcome) and where it is. A wide gap means that one strength per arm does not describe the outcomes.
     """
 
     scores: pd.DataFrame

@@ -1,4 +1,4 @@
-"""The table of win rates: one row a comparison, judge and dimension."""
+"""The table of win rates: one row per comparison, judge and dimension."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def opponents(rates: pd.DataFrame) -> pd.DataFrame:
     """Paper A's win rate of every arm against each of its opponents, from :func:`table`'s result.
 
     Columns: arm, opponent, judge, dimension, win, low, high, n, and ``range``: the arm's largest less its smallest
-    rate over opponents, on that dimension. A judge that looks at each reply by itself has a range of 0 on the same
+    rate over opponents, on that dimension. A judge that assesses each reply on its own has a range of 0 on the same
     prompts; paper A's one arm met twice moved by 2.7 points in adherence (Table 1: 76.9 and 74.2 %).
     """
     sides = [

@@ -36,7 +36,7 @@ def export(model_dir: str | Path, destination: Path, merge: bool = False, prompt
     """Write the model at ``model_dir`` (a checkpoint, an adapter's folder, a hub name) to ``destination``, float32.
 
     ``prompt`` is that of ``sections.Model``, which the model was trained with. The folder appears whole or not at all.
-    Raises ParameterError where it is there already.
+    Raises ParameterError if it exists already.
     """
     if destination.exists():
         raise ParameterError(f"{destination} is there already: choose another folder, or remove it")

@@ -42,7 +42,7 @@ def stored(folder: Path) -> dict[str, list[PairScore]]:
 
 
 def rows(scores: Mapping[str, Sequence[PairScore]], starts: Mapping[str, str], seed: int = 0) -> pd.DataFrame:
-    """One row an arm and pair; ``starts`` names the arm that each was trained from, ``seed`` the training run."""
+    """One row per arm and pair; ``starts`` names the arm that each was trained from, ``seed`` the training run."""
     found = []
     for arm, own in scores.items():
         before = scores.get(starts.get(arm, ""))
@@ -51,11 +51,11 @@ def rows(scores: Mapping[str, Sequence[PairScore]], starts: Mapping[str, str], s
 
 
 def table(pairs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """One row an arm, each figure with its interval (``_low``, ``_high``), from ``rows`` of one or several seeds.
+    """One row per arm, each figure with its interval (``_low``, ``_high``), from ``rows`` of one or several seeds.
 
-    ``nll``: nats a token of the chosen reply, a mean over replies. ``accuracy``: share of pairs whose chosen reply has
-    the higher log-prob; ``per_token`` the same for log-probs divided by length. Against the arm it started from (NaN
-    where that has no scores): ``lead``, the difference in accuracy; ``gain``, the share of pairs whose
+    ``nll``: nats per token of the chosen reply, a mean over replies. ``accuracy``: share of pairs where the chosen
+    reply has the higher log-prob; ``per_token`` the same for log-probs divided by length. Against the arm it started
+    from (NaN without scores): ``lead``, the difference in accuracy; ``gain``, the share of pairs whose
     log-prob margin grew; ``chosen_change``, by how many nats the chosen reply's log-prob moved.
     """
     known = stats.means(pairs, ["arm"], FIGURES, level)

@@ -1,7 +1,7 @@
 """The steps by which arms are settled: trained, answered, scored and judged, each kept with what made it and resumed.
 
 ``Study`` is a parameter file, a run's folder, and a task: the run's own data, or one of the section ``tasks``. Arms of
-another task, and of several seeds, lie in folders of their own (``<task>/seed-<n>``).
+another task, and of several seeds, are in folders of their own (``<task>/seed-<n>``).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Study:
     run: RunFolder
     task: str = CARE
     data: RunFolder | None = None
-    """Where the run's own data lie, if not in ``run``."""
+    """Folder of the run's own data, if not ``run``."""
     _kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -58,7 +58,7 @@ class Study:
         return self.plan.seeds or (self.settings.seed,)
 
     def folder(self, seed: int | None = None) -> RunFolder:
-        """Where the arms of a seed (default: the first) lie."""
+        """Folder of the arms of a seed (default: the first)."""
         seed = self.seeds[0] if seed is None else seed
         own = self.run.root if self.task == CARE else self.run.root / self.task
         return RunFolder(own / f"seed-{seed}" if len(self.seeds) > 1 else own)
@@ -134,7 +134,7 @@ class Study:
         return self._steps(name, seed) or self.plan.arms[name].epochs * -(-len(self.pairs_of(name, seed)) // size)
 
     def model_of(self, name: str, seed: int | None = None) -> str:
-        """Where an arm's model lies: a folder, or a hub name. Raises MissingStage where it is not trained yet."""
+        """An arm's model: a folder, or a hub name. Raises MissingStage if it is not trained yet."""
         if name == BASE:
             return base_model(self.settings.model.name)
         folder = self.folder(seed).model(name)
@@ -142,7 +142,7 @@ class Study:
         return str(folder)
 
     def metrics(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-        """What each arm's training with the first seed recorded, a row a step."""
+        """What each arm's training with the first seed recorded, one row per step."""
         own = self.folder()
         return {name: pd.read_json(own.model(name) / "metrics.jsonl", lines=True) for name in names}
 

@@ -1,4 +1,4 @@
-"""Where preference pairs come from: the embedded world, the care corpus, or one's own JSONL."""
+"""Where preference pairs come from: the embedded world, the care corpus, or your own JSONL."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Sourced:
 def load(source: Source, store: Path | None = None) -> Sourced:
     """The data that ``source`` describes. Raises InputError where a file holds nothing usable or too little to split.
 
-    Conversations of one's own become pairs where ``source.annotation`` names a language model that writes their
-    rejected replies; what it says is kept in ``store``. Without it they come back without pairs. Pairs are split by
-    conversation, which are told by their ids and by histories that begin alike.
+    Your own conversations become pairs if ``source.annotation`` names a language model that writes their
+    rejected replies; these are kept in ``store``. Otherwise they come back without pairs. Pairs are split by
+    conversation, identified by ids and by histories that begin alike.
     """
     if source.kind == "world":
         return world(source)

@@ -24,7 +24,7 @@ from guardalign.study.settle import Job, Log, jobs_of, settle
 RESAMPLES = 1_000
 KEYS = ["task", "arm"]
 OPTIONS = {"slic": ("slic_delta", 10.0), "ppo_offline": ("ppo_kl_weight", 1.0)}
-"""What stands in for β where a method has none, and by which factor: SLiC's margin is 1 at β = 0.1."""
+"""The option used in place of β by methods without β, and its factor: SLiC's margin is 1 at β = 0.1."""
 Grids = dict[tuple[str, str], Grid]
 
 
@@ -150,7 +150,7 @@ def choose(worth: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     ``rim``.
 
     Of equals the one with the smaller rate, then the larger β: the one that stays closer to its reference.
-    ``agreement``: how often the same candidate is chosen when conversations are drawn anew, with replacement. ``rim``:
+    ``agreement``: how often the same candidate is chosen when conversations are resampled with replacement. ``rim``:
     the rate, or β, is the smallest or largest of those tried.
     """
     rows = []
@@ -178,7 +178,7 @@ def choose(worth: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def widened(grid: Grid, choice: pd.Series) -> Grid:
-    """The grid with a value beyond each end at which the choice lies; the grid itself where it lies inside."""
+    """The grid, with a value added beyond each end that was chosen; unchanged if the choice is inside."""
     rates, betas = _beyond(grid.rates, choice["learning_rate"]), _beyond(grid.betas, choice["beta"])
     return Grid(rates=tuple(rate for rate in rates if rate < 1), betas=tuple(beta for beta in betas if beta <= 100))
 

@@ -1,4 +1,4 @@
-"""``python -m guardalign.training arm.json [arm2.json ...]``, by itself or under ``accelerate launch``.
+"""``python -m guardalign.training arm.json [arm2.json ...]``, directly or under ``accelerate launch``.
 
 Each file is a ``TrainingConfig``; its ``data`` names a JSONL of ``Example`` rows. Exit codes: 0 all trained, 1 failed,
 ``PREEMPTED`` (75) ended by SIGTERM with a checkpoint saved: the same command resumes from there.

@@ -1,4 +1,4 @@
-"""Which replies stand in which optimiser step: decided at the start, from the seed alone, for all processes."""
+"""Which replies each optimiser step holds: decided at the start, from the seed alone, for all processes."""
 
 from __future__ import annotations
 

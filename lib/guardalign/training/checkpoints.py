@@ -94,7 +94,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     # Through a stream of Python's: torch's own writer does not tell why a file could not be written.
     with replacing(path) as part, part.open("wb") as stream:
         torch.save(state, stream)
-    # What lies beyond this step was damaged, or training would have resumed from there.
+    # Later checkpoints were damaged, or training would have resumed from them.
     before = [each for each in saved(folder) if each.name <= path.name]
     for old in set(saved(folder)) - set(before[-KEPT:]):
         old.unlink()
@@ -105,7 +105,7 @@ def saved(folder: Path) -> list[Path]:
 
 
 def latest(folder: Path, log: Callable[[str], object]) -> dict[str, Any] | None:
-    """The newest whole checkpoint's state, or None; ``log`` is told of damaged ones."""
+    """The newest whole checkpoint's state, or None; damaged ones are logged."""
     for path in reversed(saved(folder)):
         try:
             _check_sums(path)

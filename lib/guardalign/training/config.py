@@ -1,4 +1,4 @@
-"""What an arm's training is told: the JSON that ``python -m guardalign.training`` reads."""
+"""The configuration of an arm's training: the JSON that ``python -m guardalign.training`` reads."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class TrainingConfig(BaseModel):
 class TrainingResult(BaseModel):
     """What came of it.
 
-    ``skipped``: a finished folder with the same fingerprint was there; ``resumed_step``: where a partial one went on.
+    ``skipped``: a finished folder with the same fingerprint existed; ``resumed_step``: where a partial one was resumed.
     Tokens are summed over steps: ``logical`` as if every row stood alone, ``unique`` as computed.
     """
 

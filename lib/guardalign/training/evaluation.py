@@ -91,7 +91,7 @@ def _sums(model: PreTrainedModel, sequences: Sequence[TokenSequence], row_tokens
 
 
 def summarise(rows: Sequence[PairScore]) -> dict[str, float]:
-    """Held-out figures: ``nll`` (nats a token of the chosen replies), ``accuracy`` (share of pairs where the policy
+    """Held-out figures: ``nll`` (nats per token of the chosen replies), ``accuracy`` (share of pairs where the policy
     gives the chosen reply the higher sum) and, with a reference, ``reward_accuracy`` and the mean ``log_ratio`` s."""
     facts: dict[str, Any] = {"nll": -sum(r.chosen for r in rows) / sum(r.chosen_tokens for r in rows)}
     pairs = [r for r in rows if r.rejected is not None]

@@ -35,7 +35,7 @@ def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) ->
 def finished(config: TrainingConfig, mark: str, log: Log = print) -> TrainingResult | None:
     """The result of an earlier run with the same fingerprint, if the output folder holds one, whole.
 
-    ``log`` is told of a damaged one, which is left out: the arm is trained again.
+    A damaged one is logged and ignored: the arm is trained again.
     """
     path = config.output / RESULT
     if not path.exists():

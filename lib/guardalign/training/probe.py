@@ -1,4 +1,4 @@
-"""An early look at what the policy says: replies that repeat themselves are the mark of a collapsed policy."""
+"""Early samples from the policy: repetitive replies are the mark of a collapsed policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a step: metrics to JSONL (and TensorBoard), a throttled line to the person, early warnings."""
+"""Reports on each step: metrics to JSONL (and TensorBoard), a throttled log line, early warnings."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def peak_memory() -> float:
 
 @contextmanager
 def naming_out_of_memory(arm: str, row_tokens: int) -> Iterator[None]:
-    """Say what to lower where memory runs out. Raises OutOfMemory."""
+    """Turn a lack of memory into an error that says what to lower. Raises OutOfMemory."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -93,7 +93,7 @@ def naming_out_of_memory(arm: str, row_tokens: int) -> Iterator[None]:
 
 
 class Progress:
-    """Appends a row a step to ``metrics.jsonl`` and passes a line on every few seconds."""
+    """Appends one row per step to ``metrics.jsonl`` and logs a line every few seconds."""
 
     def __init__(self, path: Path, total: int, log: Callable[[str], object], name: str, tensorboard: bool) -> None:
         self.path, self.total, self.log, self.name = path, total, log, name

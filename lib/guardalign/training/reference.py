@@ -23,7 +23,7 @@ _KEY_BYTES = 16
 
 
 def sequence_key(sequence: TokenSequence) -> bytes:
-    """16 bytes that stand for the tokens and the place where the completion starts."""
+    """16-byte digest of the tokens and the position where the completion starts."""
     start = np.int64(sequence.start).tobytes()
     return hashlib.blake2b(start + sequence.tokens.tobytes(), digest_size=_KEY_BYTES).digest()
 
@@ -31,7 +31,7 @@ def sequence_key(sequence: TokenSequence) -> bytes:
 class LogprobStore:
     """Token log-probs (float32) by sequence, in shards that are only ever added: ``folder/<shard>.safetensors``.
 
-    A shard is named by its content. ``log`` is told of a damaged one, which is left out and computed again.
+    A shard is named by its content. A damaged one is logged, ignored and computed again.
     """
 
     def __init__(self, folder: Path, log: Callable[[str], object] = print) -> None:

@@ -41,7 +41,7 @@ class RewardResult:
 
 @dataclass(frozen=True)
 class PolicyResult:
-    """``history``: TRL's log, a row a step (reward, kl, entropy, completions' length, …)."""
+    """``history``: TRL's log, one row per step (reward, kl, entropy, completions' length, …)."""
 
     folder: Path
     seconds: float

@@ -29,7 +29,7 @@ def accelerator() -> Accelerator:
 
 
 def on_cpu() -> bool:
-    """Whether accelerate is to work on the CPU; DeepSpeed, where the launch asks for it, finds its device by itself."""
+    """Whether accelerate is to work on the CPU; DeepSpeed, if the launch asks for it, chooses its own device."""
     return not torch.cuda.is_available() and not by_deepspeed()
 
 

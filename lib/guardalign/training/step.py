@@ -57,7 +57,7 @@ class BatchLoss:
         self.embeddings = None if given.embeddings is None else given.embeddings.to(device)
 
     def positions(self, row: TreeRow) -> Tensor:
-        """Where a row's scores stand among the batch's tokens."""
+        """Positions of a row's scores among the batch's tokens."""
         spans = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in row.sequences]
         return torch.from_numpy(np.concatenate(spans))
 

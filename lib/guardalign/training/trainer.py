@@ -34,15 +34,15 @@ Embeddings = Callable[[Batch], Tensor | None]
 
 
 class NotFinite(GuardalignError):
-    """A loss or gradient is NaN or infinite; the step, its examples and tokens lie in ``not_finite.json``."""
+    """A loss or gradient is NaN or infinite; the step, its examples and tokens are in ``not_finite.json``."""
 
 
 def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print) -> TrainingResult:
     """Train one arm into ``config.output``; a finished folder with the same fingerprint is returned as it is.
 
     Raises ``GuardalignError`` and its kinds for bad input (over-long or empty replies, missing rejected replies), a
-    full disk or too little memory, ``NotFinite`` where a loss is no number, and ``Preempted`` where SIGTERM came: the
-    step is ended, a checkpoint saved, and the same call goes on from it.
+    full disk or too little memory, ``NotFinite`` if a loss or gradient is not finite, and ``Preempted`` after SIGTERM:
+    the step is completed and a checkpoint saved, from which the same call resumes.
     """
     mark = training_fingerprint(config, examples)
     if done := finished(config, mark, log):
@@ -99,7 +99,7 @@ class _Run:
             self.sigterm.saving()
             result = self._finish(start, first, metrics, progress)
         if self.sigterm.came:
-            raise Preempted(f"{self.config.arm}: finished when it was told to end (SIGTERM)")
+            raise Preempted(f"{self.config.arm}: SIGTERM received, training had already finished")
         return result
 
     def _steps(
@@ -111,23 +111,23 @@ class _Run:
             batch = self.batches[step]
             metrics = self._step(step, StepInput(batch, references(batch), embeddings(batch)))
             metrics |= self._probe(step, progress)
-            done, last, told = step + 1, step + 1 == len(self.batches), self._told()
+            done, last, interrupted = step + 1, step + 1 == len(self.batches), self._interrupted()
             if self.main:
                 progress.step(done, metrics)
-            if not last and (told or done % self.config.save_steps == 0):
+            if not last and (interrupted or done % self.config.save_steps == 0):
                 self._checkpoint(done)
-            if told and not last:
+            if interrupted and not last:
                 # The launcher ends the others once one has left: all ranks wait until the checkpoint is written.
                 self.accelerator.wait_for_everyone()
-                raise Preempted(f"{self.config.arm}: told to end (SIGTERM), saved after step {done}; start it again")
+                raise Preempted(f"{self.config.arm}: SIGTERM received, saved after step {done}; rerun to resume")
         return metrics
 
-    def _told(self) -> bool:
-        """Whether SIGTERM has come to any process; all of them get the same answer."""
-        [told] = self._summed(int(self.sigterm.came))
-        if told:
+    def _interrupted(self) -> bool:
+        """Whether any process has received SIGTERM; all processes get the same answer."""
+        [received] = self._summed(int(self.sigterm.came))
+        if received:
             self.sigterm.saving()
-        return told > 0
+        return received > 0
 
     def _finish(self, start: float, first: int, metrics: dict[str, float], progress: Progress) -> TrainingResult:
         result = TrainingResult(
@@ -244,15 +244,15 @@ class _Run:
             model = load_frozen(config.reference_model, config.precision).to(self.device)
             return TreeScorer(model, precision=config.precision)
 
-        def told(done: int, total: int) -> None:
+        def report(done: int, total: int) -> None:
             if total > 1 and (done == total or done % 20 == 0):
                 self.log(f"{config.arm}: reference log-probs, row {done}/{total}")
 
         world = self.accelerator.num_processes
         store = store_of(config.reference_cache, weights, config.precision, self.log)
-        # All have to see the same store: dealing out different rows, they would leave some to nobody.
+        # All ranks must see the same store, or they would divide different rows and skip some.
         self.accelerator.wait_for_everyone()
-        token_logprobs(store, sequences, scorer, config.row_tokens, (self.accelerator.process_index, world), told)
+        token_logprobs(store, sequences, scorer, config.row_tokens, (self.accelerator.process_index, world), report)
         self.accelerator.wait_for_everyone()
         if world > 1:
             store = store_of(config.reference_cache, weights, config.precision, self.log)
@@ -283,8 +283,8 @@ class _Run:
         state = checkpoints.latest(folder, lambda line: self.log(f"{self.config.arm}: WARNING: {line}"))
         if state is not None and state["fingerprint"] != self.mark:
             other = checkpoints.differences(state["facts"], self.config.facts())
-            told = f"another configuration ({other})" if other else "other data or another model"
-            self.log(f"{self.config.arm}: WARNING: {folder} is of {told}; starting over")
+            origin = f"another configuration ({other})" if other else "other data or another model"
+            self.log(f"{self.config.arm}: WARNING: {folder} is of {origin}; starting over")
             state = None
         self.accelerator.wait_for_everyone()
         if self.main:

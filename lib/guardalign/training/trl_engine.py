@@ -61,14 +61,14 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     trainer.remove_callback(PrinterCallback)
     progress = Progress(config.output / "metrics.jsonl", 0, log, config.arm, config.tensorboard)
     sigterm = Sigterm()
-    trainer.add_callback(_Watcher(progress, lambda: _told(trainer, sigterm)))
+    trainer.add_callback(_Watcher(progress, lambda: _interrupted(trainer, sigterm)))
     progress.rewind(0 if resumed is None else int(resumed.rpartition("-")[2]))
     with without_bars(), sigterm:
         trainer.train(resume_from_checkpoint=resumed)
     progress.close()
     if trainer.state.global_step < trainer.state.max_steps:
         step = trainer.state.global_step
-        raise Preempted(f"{config.arm}: told to end (SIGTERM), saved after step {step}; start it again")
+        raise Preempted(f"{config.arm}: SIGTERM received, saved after step {step}; rerun to resume")
     epochs = trainer.state.global_step / config.steps_an_epoch(len(examples))
     tokens = round(epochs * sum(len(s.tokens) for s in (*data.chosen, *data.rejected)))
     result = TrainingResult(
@@ -91,7 +91,7 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
         save_arm(model, tokenizer, config, result, weights)
     trainer.accelerator.wait_for_everyone()
     if sigterm.came:
-        raise Preempted(f"{config.arm}: finished when it was told to end (SIGTERM)")
+        raise Preempted(f"{config.arm}: SIGTERM received, training had already finished")
     return result
 
 
@@ -169,7 +169,7 @@ def _single(example: Example, desirable: bool) -> dict[str, Any]:
 
 
 def _is_own_reference(config: TrainingConfig) -> bool:
-    """TRL copies the policy (or its adapter) as the reference by itself."""
+    """TRL itself copies the policy (or its adapter) as the reference."""
     return config.reference_model == config.model
 
 
@@ -219,23 +219,23 @@ def _resume(config: TrainingConfig, mark: str, log: Log) -> str | None:
     return None
 
 
-def _told(trainer: Trainer, sigterm: Sigterm) -> bool:
-    """Whether SIGTERM has come to any process; all of them get the same answer."""
-    told = torch.tensor(int(sigterm.came), device=trainer.accelerator.device)
-    if not trainer.accelerator.reduce(told):
+def _interrupted(trainer: Trainer, sigterm: Sigterm) -> bool:
+    """Whether any process has received SIGTERM; all processes get the same answer."""
+    received = torch.tensor(int(sigterm.came), device=trainer.accelerator.device)
+    if not trainer.accelerator.reduce(received):
         return False
     sigterm.saving()
     return True
 
 
 class _Watcher(TrainerCallback):
-    """Passes TRL's log on under this project's names, and ends training where ``told`` says so."""
+    """Forwards TRL's log under this project's names, and ends training once ``interrupted()`` is true."""
 
-    def __init__(self, progress: Progress, told: Callable[[], bool]) -> None:
-        self.progress, self.told = progress, told
+    def __init__(self, progress: Progress, interrupted: Callable[[], bool]) -> None:
+        self.progress, self.interrupted = progress, interrupted
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.told() and state.global_step < state.max_steps:
+        if self.interrupted() and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:

@@ -1,6 +1,6 @@
 """Sequences that share prefixes, scored by any transformers causal language model with every prefix computed once.
 
-Usable by itself: it imports torch, transformers and numpy, and nothing else of this package. ``docs/tree.md`` adds it
+Usable on its own: it imports torch, transformers and numpy, and nothing else of this package. ``docs/tree.md`` adds it
 to a training loop; ``guardalign.tree.trl`` is TRL's DPO trainer on it.
 
     sequences = [TokenSequence(prompt + reply, len(prompt)) for prompt, reply in pairs]   # S token-id lists

@@ -51,7 +51,7 @@ class TokenSequence:
 
     @property
     def order(self) -> bytes:
-        """Sorts sequences so that shared prefixes stand together."""
+        """Sorts sequences so that shared prefixes are adjacent."""
         return self.tokens.astype(">u4").tobytes()
 
 
@@ -63,7 +63,7 @@ class TreeRow:
     ``edge_predictor``, ``edge_token`` (E,): for each distinct completion token, the row of ``predictors`` that
     predicts it and its id. ``score_edge``, ``score_sequence`` (T,): for every completion token of every sequence, in
     the order of ``sequences``, its edge and the index of its sequence within the row. ``sequences``: which of the
-    packed sequences stand here. ``logical_tokens``: what the same sequences come to one by one.
+    packed sequences are in this row. ``logical_tokens``: number of tokens of the same sequences, unshared.
     """
 
     tokens: Tensor
@@ -88,7 +88,7 @@ class TreeRow:
     def padded(self, grain: int) -> TreeRow:
         """The same row with nodes and predictors filled up to a multiple of ``grain``; what is added, nothing asks for.
 
-        Each node that is added is a tree of its own behind the others: it sees itself alone and nobody sees it.
+        Each added node is a tree of its own at the end: it attends only to itself, and no other node attends to it.
         """
         size = len(self.tokens)
         spare = torch.arange(size, size + -size % grain)

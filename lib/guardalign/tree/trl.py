@@ -32,7 +32,7 @@ class TreeDPOTrainer(DPOTrainer):
     """``trl.DPOTrainer``, argument for argument, on prefix trees; a batch of a device is one packed row.
 
     Pays where a batch's sequences share prefixes: the two replies to a prompt always do, the points of a conversation
-    once they stand together in the data set, ``train_sampling_strategy="sequential"`` keeps them there and
+    once they are adjacent in the data set, ``train_sampling_strategy="sequential"`` keeps them there and
     ``per_device_train_batch_size`` holds a conversation. Raises ``TreeError`` for architectures that cannot follow a
     tree, for images, for prompt-learning adapters and for a mixture of experts' auxiliary loss.
     """

@@ -1,8 +1,8 @@
-"""``guardalign COMMAND …``: what a person starts outside a notebook.
+"""``guardalign COMMAND …``: everything that is started outside a notebook.
 
 A new command is one line in ``COMMANDS``: its name, its help, and a function that takes an ``ArgumentParser`` to which
-it adds its arguments, and the arguments as given. It is imported where it is called; what it raises of ours is printed
-as a line or two.
+it adds its arguments, and the arguments as given. It is imported when it is called; a ``GuardalignError``
+that it raises is printed without a traceback.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ JUDGE_PROMPT, JUDGE_REPLY, CANARIES_AN_ITEM = 900, 460, 3
 
 
 class TooSmall(GuardalignError):
-    """The machine is short of something the run needs; the message says of what, and what to change."""
+    """The machine is short of something the run needs; the message names it and what to change."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def token_bytes(shape: Shape, precision: str) -> float:
 @dataclass(frozen=True)
 class Data:
     """Points by split, and mean tokens: of a prompt, of a conversation's longest prompt, of a reply; the longest prompt
-    of all; points per conversation. ``origin`` says where the figures are from."""
+    of all; points per conversation. ``origin`` names the source of the figures."""
 
     splits: dict[str, int]
     prompt: float
@@ -204,7 +204,7 @@ PAPER_A = Data(
 
 
 def data_of(settings: Params) -> Data:
-    """What the run's source holds; paper A's size where one's own data are not there yet. Conversations without pairs
+    """What the run's source holds; paper A's size if your own data do not exist yet. Conversations without pairs
     count every answer of the agent as a point."""
     source = settings.source
     read = load(source) if source.kind == "world" or resolved(source.path or "").exists() else None
@@ -280,7 +280,7 @@ def batch_tokens(settings: Params, data: Data, pairs: int, each: int, prompt: fl
 
     The tree engine computes a conversation's prompt once in a batch, and of its chosen replies those that later prompts
     hold. Where batches follow conversations, a batch of n pairs meets 1 + (n - 1) / (points per conversation) of them,
-    some in part. TRL computes every row by itself.
+    some in part. TRL computes every row separately.
     """
     if settings.training.engine == "trl":
         return pairs * each * ((prompt or data.prompt) + data.reply)
@@ -433,7 +433,7 @@ def _largest(settings: Params, data: Data, method: str, processes: int) -> Row:
 
 
 def check(found: Estimate, machine: Machine, folder: Path) -> None:
-    """Compare the needs with the machine; ``folder`` is the run's, whose files count as there already.
+    """Compare the needs with the machine; ``folder`` is the run's, whose existing files are counted.
 
     Raises TooSmall naming everything that is short and what to change.
     """

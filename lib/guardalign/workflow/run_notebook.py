@@ -1,6 +1,6 @@
 """``guardalign stage NOTEBOOK PARAMS``: one notebook of the series.
 
-papermill alone is not enough for a stage. A kernel that was killed leaves a notebook whose metadata say that all is
+papermill alone is not enough for a stage. A kernel that was killed leaves a notebook whose metadata state that all is
 well, so a stage has succeeded when papermill's exit code is 0 *and* its products are there, made since. A kernel
 outlives a papermill that was ended, so the whole tree below it is ended here. Only the sections that the notebook shows
 are handed to it.

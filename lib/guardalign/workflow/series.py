@@ -35,8 +35,8 @@ SLURM_LOGS = Path(".snakemake") / "slurm_logs"
 class Place:
     """Where stages run: here, on ``cores`` cores, or where ``profile`` says.
 
-    ``profile`` is a folder of ``params/profiles/`` or one's own, with a Snakemake ``config.yaml``; how many jobs or
-    cores are used at once stands there.
+    ``profile`` is a folder of ``params/profiles/`` or your own, with a Snakemake ``config.yaml``; how many jobs or
+    cores are used at once is set there.
     """
 
     cores: int = 1
@@ -158,8 +158,8 @@ def _to_repeat(run: RunFolder) -> list[str]:
 
 
 def _reason(run: RunFolder, log: Path) -> str:
-    """What Snakemake, or the last job elsewhere that left a log, says where it failed; a stage here has said so."""
-    if shutil.disk_usage(run.root).free < LEAST_FREE:  # then the logs, too, may end before they say why
+    """The error of Snakemake or of the last remote job that left a log; local stages have printed their own."""
+    if shutil.disk_usage(run.root).free < LEAST_FREE:  # then the logs may also end before the reason
         return f"The disk is full: {run.root} has no space left. Free some.\n"
     text = log.read_text(encoding="utf-8", errors="replace").strip()
     jobs = sorted((run.root / SLURM_LOGS).rglob("*.log"), key=lambda path: path.stat().st_mtime)

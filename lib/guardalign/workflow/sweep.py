@@ -66,7 +66,7 @@ class Point:
         return self.folder.root.name
 
     def write(self) -> Path:
-        """Put ``params.yaml`` into its folder, unless it stands there already, and return its path."""
+        """Put ``params.yaml`` into its folder, unless it is already there, and return its path."""
         path = self.folder.root / "params.yaml"
         text = yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:

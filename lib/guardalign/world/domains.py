@@ -1,4 +1,4 @@
-"""The lines of business of the embedded world, the pools they share, and what is said in it: data from YAML files."""
+"""The lines of business of the embedded world, the pools they share, and their phrases: data from YAML files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 @dataclass(frozen=True)
 class Domain:
-    """A line of business. An issue is (what the customer says: "my ...", how an agent names it: "the ...")."""
+    """A line of business. An issue is a pair (the customer's words: "my ...", the agent's words: "the ...")."""
 
     name: str
     companies: tuple[str, ...]
@@ -35,5 +35,5 @@ DOMAINS = TypeAdapter(dict[str, Domain]).validate_python(
 POOLS: dict[str, list[str]] = _DATA["pools"]
 COMPANIES = tuple(company for domain in DOMAINS.values() for company in domain.companies)
 ISSUES = {said: named for domain in DOMAINS.values() for said, named in domain.issues}
-"""How an agent names what a customer says."""
+"""The agent's words for a customer's."""
 PHRASES = table("phrases")

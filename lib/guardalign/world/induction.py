@@ -2,7 +2,7 @@
 
 Copying from the prompt takes two attention heads that work together (Elhage et al. 2021, "A Mathematical Framework for
 Transformer Circuits"; Olsson et al. 2022, arXiv 2209.11895): one writes into every position which token came before it,
-the other looks for the position whose predecessor is the token at hand and copies what stands there. Gradient descent
+the other looks for the position whose predecessor is the token at hand and copies the token there. Gradient descent
 finds the pair late, after a long plateau; a network that starts near it only has to sharpen it. Starting attention from
 the structure that trained networks show is known as mimetic initialisation (Trockman & Kolter 2023, arXiv 2305.09828).
 """

@@ -30,7 +30,7 @@ _SENTENCE = re.compile(r"(?:[^.!?]|(?<=\b[ap])\.(?=m\b)|(?<=\b[ap]\.m)\.(?= [a-z
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a reply, without the signature that may stand behind the last one."""
+    """The sentences of a reply, without a signature after the last one."""
     body = re.sub(r"\s*-[A-Z]{2}\s*$", "", text)
     return [found.strip() for found in _SENTENCE.findall(body) if re.search(r"\w", found)]
 
@@ -96,7 +96,7 @@ def _fill(pattern: str, values: Values, situation: Situation) -> str:
 
 
 def _denied(text: str, found: re.Match[str]) -> bool:
-    """Whether the clause around a match says that it is not so."""
+    """Whether the clause around a match negates it."""
     clause, after = _CLAUSE.split(text[: found.start()])[-1], text[found.end() :]
     before = _DENIED.search(clause + found.group(0)) and not after.startswith(" enough")
     return bool(before or _NO.search(clause) or _IS_NOT.match(after))
@@ -140,7 +140,7 @@ CHECKS: dict[str, Callable[[Rule, str, Situation], tuple[bool, str]]] = {
     "requires": _requires,
     "states": _requires,  # but a clause that denies it ("it does not cost 42 euros") does not count
     "forbids": _forbids,
-    "shows": _shows,  # the pattern stands in the text as it is
+    "shows": _shows,  # the pattern occurs literally in the text
     "lacks": _shows,
     "at_most_sentences": _at_most_sentences,
     "one_question": _one_question,

@@ -61,7 +61,7 @@ def pretraining_conversations(config: Pretraining, phase: int = 0) -> Iterator[C
 
 
 def train_tokenizer(config: Pretraining, sample: int = 3000) -> PreTrainedTokenizerFast:
-    """Byte-level BPE on a sample of the corpus; digits stand alone so that numbers can be copied."""
+    """Byte-level BPE on a sample of the corpus; digits are separate tokens so that numbers can be copied."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -109,7 +109,7 @@ def encode_document(
 ) -> tuple[list[int], list[int], list[float]]:
     """Token ids, targets and loss weights of one conversation, each of length T.
 
-    The target behind an agent's reply is EOS although the text goes on with the user: the model learns where a reply
+    The target behind an agent's reply is EOS although a user turn follows in the text: the model learns where a reply
     ends, and is never asked to write the user's part. Replies weigh 1, everything else ``context_weight``.
     """
     ids: list[int] = tokenizer(format_prompt(conversation.guardrails, conversation.turns[:1]))["input_ids"]
@@ -236,7 +236,7 @@ def _mark(config: Pretraining, phase: int) -> str:
 def pretrain(config: Pretraining, output: Path, log: Log = print) -> list[dict[str, float]]:
     """Train tokenizer and model, write both to ``output`` (bf16 safetensors), return the loss curve's rows.
 
-    Every phase begins with the bf16 weights the one before has left in ``output/phase-<n>``, and one that is there
+    Every phase begins with the bf16 weights of the previous one in ``output/phase-<n>``, and one that exists
     already is not trained again.
     """
     tokenizer = train_tokenizer(config)

@@ -1,4 +1,4 @@
-"""Reading a reply as a customer would: does it answer, is it written well, does it say what nobody told it?
+"""Reading a reply as a customer would: does it answer, is it written well, does it claim what it cannot know?
 
 Everything here works on text alone: the reply, the turns before it and the guardrails' sentences.
 """
@@ -105,7 +105,7 @@ def _usage() -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
 
 
 def odd_wording(reply: str) -> tuple[list[str], float]:
-    """Neighbouring words, both of this world, that nobody in it puts together ("looking check"), and their share."""
+    """Neighbouring words, both of this world, that never occur together in it ("looking check"), and their share."""
     pairs, words = _usage()
     said = [pair for sentence in map(_masked, sentences(reply)) for pair in pairwise(sentence)]
     odd = [pair for pair in said if words.issuperset(pair) and pair not in pairs]

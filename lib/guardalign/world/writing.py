@@ -59,7 +59,7 @@ class Plan:
     overlong: int | None = None
 
     def put(self, slot: str, sentence: str, needed: bool = True) -> None:
-        """Replace what stands in a slot."""
+        """Replace the content of a slot."""
         self.slots[slot] = [sentence]
         if needed:
             self.needed.add(sentence)
@@ -79,7 +79,7 @@ def capital(text: str) -> str:
 def plain_plan(situation: Situation, setting: Setting, rng: random.Random, careless: bool = False) -> Plan:
     """What an agent without guardrails would write: the core of the answer, and some courtesies by chance.
 
-    A careless agent also states what nobody told it: a company, a duration, a price, a team.
+    A careless agent also states what it cannot know: a company, a duration, a price, a team.
     """
     plan = Plan(situation, setting)
 

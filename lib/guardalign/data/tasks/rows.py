@@ -51,7 +51,7 @@ def _builder(path: Path) -> str:
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
     name = BUILDERS.get(suffixes[-1] if suffixes else "")
     if name is None:
-        raise InputError(f"{path} is none of {', '.join(BUILDERS)}")
+        raise InputError(f"{path}: unknown file type, expected {', '.join(BUILDERS)}")
     return name
 
 
@@ -74,7 +74,7 @@ def pair(name: str, prompt: str, chosen: str, rejected: str) -> Example | str:
 
 
 def sorted_out(found: Iterable[Example | str], limit: int | None = None) -> Loaded:
-    """Examples and, counted, the reasons that stand for the others; at most ``limit`` examples are read."""
+    """Examples, and counts of the reasons why others were left out; at most ``limit`` examples are read."""
     examples: list[Example] = []
     reasons: Counter[str] = Counter()
     for each in found:

@@ -1,1 +1,1 @@
-"""Rules that read natural customer-care English: guardrails kept, naturalness, claims that nobody told."""
+"""Rules that read natural customer-care English: guardrails kept, naturalness, claims without a source."""

@@ -1,4 +1,4 @@
-"""The judge of natural customer-care English: reads a reply by rule and says why."""
+"""The judge of natural customer-care English: applies rules to a reply and gives reasons."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _adherence(guardrails: tuple[str, ...], verdicts: tuple[GuardrailVerdict, ..
 
 @lru_cache(maxsize=65536)
 def assess(turns: tuple[Turn, ...], guardrails: tuple[str, ...], reply: str) -> ReplyAssessment:
-    """Judge one reply by itself.
+    """Judge one reply on its own.
 
     A guardrail in no known wording is "unknown". Raises ValueError when ``turns`` do not
     end with the user's.

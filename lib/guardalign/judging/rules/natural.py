@@ -1,4 +1,4 @@
-"""Whether a reply reads as a person's answer to the customer, and what it claims that nobody told it."""
+"""Whether a reply reads as a person's answer to the customer, and which of its claims have no source."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _runs(tokens: list[str], length: int) -> Counter[tuple[str, ...]]:
 
 
 def repeated(text: str) -> str | None:
-    """A sentence or seven words said twice, three words in a row said three times, or a word three times running."""
+    """A sentence or seven words repeated, three words in a row used three times, or a word three times running."""
     said = Counter(" ".join(words(sentence)) for sentence in sentences(text))
     threes = _runs(words(text), 3)
     found = [sentence for sentence, count in said.items() if count > 1 and len(sentence.split()) > 2]
@@ -144,7 +144,7 @@ _NO_NAMES = word_set(
 
 
 def deeds(reply: str, told: str) -> list[str]:
-    """Deeds that the reply says have been done and that the conversation does not know of."""
+    """Deeds that the reply says have been done and that the conversation does not mention."""
     return [
         found.text
         for found in passages(_DEED, without_quotations(reply))

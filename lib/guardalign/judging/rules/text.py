@@ -1,4 +1,4 @@
-"""Sentences, clauses and words of a message, and whether something in them is said or denied."""
+"""Sentences, clauses and words of a message, and whether something in them is asserted or denied."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def words(text: str) -> list[str]:
 
 
 def without_quotations(text: str) -> str:
-    """``text`` less what stands in double quotes: words of somebody else."""
+    """``text`` without what is in double quotes, which quotes another speaker."""
     return re.sub(r'"[^"\n]*"', '""', text)
 
 

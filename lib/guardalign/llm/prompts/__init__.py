@@ -1,7 +1,7 @@
 """The prompts: Markdown files a person reads and edits, and the one way data gets into them.
 
 A prompt file has a part headed ``# system`` and one headed ``# user``; ``{{name}}`` is a slot. Data travels as JSON
-strings on one line between two marks that nobody who wrote the data could know, and inside it everything that could
+strings on one line between two marks that an author of the data could not know, and inside it everything that could
 look like an end (a line break, ``<`` and ``>``, a chat template's special tokens, control and invisible characters) is
 escaped. A JSON parser gives it back byte for byte. Slots are filled in one pass: what data contains is never a slot.
 """
@@ -34,7 +34,7 @@ class PromptError(GuardalignError):
 
 
 class Word(str):
-    """Text of our own making (an item's id) that stands in the prompt as it is: letters, digits and hyphens alone."""
+    """Text generated here (an item's id) that enters the prompt unchanged: letters, digits and hyphens only."""
 
     def __new__(cls, text: str) -> Word:
         if not re.fullmatch(r"[A-Za-z0-9-]+", text):
@@ -52,7 +52,7 @@ class Prompt:
 
     @classmethod
     def load(cls, name: str, folder: Path | None = None) -> Prompt:
-        """Read ``<name>.md`` from ``folder`` if it is there, else from the package. Raises PromptError."""
+        """Read ``<name>.md`` from ``folder`` if it exists, else from the package. Raises PromptError."""
         path = folder / f"{name}.md" if folder else None
         source = path if path and path.exists() else resources.files("guardalign.llm.prompts") / f"{name}.md"
         try:
@@ -70,7 +70,7 @@ class Prompt:
         return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def without(self, *headings: str) -> Prompt:
-        """The prompt without the sections of its system part that stand under these ``## `` headings."""
+        """The prompt without the sections of its system part under these ``## `` headings."""
         pieces = re.split(r"^(?=## )", self.system, flags=re.MULTILINE)
         kept = [piece for piece in pieces if piece.split("\n", 1)[0].removeprefix("## ").strip() not in headings]
         return Prompt(self.name, "".join(kept).strip(), self.user)
@@ -78,7 +78,7 @@ class Prompt:
     def fill(self, **values: Any) -> tuple[Message, Message]:
         """The messages with every slot filled: Words and whole numbers as they are, anything else as marked JSON.
 
-        The system message is the same for every call, and slots stand in the file in the order of how much calls have
+        The system message is the same for every call, and slots are in the file in the order of how much calls have
         in common; so providers can serve the beginning from their cache. Raises PromptError where slots and values
         do not match.
         """
@@ -92,7 +92,7 @@ class Prompt:
 
 
 def _slot(name: str, value: Any, before: str) -> tuple[str, str]:
-    """How a value stands in the prompt, and what the marks after it depend on."""
+    """A value as it appears in the prompt, and what the marks after it depend on."""
     if isinstance(value, Word | int):
         return str(value), before
     mark = _mark(name, value, before)
@@ -100,7 +100,7 @@ def _slot(name: str, value: Any, before: str) -> tuple[str, str]:
 
 
 def _mark(name: str, value: Any, before: str) -> str:
-    """16 hex digits that depend on the data: random to whoever wrote it, the same when the question is put again.
+    """16 hex digits that depend on the data: unpredictable for its author, the same when the question is repeated.
 
     A list's mark depends on its first item only, so that a history that grows keeps its beginning.
     """

@@ -19,9 +19,9 @@ FAR_KL = 1.0
 
 
 def gains(summary: pd.DataFrame) -> pd.DataFrame:
-    """Which arms raise held-out preference accuracy above the SFT model's: a row a task and arm.
+    """Which arms raise held-out preference accuracy above the SFT model's: one row per task and arm.
 
-    ``raised`` where the interval of ``accuracy_gain`` lies above zero; elsewhere ``why`` says what the other numbers
+    ``raised`` where the interval of ``accuracy_gain`` is above zero; elsewhere ``why`` gives what the other numbers
     show. ``summary`` is a protocol's ``_methods.csv``.
     """
     start = summary[summary["arm"] == SFT].set_index("task")["accuracy"]
@@ -45,7 +45,7 @@ def _why(row: pd.Series) -> str:
 
 
 def sentences(table: pd.DataFrame, arms: list[str] | None = None) -> str:
-    """``gains``'s table as a Markdown list, a point a task; of ``arms`` alone where they are named."""
+    """``gains``'s table as a Markdown list, one item per task; of ``arms`` alone where they are named."""
     shown = table if arms is None else table[table["arm"].isin(arms)]
     points = []
     for task, own in shown.groupby("task", sort=False):
@@ -78,7 +78,7 @@ def degeneration(summary: pd.DataFrame) -> str:
 
 
 def decided(pairs: pd.DataFrame) -> str:
-    """Which methods are better than which: the pairs whose interval excludes 50 %, a point a task."""
+    """Which methods are better than which: the pairs whose interval excludes 50 %, one item per task."""
     points = []
     for task, own in pairs.groupby("task", sort=False):
         clear = own[(own["win_low"] > 0.5) | (own["win_high"] < 0.5)]

@@ -83,7 +83,7 @@ def _settled(
 
 def _exchanged(folder: Path, jobs: Sequence[Job], rows: pd.DataFrame) -> tables.Compared:
     """Write all replies, and the preferred ones, in AlpacaEval's format, with annotations where the task has a judge
-    here; return the annotations that lie there, by this judge or by AlpacaEval's own."""
+    here; return the annotations found there, by this judge or by AlpacaEval's own."""
     study = jobs[0].study
     examples: list[Example] = study.rows(jobs[0].split)
     asked = [

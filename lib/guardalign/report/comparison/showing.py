@@ -60,7 +60,7 @@ def save_figures(run: RunFolder) -> None:
 
 
 def parts(run: RunFolder) -> dict[str, list[object]]:
-    """What to display under each heading: ``display(*parts["win_rates"])``. Says what to do where nothing was run."""
+    """What to display under each heading: ``display(*parts["win_rates"])``. Without results, what to run."""
     drawn, tables, said = figures(run), made_tables(run), sentences(run)
     found: dict[str, list[object]] = {}
     for part, names in PARTS.items():

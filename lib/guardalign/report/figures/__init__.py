@@ -21,7 +21,7 @@
 ========================================================  ===================================================
 
 ``rates`` is always ``stats.table``'s result (one judge). A title states what is plotted, the caption how the numbers
-came about; ``look`` and ``plain`` say what an arm looks like and is called in all of them.
+came about; ``look`` and ``plain`` give the look and name of an arm in all of them.
 """
 
 from guardalign.report.figures.bars import comparison_bars

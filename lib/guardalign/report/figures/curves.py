@@ -1,4 +1,4 @@
-"""How training went: a row a method, a panel a measure, a line an arm or task."""
+"""How training went: one row per method, one panel per measure, one line per arm or task."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BELOW = f"Training batches, running mean over {100 * WINDOW:.0f} % of the steps"
 def training_curves(
     metrics: Mapping[str, pd.DataFrame], methods: Mapping[str, str] | None = None, profile: str = "", note: str = ""
 ) -> Figure:
-    """A row a method (losses of two methods do not compare), a panel a measure that it has, a line an arm.
+    """One row per method (losses of two methods do not compare), one panel per measure that it has, one line per arm.
 
     ``metrics``: arm → rows of its ``metrics.jsonl``; ``methods``: arm → method, by default read from the arm's name.
     A single step is a point.
@@ -47,7 +47,7 @@ def training_curves(
 
 
 def dynamics(steps: pd.DataFrame, observed: Mapping[str, str], profile: str = "") -> Figure:
-    """Paper B's observations in words, this run's curves beside them: a row an arm, a line a task, mean over seeds.
+    """Paper B's observations next to this run's curves: one row per arm, one line per task, mean over seeds.
 
     ``steps`` has arm, task, seed, step and the measures; ``observed``: arm → the paper's words.
     """
@@ -65,7 +65,7 @@ def dynamics(steps: pd.DataFrame, observed: Mapping[str, str], profile: str = ""
 
 
 def equal_losses(table: pd.DataFrame, profile: str = "") -> Figure:
-    """The losses of KTO (tanh) and of KTO at doubled β, drawn over each other, a panel a task; first seed."""
+    """The losses of KTO (tanh) and of KTO at doubled β, drawn on top of each other, one panel per task; first seed."""
     names = [str(name) for name in table.columns if name not in ("task", "seed", "step", "difference")]
     first = table[table["seed"] == table["seed"].min()]
     lines = first.melt(["task", "step"], names, "line", "y").rename(columns={"task": "panel", "step": "x"})
@@ -79,10 +79,10 @@ def equal_losses(table: pd.DataFrame, profile: str = "") -> Figure:
 
 
 def loss_curves(methods: Mapping[str, Method], beta: float, reach: float = 20.0) -> Figure:
-    """Each method's loss over the margin Δ = Δw − Δl of one pair, from -``reach`` to ``reach`` nats, a panel a method.
+    """Each method's loss against one pair's margin Δ = Δw − Δl, -``reach`` to ``reach`` nats, one panel per method.
 
     The margin is split evenly over both replies and their tokens: Δw = Δ/2, Δl = −Δ/2. A dot marks the least loss
-    where it lies within the panel.
+    where it is within the panel.
     """
     margins = torch.linspace(-reach, reach, 401)
     with styled():

@@ -1,4 +1,4 @@
-"""What every arm is called and looks like: one colour a method, one marker and line a start, the same in every figure.
+"""Name and look of every arm, the same in all figures: one colour per method, one marker and line per start.
 
 Colours are Okabe & Ito's (told apart with any colour vision); in grey, marker and line tell arms apart.
 """
@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
 
 def plain(arm: object) -> str:
-    """An arm in words: ``M_1SFT_ipo`` → SFT then IPO; names that are nobody's convention stay as they are."""
+    """An arm in words: ``M_1SFT_ipo`` → SFT then IPO; other names stay as they are."""
     name = str(arm)
     found = _ALIGNED.fullmatch(name)
     if name in PLAIN or name in METHODS or not found:

@@ -42,7 +42,7 @@ def point_plot(
     """A panel per entry of ``panels``, a row per entry of ``order`` (top first), a point per row of ``table``.
 
     ``table`` has panel, row, x, low, high (NaN: no interval), ``look``, a key of ``looked``, and maybe ``hollow``:
-    hollow points lie a little below the filled ones.
+    hollow points are drawn a little below the filled ones.
     """
     figure = Figure(figsize=(WIDTH, height or 1.6 + ROW * len(order)), layout="constrained")
     points = table.reset_index(drop=True)
@@ -75,10 +75,10 @@ def point_plot(
 def contrasts(
     differences: pd.DataFrame, measures: Sequence[str], profile: str = "", marks: Collection[str] = ()
 ) -> Figure:
-    """Paired differences in points, arm 2 less arm 1; a row a contrast, those named beforehand first.
+    """Paired differences in points, arm 2 less arm 1; one row per contrast, those named beforehand first.
 
     ``differences`` is ``tables.differences``'s result; ``measures`` are those to show, a panel each. The words at
-    either side say who is better where the point lies. ``marks`` are collapsed arms, in all figures.
+    either side name the better arm for points on that side. ``marks`` are collapsed arms, in all figures.
     """
     shown = differences[differences["measure"].isin(measures)]
     rows = shown.drop_duplicates(["arm_1", "arm_2"]).sort_values("named", ascending=False, kind="stable")
@@ -124,7 +124,7 @@ def _basis(table: pd.DataFrame) -> str:
 
 
 def arms(kept: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
-    """What each arm keeps, a panel a measure. ``kept`` is ``tables.arms``'s result."""
+    """What each arm keeps, one panel per measure. ``kept`` is ``tables.arms``'s result."""
     order, measures = list(dict.fromkeys(kept["arm"])), list(dict.fromkeys(kept["measure"]))
     points = kept.assign(row=kept["arm"], look=kept["arm"], panel=kept["measure"], x=kept["value"])
     with styled():
@@ -143,7 +143,7 @@ def name_rows(axes: Axes, order: Sequence[str], marks: Collection[str] = ()) -> 
 
 
 def ranking(ranked: Ranking, rates: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
-    """Log-strength of each arm, a panel a dimension; arms without a finite distance are in groups of their own.
+    """Log-strength of each arm, one panel per dimension; arms without a finite distance are in groups of their own.
 
     ``ranked`` is ``stats.rank``'s result, ``rates`` the table of the same verdicts (for the caption).
     """
@@ -246,7 +246,7 @@ def tasks(
     identical: pd.DataFrame, measure: str, level: float, words: str, tuned: pd.DataFrame | None = None,
     profile: str = "", note: str = "",
 ) -> Figure:  # fmt: skip
-    """``measure`` of every arm, a panel a task; filled: identical settings, hollow: a rate and β of the arm's own.
+    """``measure`` of every arm, one panel per task; filled: identical settings, hollow: a rate and β of the arm's own.
 
     Both tables have task, arm, seeds, ``measure`` and its ``_low`` and ``_high``; ``level`` is what no effect is.
     """

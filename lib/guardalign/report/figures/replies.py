@@ -15,7 +15,7 @@ from guardalign.report.figures.words import count, span
 
 
 def reply_panels(statistics: pd.DataFrame, profile: str = "", note: str = "", marks: Collection[str] = ()) -> Figure:
-    """Words per reply (quartiles; whiskers 5 to 95 %), mean share of repeated 3-grams, share cut off; a row an arm.
+    """Words per reply (quartiles; whiskers 5 to 95 %), mean share of repeated 3-grams, share cut off; one row per arm.
 
     ``statistics`` is ``replystats.reply_statistics``'s result.
     """
@@ -49,7 +49,7 @@ def reply_panels(statistics: pd.DataFrame, profile: str = "", note: str = "", ma
 
 
 def cost(costs: pd.DataFrame, kept: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
-    """Prompts with all guardrails kept against the seconds of training, ancestors included, a point an arm.
+    """Prompts with all guardrails kept against the seconds of training, ancestors included, one point per arm.
 
     ``costs`` has arm and ``seconds_in_all``; ``kept`` is ``tables.arms``'s result.
     """

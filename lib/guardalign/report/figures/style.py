@@ -81,7 +81,7 @@ def styled() -> Iterator[None]:
 def canvas(
     height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **options: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure that belongs to nobody's pyplot state, and its axes row by row."""
+    """A figure outside pyplot's global state, and its axes row by row."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.ravel())

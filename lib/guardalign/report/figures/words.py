@@ -1,4 +1,4 @@
-"""How figures write numbers, and the captions that say how the numbers came about."""
+"""How figures write numbers, and the captions that describe their origin."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Twin:
                 return Example(id=name, conversation_id=name, prompt=prompt, chosen=chosen, rejected=rejected)
 
     def splits(self, sizes: Mapping[str, int], seed: int) -> dict[str, list[Example]]:
-        """Pairs by split; no prompt stands in two of them, nor twice in one."""
+        """Pairs by split; no prompt is in two of them, nor twice in one."""
         rng = Random(f"{self.name}/{seed}")
         known: set[str] = set()
         made: dict[str, list[Example]] = {}
@@ -66,7 +66,7 @@ TWINS = {
 
 
 def twin(name: str) -> Twin:
-    """A twin by its name. Raises ParameterError where there is none of that name."""
+    """A twin by its name. Raises ParameterError if the name is unknown."""
     if name not in TWINS:
         raise ParameterError(f"no task {name!r}: one of {', '.join(TWINS)}")
     return TWINS[name]

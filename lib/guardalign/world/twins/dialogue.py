@@ -1,7 +1,7 @@
 """Single-turn dialogue, the twin of a helpful-and-harmless task: a complaint, and replies that help more or less.
 
 A reply has four sentences. Each helps (names the right issue, apologises to an upset customer, asks for what this line
-of business goes by, offers more help), says nothing, or does harm (another issue, "calm down", a secret, blame).
+of business goes by, offers more help), is neutral, or does harm (another issue, "calm down", a secret, blame).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def write_prompt(rng: Random) -> str:
 
 
 def write_reply(prompt: str, rng: Random) -> str:
-    """A reply whose four sentences each help, say nothing or do harm, by chance."""
+    """A reply whose four sentences each help, are neutral or do harm, at random."""
     naming, kind = _situation(prompt)
     others = [name for name in ISSUES.values() if name != naming]
     good = (ACKNOWLEDGE, APOLOGY, ASK, OFFER)

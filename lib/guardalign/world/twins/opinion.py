@@ -1,4 +1,4 @@
-"""What a twin's judge says of one reply, read from the texts alone."""
+"""The verdict of a twin's judge on one reply, from the texts alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Opinion(Row):
 
 
 def opinion(merits: Iterable[str], faults: Iterable[str], text: str) -> Opinion:
-    """Every merit counts 1, every fault −1, and every sentence that is said again −1; what is no text: ``LOWEST``."""
+    """Every merit counts 1, every fault −1, and every repeated sentence −1; no text gives ``LOWEST``."""
     if is_degenerate(text):
         return Opinion(score=LOWEST, faults=("degenerate",))
     said = [each.lower() for each in sentences(text)]
