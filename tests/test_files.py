@@ -33,7 +33,7 @@ def test_rows_come_back_as_they_were_written(tmp_path):
 
 def test_a_broken_row_names_file_and_line(tmp_path):
     write_text(tmp_path / "rows.jsonl", '{"role":"user","text":"a"}\n{"role":"user"\n')
-    with pytest.raises(InputError, match=r"rows\.jsonl, line 2 is no Turn"):
+    with pytest.raises(InputError, match=r"rows\.jsonl, line 2"):
         read_rows(tmp_path / "rows.jsonl", Turn)
 
 

@@ -125,7 +125,7 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
             try:
                 rows.append(model.model_validate_json(line.removeprefix(b"\xef\xbb\xbf")))
             except ValidationError as error:
-                raise InputError(f"{path}, line {number} is no {model.__name__}: {first_error(error)}") from None
+                raise InputError(f"{path}, line {number} is not a {model.__name__}: {first_error(error)}") from None
     return rows
 
 

@@ -181,7 +181,7 @@ def obey_sigterm(grace: float = GRACE) -> None:
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
-        raise Preempted("ended by SIGTERM between steps")
+        raise Preempted("SIGTERM received between steps")
 
     reader, writer = socket.socketpair()
     writer.setblocking(False)

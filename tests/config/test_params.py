@@ -99,10 +99,10 @@ def test_files_that_are_no_parameters_are_named(tmp_path):
     with pytest.raises(ParameterError, match="No such file"):
         Params.load(tmp_path / "absent.yaml")
     (tmp_path / "broken.yaml").write_text("run: [")
-    with pytest.raises(ParameterError, match="is no YAML"):
+    with pytest.raises(ParameterError, match="YAML"):
         Params.load(tmp_path / "broken.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
-    with pytest.raises(ParameterError, match="holds no sections"):
+    with pytest.raises(ParameterError, match="has no sections"):
         Params.load(tmp_path / "list.yaml")
 
 
@@ -115,11 +115,11 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{chr(at + 1)}: &{chr(at + 1)} [*{chr(at)}, *
         (BOMB, "aliases"),
         ("a: &a [*a]", "aliases"),
         ("run: " + "[" * 100_000, "nested"),
-        ("run: Grüße".encode("latin-1"), "is no YAML"),
-        ("run: " + "1" * 5_000, "is no YAML"),
-        ("? [a, b]\n: 1", "is no YAML"),
-        ("run: a\nseed: 1\nrun: b", "'run' stands there twice"),
-        ("training: {batch_size: 8, batch_size: 9}", "'batch_size' stands there twice"),
+        ("run: Grüße".encode("latin-1"), "YAML"),
+        ("run: " + "1" * 5_000, "YAML"),
+        ("? [a, b]\n: 1", "YAML"),
+        ("run: a\nseed: 1\nrun: b", "'run' is given twice"),
+        ("training: {batch_size: 8, batch_size: 9}", "'batch_size' is given twice"),
     ],
     ids=["bomb", "circle", "deep", "latin-1", "digits", "list as key", "twice", "twice inside"],
 )
@@ -150,7 +150,7 @@ def test_a_name_that_becomes_a_files_stays_in_its_folder(changed, name):
         ("launch.kind", name),
         ("run", name if name != "/tmp/evil" else "/tmp/" + "x" * 300),
     ):
-        with pytest.raises(ParameterError, match="is no name"):
+        with pytest.raises(ParameterError, match="is not a valid name"):
             Params.load(changed(key, value))
 
 

@@ -53,11 +53,11 @@ DEEP = "[" * 100_000
 @pytest.mark.parametrize(
     "line, reason",
     [
-        ('{"id": "c2", "turns": [', "no JSON"),
-        ("[1, 2]", "no JSON object"),
-        (json.dumps(conversation(turns=[HELLO | {"text": "Grüße"}]), ensure_ascii=False).encode("latin-1"), "no UTF-8"),
-        ('{"id": ' + "1" * 5_000 + "}", "no JSON"),
-        (f'{{"id": {DEEP}', "no JSON"),
+        ('{"id": "c2", "turns": [', "not valid JSON"),
+        ("[1, 2]", "not a JSON object"),
+        (json.dumps(conversation(turns=[HELLO | {"text": "Grüße"}]), ensure_ascii=False).encode("latin-1"), "UTF-8"),
+        ('{"id": ' + "1" * 5_000 + "}", "not valid JSON"),
+        (f'{{"id": {DEEP}', "not valid JSON"),
         (json.dumps(conversation(id="\ud83d")), "`id`"),
         (json.dumps(conversation(id="a\0b")), "`id`"),
         (json.dumps(conversation(id=float("nan"))), "`id`"),
@@ -119,8 +119,8 @@ def test_turns_of_one_role_in_a_row_are_joined_and_counted(written):
         ({"turns": [HELLO, {"role": "agent", "text": " \n\t"}]}, "turn 2 is empty"),
         ({"turns": [HELLO, {"role": "agent"}]}, "turn 2 has no text"),
         ({"turns": [HELLO]}, "no agent turn"),
-        ({"turns": []}, "`turns` or `messages` is no list"),
-        ({"turns": ["Hello", "Hi"]}, "turn 1 is no object with role and text"),
+        ({"turns": []}, "`turns` or `messages` is not a list"),
+        ({"turns": ["Hello", "Hi"]}, "turn 1 is not an object with role and text"),
         ({"guardrails": "Be polite."}, "`guardrails` is neither a list nor a dict"),
         ({"guardrails": ["Be polite.", ""]}, "guardrail 2 is empty"),
         ({"guardrails": {"1": None}}, "guardrail 1 has no text"),
@@ -145,7 +145,7 @@ def test_rows_with_one_id_are_kept_and_numbered_unless_they_are_the_same(written
     reading = read(written(*rows))
     assert [row.id for row in reading.conversations] == ["c1", "c1#2", "c1#3"]
     assert reading.notes["id of an earlier row, numbered"] == 2
-    assert [(row.line, row.reason) for row in reading.refused] == [(3, "the row is that of line 1 again")]
+    assert [(row.line, row.reason) for row in reading.refused] == [(3, "the row repeats line 1")]
 
 
 def test_pairs_with_one_id_are_of_one_conversation(written):
@@ -215,7 +215,7 @@ def test_rows_without_id_are_named_after_their_content(written):
     first = read(written(nameless, conversation(id="c2"))).conversations[0].id
     moved = read(written(conversation(id="c2"), nameless)).conversations[1].id
     assert first == moved
-    assert reasons(read(written(nameless, nameless))) == ["the row is that of line 1 again"]
+    assert reasons(read(written(nameless, nameless))) == ["the row repeats line 1"]
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_rows_without_id_are_named_after_their_content(written):
         ({"rejected": ""}, "`rejected` is empty"),
         ({"chosen": None}, "`chosen` has no text"),
         ({"turns": [HELLO, ANSWER]}, "the history does not end in a user's message"),
-        ({"broken": [2]}, "`broken` is no list of guardrail numbers from 1 to 1"),
+        ({"broken": [2]}, "`broken` is not a list of guardrail numbers from 1 to 1"),
     ],
 )
 def test_unusable_pairs_are_refused_with_their_reason(written, changes, reason):
@@ -282,7 +282,7 @@ def test_openais_messages(written):
     ]
     assert reading.notes["tool call left out"] == reading.notes["turn of role `tool` left out"] == 1
     picture = [said("user", [{"type": "image_url", "image_url": {}}]), said("assistant", "A cat.")]
-    assert "not text alone" in reasons(read(written({"messages": messages}, {"messages": picture})))[0]
+    assert "not only text" in reasons(read(written({"messages": messages}, {"messages": picture})))[0]
 
 
 @pytest.mark.parametrize(

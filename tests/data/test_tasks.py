@@ -152,7 +152,7 @@ def test_a_missing_column_or_file_is_named(tmp_path):
 
 def test_an_instruction_twice_is_refused(tmp_path):
     row = {"dataset": "a", "instruction": "same", "output": "b", "generator": "c"}
-    with pytest.raises(InputError, match="1 instructions stand there twice"):
+    with pytest.raises(InputError, match="1 instructions occur twice"):
         load_instructions(lines(tmp_path / "i.jsonl", [row, row]))
 
 

@@ -305,7 +305,7 @@ def test_a_killed_run_goes_on_where_it_was(checkpoint, tmp_path):
     said: list[str] = []
     settings = GenerationSettings(max_new_tokens=48)
     resumed = generate(checkpoint, pairs, "arm", settings, output, said.append)
-    assert said == [f"arm: {len(pairs) - kept} replies to generate, {kept} there already"]
+    assert said == [f"arm: {len(pairs) - kept} replies to generate, {kept} already exist"]
     assert contents(resumed) == contents(generate(checkpoint, pairs, "arm", settings, tmp_path / "whole.jsonl"))
 
 
@@ -330,7 +330,7 @@ def test_two_processes_write_the_replies_of_one_and_go_on_from_what_it_left(chec
     kept = read_rows(tmp_path / "whole.jsonl", Reply)[4:7]
     left.append([reply.model_copy(update={"text": f"kept {reply.text}"}) for reply in kept])
     replies = run_generation(checkpoint, pairs, "arm", settings, output, "cpu2", said.append)
-    assert said == [f"arm: {len(pairs) - 3} replies to generate, 3 there already"]
+    assert said == [f"arm: {len(pairs) - 3} replies to generate, 3 already exist"]
     assert [reply.text.startswith("kept ") for reply in replies] == [4 <= at < 7 for at in range(len(pairs))]
     of_two = [reply for at, reply in enumerate(contents(replies)) if not 4 <= at < 7]
     assert of_two == [reply for at, reply in enumerate(whole) if not 4 <= at < 7]

@@ -389,7 +389,7 @@ def test_a_budget_in_tokens_counts_what_may_have_been_billed(tmp_path: Path) -> 
         asked = client(server, tmp_path, max_total_tokens=6000, retries=0, **IMPATIENT)
         assert (asked.ask(question("one")).invalid or "").startswith("no reply: time-out")
         assert asked.ledger.open_calls == 1
-        with pytest.raises(BudgetReached, match="1 calls without a known end"):
+        with pytest.raises(BudgetReached, match="1 calls with unknown outcome"):
             client(server, tmp_path, max_total_tokens=6000).ask(question("two"))
         assert server.calls == 1
 

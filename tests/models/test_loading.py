@@ -58,7 +58,7 @@ def by_hub(tmp_path_factory) -> dict[str, str]:
     [
         ("gated", "is gated: open https://huggingface.co/org/gated, accept its terms, and log in by `hf auth login`"),
         ("gated-anonymous", "is gated"),
-        ("absent", "There is no folder and no model on the hub by the name org/absent"),
+        ("absent", "org/absent is neither a folder nor a model on the hub"),
         ("pickled", "org/pickled has no weights in safetensors"),
         ("coded", "GUARDALIGN_REMOTE_CODE=org/coded"),
         ("unknown", "model type `of_next_year`"),
@@ -92,7 +92,7 @@ def test_a_hub_that_does_not_answer_is_asked_once_for_each_load(tmp_path):
 
 def test_a_name_that_is_neither_folder_nor_repository_is_refused(tmp_path):
     for name in ("not a name", str(tmp_path / "absent")):
-        with pytest.raises(hub.ModelUnavailable, match="no folder and no model"):
+        with pytest.raises(hub.ModelUnavailable, match="neither a folder"):
             load_frozen(name)
 
 

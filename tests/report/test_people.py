@@ -121,7 +121,7 @@ def spoil(rows, change):
         (lambda rows: rows[1].update(item="p999"), "row 3: no item p999"),
         (lambda rows: rows[1].update(dimension="style"), "row 3: dimension"),
         (lambda rows: rows[7].update(person=""), "row 9: no name"),
-        (lambda rows: rows[7].update(person="Eve"), "one person a file"),
+        (lambda rows: rows[7].update(person="Eve"), "one person per file"),
         (lambda rows: rows.append(dict(rows[0])), "row 74: item .* is answered twice"),
         (lambda rows: rows[:-2], "2 answers are missing, the first is item p024, naturalness"),
         (lambda rows: [{k: v for k, v in row.items() if k != "preferred"} for row in rows], "no column preferred"),
@@ -142,7 +142,7 @@ def test_one_person_answers_once_and_json_must_be_json(sample, tmp_path):
         people.read(files, key)
     broken = tmp_path / "c.json"
     broken.write_text(json.dumps(rows)[:-20])
-    with pytest.raises(InputError, match=r"c.json, line 1: no JSON"):
+    with pytest.raises(InputError, match=r"c.json, line 1: not JSON"):
         people.read([broken], key)
 
 

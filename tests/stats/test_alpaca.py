@@ -177,7 +177,7 @@ def test_annotations_of_two_models_are_refused(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path: Path):
     (tmp_path / "a.json").write_text('[{"instruction": "x"', encoding="utf-8")
-    with pytest.raises(InputError, match=r"a\.json is no JSON"):
+    with pytest.raises(InputError, match=r"a\.json is not valid JSON"):
         alpaca.read_annotations(tmp_path / "a.json")
     with pytest.raises(InputError, match="output_1"):
         alpaca.read_annotations(write(tmp_path / "b.json", [{"instruction": "x"}]))

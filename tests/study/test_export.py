@@ -103,7 +103,7 @@ def test_the_command_writes_a_folder_once_and_names_the_arms_there_are(run, tmp_
     assert main(["export", str(run), "lora", str(tmp_path / "out"), "--merge"]) == 0
     assert (tmp_path / "out" / "model.safetensors").exists()
     assert main(["export", str(run), "lora", str(tmp_path / "out")]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["export", str(run), "M_kto", str(tmp_path / "other")]) == 1
     assert "this run has full, lora, qlora" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()

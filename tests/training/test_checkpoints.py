@@ -136,7 +136,7 @@ def test_a_checkpoint_of_another_configuration_says_what_is_other(base, tmp_path
     other = config(base, tmp_path / "cut", beta=0.3, lora=LoraSettings(rank=4))
     assert train(other, EXAMPLES, told.append).resumed_step == 0
     [line] = [line for line in told if "another configuration" in line]
-    assert "beta 0.1 there, 0.3 here" in line and "lora None there" in line
+    assert "beta 0.1 in the checkpoint, 0.3 now" in line and "lora None in the checkpoint" in line
     signalled_at(5, signal.SIGKILL, config(base, tmp_path / "cut"))
     assert train(config(base, tmp_path / "cut"), EXAMPLES[:-1], told.append).resumed_step == 0
     assert sum("is of other data or another model; starting over" in line for line in told) == 1

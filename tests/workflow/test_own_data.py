@@ -45,4 +45,4 @@ def test_own_conversations_without_rejected_replies_are_validated_split_and_name
     assert code == 1 and "12 usable conversations but no rejected replies" in output
     folder = RunFolder(tmp_path / "run")
     assert len(folder.data("conversations").read_text().splitlines()) == 12
-    assert "that of line 4 again" in folder.data("refused").read_text()
+    assert "repeats line 4" in folder.data("refused").read_text()

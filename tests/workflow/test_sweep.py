@@ -62,10 +62,10 @@ def test_sections_vary_by_name_and_absent_ones_are_made(base, tmp_path):
         ({"study.arms.M_1SFT_ipo.beta": [1.0, -1.0]}, r"beta--1.0: `study.arms.M_1SFT_ipo.beta` should be"),
         ({"model": [{"name": "a", "max_length": 8}]}, "give the values of `model` names"),
         ({"model.name": ["a/b", "a b"]}, "would share a folder"),
-        ({"model": {"a": {}}, "model.name": ["b"]}, "`model.name` lies within `model`"),
+        ({"model": {"a": {}}, "model.name": ["b"]}, "`model.name` is within `model`"),
         ({"run": ["a", "b"]}, "its own `run`"),
         ({"seed": []}, "has no values"),
-        ({"seed.first": [1]}, "which is no section"),
+        ({"seed.first": [1]}, "is not a section"),
     ],
 )
 def test_a_wrong_grid_is_refused_before_anything_is_written(base, tmp_path, axes, message):
@@ -75,7 +75,7 @@ def test_a_wrong_grid_is_refused_before_anything_is_written(base, tmp_path, axes
 
 
 @pytest.mark.parametrize(
-    "text, message", [("base: [", "no YAML"), ("bse: x", "no sweep"), ("base: x\ngrid: []", "grid")]
+    "text, message", [("base: [", "YAML"), ("bse: x", "not a sweep"), ("base: x\ngrid: []", "grid")]
 )
 def test_a_file_that_is_no_sweep_is_named(tmp_path, text, message):
     path = tmp_path / "mine.yaml"

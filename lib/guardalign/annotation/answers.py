@@ -62,9 +62,9 @@ def guardrail_fault(guardrails: Sequence[str], fewest: int, most: int) -> str | 
         return f"wrong number: {len(guardrails)} guardrails instead of {fewest} to {most}"
     for text in guardrails:
         if len(text.split()) < 3 or len(text) > LONGEST_GUARDRAIL or "\n" in text.strip():
-            return f"wrong form: {text[:80]!r} is no guardrail of one or two sentences"
+            return f"wrong form: {text[:80]!r} is not a guardrail of one or two sentences"
     if len({normal(text) for text in guardrails}) < len(guardrails):
-        return "wrong form: a guardrail stands there twice"
+        return "wrong form: a guardrail appears twice"
     return None
 
 
@@ -75,7 +75,7 @@ def tagging_fault(answer: TaggingAnswer, conversation: Conversation) -> str | No
         return "wrong turn: a message is tagged twice"
     for tag in answer.turns:
         if not 0 <= tag.turn < len(conversation.turns) or conversation.turns[tag.turn].role != "agent":
-            return f"wrong turn: {tag.turn} is no message of the agent"
+            return f"wrong turn: {tag.turn} is not a message of the agent"
         if not tag.follows:
             return f"wrong guardrails: message {tag.turn} is tagged and follows none"
         for each in tag.follows:

@@ -1,6 +1,6 @@
 """The parts of a notebook file that are read: its parameters cell, and the error an executed one ended with.
 
-``python -m guardalign.config.notebooks`` brings the source notebooks in line: the parameters cells show the values of
+``python -m guardalign.config.notebooks`` updates the source notebooks: the parameters cells show the values of
 ``params/embedded.yaml``, and no outputs are kept.
 """
 
@@ -26,7 +26,7 @@ def parameters_source(notebook: Path) -> str:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
-        raise ParameterError(f"{notebook} has {len(tagged)} cells tagged `parameters`; one is wanted")
+        raise ParameterError(f"{notebook} has {len(tagged)} cells tagged `parameters`; expected one")
     return tagged[0]
 
 
@@ -112,7 +112,7 @@ def main() -> int:
     numbers = {name: _numbers(part) for name, part in values.items()}
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
         if refresh(notebook, numbers):
-            print(f"{notebook.relative_to(root)} brought in line")
+            print(f"{notebook.relative_to(root)} updated")
     return 0
 
 

@@ -97,12 +97,12 @@ class Params(Section):
             )
         if "tasks" in shown:
             for task in set(self.study.tasks) - {CARE, *(self.tasks.sources if self.tasks else ())}:
-                raise ParameterError(f"{where}study.tasks: {task!r} is no source of the section `tasks`")
+                raise ParameterError(f"{where}study.tasks: {task!r} is not in the section `tasks`")
         if {"study", "generation"} <= shown:
             known = {BASE, *self.study.arms, *self.generation.replies}
             for each in self.study.contrasts:
                 for arm in {each.arm_1, each.arm_2} - known:
-                    raise ParameterError(f"{where}study.contrasts: {arm!r} is no arm of the study")
+                    raise ParameterError(f"{where}study.contrasts: {arm!r} is not an arm of the study")
 
     def contrasts(self) -> tuple[Contrast, ...]:
         """The plan's contrasts; a server's arm that none of them names meets the first one's second arm."""
@@ -129,7 +129,7 @@ def read(namespace: Mapping[str, Any]) -> Params:
     """The parameters in a notebook's ``globals()`` that its parameters cell assigned, or papermill's cell after it.
 
     Without those cells (a script, or all in one cell) every plain value (dict, list, number, text) counts. Raises
-    ParameterError where one of them is no section's, which is how a misspelt section shows.
+    ParameterError where one of them belongs to no section, which reveals a misspelt section.
     """
     names = _parameter_names(namespace.get("In", [])) or {
         name
@@ -178,7 +178,7 @@ def _complaint(model: type[BaseModel], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"unknown parameter `{name}`{_did_you_mean(path, _known(model, path[:-1]))}"
     if problem["type"] == "string_pattern_mismatch":
-        return f"`{name[:100]}` is no name: letters, digits, `.`, `_` and `-`, 80 at most (a run may also be a path)"
+        return f"`{name[:100]}` is not a valid name: letters, digits, `.`, `_`, `-`, at most 80 (a run may be a path)"
     if problem["type"] == "missing":
         hint = "; params/embedded.yaml shows every section" if len(path) == 1 else ""
         return f"`{name}` is missing{hint}"

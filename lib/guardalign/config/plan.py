@@ -167,7 +167,7 @@ class Plan(Section):
         for name, arm in self.arms.items():
             for role, other in _mentions(arm):
                 if other not in self.arms and other != BASE:
-                    raise ValueError(f"arm {name}: its {role} {other!r} is no arm of the study")
+                    raise ValueError(f"arm {name}: its {role} {other!r} is not an arm of the study")
         for name in self.arms:
             if name in self.ancestors(name):
                 raise ValueError(f"arm {name} depends on itself")
@@ -175,7 +175,7 @@ class Plan(Section):
             self._check_stage(name)
         for name in self.tuning.arms if self.tuning else ():
             if name not in self.arms or self.arms[name].method == "rlhf":
-                raise ValueError(f"tuning: {name!r} is no arm of the study that can be tuned")
+                raise ValueError(f"tuning: {name!r} is not an arm of the study that can be tuned")
         return self
 
     def _check_stage(self, name: str) -> None:

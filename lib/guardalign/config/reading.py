@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands there twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -49,9 +49,9 @@ def read_mapping(path: Path | str) -> dict[Any, Any]:
     except OSError as error:
         raise ParameterError(f"{path}: {error.strerror}") from None
     except RecursionError:
-        raise ParameterError(f"{path} is no YAML that can be read: too deeply nested") from None
+        raise ParameterError(f"{path} is not readable YAML: too deeply nested") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
-        raise ParameterError(f"{path} is no YAML: {error}") from None
+        raise ParameterError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise ParameterError(f"{path} holds no sections; compare params/embedded.yaml")
+        raise ParameterError(f"{path} has no sections; compare params/embedded.yaml")
     return content

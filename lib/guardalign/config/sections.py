@@ -247,7 +247,7 @@ class JudgeSection(Server):
     @model_validator(mode="after")
     def _is_complete(self) -> JudgeSection:
         if self.kind in ("llm", "recorded") and not self.model:
-            raise ValueError(f"kind: {self.kind} needs the judge's model (and base_url where it is no OpenAI endpoint)")
+            raise ValueError(f"kind: {self.kind} needs the judge's model (and base_url unless it is OpenAI's endpoint)")
         if self.kind == "recorded" and not self.recording:
             raise ValueError("kind: recorded needs a recording: a store's folder, or a file made of it")
         if self.kind == "panel" and len(self.judges) < 2:

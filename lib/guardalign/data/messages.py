@@ -25,12 +25,12 @@ class Refusal(ValueError):
 def messages_of(given: Any, ignored: Collection[str], notes: Counter[str]) -> tuple[list[str], tuple[Turn, ...]]:
     """The texts of system messages, and the turns of user and agent; consecutive ones of one role are joined."""
     if not isinstance(given, list) or not given:
-        raise Refusal("`turns` or `messages` is no list of messages")
+        raise Refusal("`turns` or `messages` is not a list of messages")
     system: list[str] = []
     turns: list[Turn] = []
     for number, entry in enumerate(given, start=1):
         if not isinstance(entry, dict):
-            raise Refusal(f"turn {number} is no object with role and text")
+            raise Refusal(f"turn {number} is not an object with role and text")
         name, content = str(entry.get("role", "")).strip().lower(), entry.get("text", entry.get("content"))
         role = "tool" if name in ignored else role_of(entry)
         if role is None:
@@ -59,7 +59,7 @@ def role_of(entry: Any) -> str | None:
 def text_of(value: Any, what: str) -> str:
     if isinstance(value, list):  # OpenAI's content parts
         if not all(isinstance(part, dict) and part.get("type") == "text" for part in value):
-            raise Refusal(f"{what} is not text alone")
+            raise Refusal(f"{what} is not only text")
         value = "\n".join(str(part.get("text", "")) for part in value)
     if not isinstance(value, str):
         raise Refusal(f"{what} has no text")

@@ -62,7 +62,7 @@ def read(path: Path, ignore_roles: Sequence[str] = ()) -> Reading:
             row = _object(line)
             item = (_pair if any(key in row for key in SIDES) else _conversation)(row, ignored, notes)
             if item in line_of:
-                raise Refusal(f"the row is that of line {line_of[item]} again")
+                raise Refusal(f"the row repeats line {line_of[item]}")
         except Refusal as refusal:
             said = (str(row.get("id", "")), str(refusal), line.decode("utf-8", "replace"))
             name, reason, shown = (each.encode("utf-8", "replace").decode() for each in said)
@@ -102,18 +102,18 @@ def _object(line: bytes) -> dict[str, Any]:
     except Refusal:
         raise
     except UnicodeDecodeError as error:
-        raise Refusal(f"no UTF-8 text (byte {error.start + 1})") from None
+        raise Refusal(f"not UTF-8 text (byte {error.start + 1})") from None
     except (ValueError, RecursionError) as error:
-        raise Refusal(f"no JSON: {error}") from None
+        raise Refusal(f"not valid JSON: {error}") from None
     if not isinstance(row, dict):
-        raise Refusal("no JSON object: one conversation or pair per line is expected")
+        raise Refusal("not a JSON object: one conversation or pair per line is expected")
     return row
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
-        raise Refusal(f"the key `{Counter(key for key, _ in pairs).most_common(1)[0][0]}` stands there twice")
+        raise Refusal(f"the key `{Counter(key for key, _ in pairs).most_common(1)[0][0]}` is given twice")
     return row
 
 
@@ -183,7 +183,7 @@ def _guardrails(row: dict[str, Any], system: list[str], notes: Counter[str]) -> 
         raise Refusal("`guardrails` is neither a list nor a dict")
     if banned := row.get("banlist"):
         if not isinstance(banned, list) or not all(isinstance(word, str) for word in banned):
-            raise Refusal("`banlist` is no list of words")
+            raise Refusal("`banlist` is not a list of words")
         value = [*value, f"Never use any of these words: {', '.join(banned)}."]
     return tuple(text_of(text, f"guardrail {number}") for number, text in enumerate(value, start=1))
 
@@ -192,7 +192,7 @@ def _broken(value: Any, count: int) -> tuple[int, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(type(n) is int and 1 <= n <= count for n in value):
-        raise Refusal(f"`broken` is no list of guardrail numbers from 1 to {count}")
+        raise Refusal(f"`broken` is not a list of guardrail numbers from 1 to {count}")
     return tuple(value)
 
 

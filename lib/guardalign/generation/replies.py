@@ -103,7 +103,7 @@ def generate(
     ranks.wait()  # no rank adds replies before all ranks have read which are missing
     waiting = [pair for pair in pairs if pair.id not in done]
     if waiting:
-        log(f"{arm}: {len(waiting)} replies to generate" + (f", {len(done)} there already" if done else ""))
+        log(f"{arm}: {len(waiting)} replies to generate" + (f", {len(done)} already exist" if done else ""))
     if mine := dealt(waiting, ranks.count)[ranks.index]:
         policy = load_policy(model_dir, settings.precision)
         for batch in reply_batches(policy, mine, arm, settings):

@@ -238,4 +238,4 @@ class _Office:
 
     def _failure(self, error: openai.APIError) -> EndpointError:
         said = self.transport.hide(str(error.message))[:500]
-        return EndpointError(f"{self.endpoint.base_url}: the Batch API fails: {said}. Run again to resume.")
+        return EndpointError(f"{self.endpoint.base_url}: the Batch API failed: {said}. Run again to resume.")

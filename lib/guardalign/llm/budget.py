@@ -174,7 +174,7 @@ class Ledger:
 
     def _reached(self) -> str:
         lost = self.open_calls
-        more = f", and {lost} calls without a known end may have cost ${self.most.cost - self.known.cost:.4f} more"
+        more = f", and {lost} calls with unknown outcome may have cost ${self.most.cost - self.known.cost:.4f} more"
         return (
             f"The next call could pass the budget of {self.budget}: ${self.known.cost:.4f} and {self.known.tokens} "
             f"tokens are spent{more if lost else ''}. Every reply is stored; to continue, raise `max_cost` or "

@@ -76,14 +76,14 @@ def _answer(text: str) -> str:
         depth += 1 if tag[0] == "<think>" else -1
         end = tag.end()
     if depth:
-        raise Unreadable("not JSON: the reply ends before its thoughts do")
+        raise Unreadable("not JSON: the reply ends within its reasoning")
     return text[end:]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        raise Unreadable("several answers: a key stands twice in one object")
+        raise Unreadable("several answers: a key is given twice in one object")
     return made
 
 

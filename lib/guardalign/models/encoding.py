@@ -63,7 +63,7 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessa
     name = tokenizer.name_or_path
     if not tokenizer.chat_template:
         raise InputError(f"the tokenizer of {name} has no chat template: leave model.prompt at plain")
-    said = "the guardrails do not stand first"
+    said = "the guardrails do not come first"
     for each in (list(messages), _without_system(messages)):
         try:
             given: Any = each  # transformers asks for plain dictionaries, which these are

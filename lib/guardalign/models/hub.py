@@ -85,7 +85,7 @@ def _explanation(name: str, error: BaseException) -> str:
 
     if "trust_remote_code" in text:
         return (
-            f"{name} comes with code of its own, which is not run. If you have read it and trust it, allow it by name: "
+            f"{name} has custom code, which is not run. If you have read it and trust it, allow it by name: "
             f"{REMOTE_CODE}={','.join(sorted(_code_of(name)))}"
         )
     if "safetensors" in text and ("does not appear to have" in text or "no file named" in text.lower()):
@@ -100,7 +100,7 @@ def _explanation(name: str, error: BaseException) -> str:
         )
     if caused_by(hub.RepositoryNotFoundError, hub.HFValidationError) or "is not a valid model identifier" in text:
         return (
-            f"There is no folder and no model on the hub by the name {name}. Check the spelling of model.name; a "
+            f"{name} is neither a folder nor a model on the hub. Check the spelling of model.name; a "
             "private model needs `hf auth login` or HF_TOKEN."
         )
     if "backend tokenizer" in text:

@@ -24,7 +24,7 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
 
 def judge_sample(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, e.g. outputs/embedded")
-    parser.add_argument("--items", type=int, default=36, help="pairs of replies, shared out evenly over the contrasts")
+    parser.add_argument("--items", type=int, default=36, help="pairs of replies, divided evenly between the contrasts")
     parser.add_argument("--seed", type=int, default=0, help="another seed draws another sample")
     parser.add_argument("--output", type=Path, help="the folder to write to (default: RUN/people)")
     chosen = parser.parse_args(given)

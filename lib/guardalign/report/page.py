@@ -195,8 +195,8 @@ def _remarks(results: Results) -> list[str]:
     remarks = []
     if parameters(results).get("source", {}).get("kind") == "world" or results.judge == "embedded":
         remarks.append(
-            "The numbers are of the embedded world: synthetic conversations, a small model and a judge that reads "
-            "replies by rule. They show how the methods compare there, not how they would with another model or data."
+            "The numbers are of the embedded world: synthetic conversations, a small model and a rule-based judge. "
+            "They show how the methods compare there, not how they would with another model or data."
         )
     return [*remarks, words.training_seeds(len(results.verdicts))]
 
@@ -235,7 +235,7 @@ def _judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
     if len(gold):
         found.append(("The data’s own pairs: how often the judge puts chosen above rejected", gold))
     if _canary_verdicts(results):
-        found.append(("Canaries: whom the judge prefers where the answer is known", _canaries(results)))
+        found.append(("Canaries: the judge’s preference where the answer is known", _canaries(results)))
     judges = [name for name in results.rows["judge"].unique() if name != results.judge]
     if judges:
         kappas = [stats.kappa(results.rows, results.judge, name).assign(judge=name) for name in judges]

@@ -175,7 +175,7 @@ def _answers(file: Path, items: Mapping[str, Item]) -> dict[tuple[str, str], Ans
         answers[answer.item, answer.dimension] = answer
     names = {answer.person for answer in answers.values()}
     if len(names) > 1:
-        raise InputError(f"{file}: one person a file, not {', '.join(sorted(names))}")
+        raise InputError(f"{file}: one person per file, not {', '.join(sorted(names))}")
     missing = [(item, dimension) for item in items for dimension in DIMENSIONS if (item, dimension) not in answers]
     if missing:
         item, dimension = missing[0]
@@ -191,7 +191,7 @@ def _rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
         try:
             found = json.loads(text)
         except json.JSONDecodeError as error:
-            raise InputError(f"{file}, line {error.lineno}: no JSON ({error.msg})") from None
+            raise InputError(f"{file}, line {error.lineno}: not JSON ({error.msg})") from None
         if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
             raise InputError(f"{file}: a list of answers is expected")
         return [(f"answer {place}", row) for place, row in enumerate(found, start=1)]

@@ -21,7 +21,7 @@ HEADINGS = {
     "per_token": "the same per token", "gain": "margin grew", "lead": "above its start", "words": "words per reply",
     "chosen_change": "chosen reply’s log-probability moved, nats", "repetition": "repeated 3-grams",
     "cut_off": "cut off", "win_1": "win rate of 1", "win_2": "win rate of 2", "strict": "strict win rate of 1",
-    "net": "1 better less 2 better", "kept": "kept", "invalid": "invalid verdicts", "flips": "changes with the order",
+    "net": "1 better − 2 better", "kept": "kept", "invalid": "invalid verdicts", "flips": "changes with the order",
     "first_preferred": "first shown preferred", "learning_rate": "learning rate", "beta": "β",
     "right": "judge right", "preferred": "prefers 1, ties half",
 }  # fmt: skip

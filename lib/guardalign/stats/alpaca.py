@@ -104,7 +104,7 @@ def read_annotations(path: Path) -> list[Annotation]:
     except ValidationError as error:
         raise InputError(f"{path}: {first_error(error)}") from None
     except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}") from None
+        raise InputError(f"{path} is not valid JSON: {error}") from None
     for side in ("generator_1", "generator_2"):
         names = {getattr(each, side) for each in found}
         if len(names) != 1:

@@ -39,7 +39,7 @@ def export(model_dir: str | Path, destination: Path, merge: bool = False, prompt
     Raises ParameterError if it exists already.
     """
     if destination.exists():
-        raise ParameterError(f"{destination} is there already: choose another folder, or remove it")
+        raise ParameterError(f"{destination} already exists: choose another folder, or remove it")
     part = destination.with_name(f".{destination.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -111,7 +111,7 @@ def latest(folder: Path, log: Callable[[str], object]) -> dict[str, Any] | None:
             _check_sums(path)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except (zipfile.BadZipFile, OSError, RuntimeError, pickle.UnpicklingError) as error:
-            log(f"{path} is damaged ({type(error).__name__}): left out, the one before it is used")
+            log(f"{path} is damaged ({type(error).__name__}): ignored, using the previous one")
     return None
 
 
@@ -120,13 +120,13 @@ def _check_sums(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         broken = archive.testzip()
     if broken is not None:
-        raise zipfile.BadZipFile(f"{broken} has another check sum")
+        raise zipfile.BadZipFile(f"{broken} has a different checksum")
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """Which settings differ between a checkpoint's facts and a configuration's, in words."""
     names = [name for name in here if there.get(name) != here[name]]
-    return ", ".join(f"{name} {there.get(name)!r} there, {here[name]!r} here" for name in names)
+    return ", ".join(f"{name} {there.get(name)!r} in the checkpoint, {here[name]!r} now" for name in names)
 
 
 def remove(folder: Path) -> None:

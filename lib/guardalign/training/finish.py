@@ -64,7 +64,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path} or {RESULT} beside it is damaged: {error}") from None
     if recorded not in (None, fingerprint(path)):
-        raise InputError(f"{path} is damaged: it is not what the training wrote")
+        raise InputError(f"{path} is damaged: its content differs from what training wrote")
     return rows
 
 

@@ -71,7 +71,7 @@ def _read(shard: Path, log: Callable[[str], object]) -> dict[bytes, np.ndarray]:
     except (OSError, SafetensorError):
         whole = False
     if not whole:
-        log(f"WARNING: {shard} is damaged: its log-probs are computed again")
+        log(f"WARNING: {shard} is damaged: recomputing its log-probs")
         shard.unlink(missing_ok=True)
         return {}
     ends = tensors["lengths"].cumsum()

@@ -220,7 +220,7 @@ class _Run:
         prompts = list(dict.fromkeys(example.prompt for example in self.data.examples))[:PROBED_PROMPTS]
         share = repetition(self.scorer.model, self.tokenizer, prompts)
         if share > REPETITIVE and self.main:
-            progress.warn(step + 1, f"the policy repeats itself: {share:.0%} of its replies' 4-grams came before")
+            progress.warn(step + 1, f"the policy repeats itself: {share:.0%} of its replies' 4-grams are repeated")
         return {"repetition": share}
 
     def _policy(self) -> Any:

@@ -27,9 +27,9 @@ def clean(params: Path) -> Path:
         raise ParameterError(f"{folder} does not exist: nothing to remove")
     kept = (project_root() / "outputs", Path.home(), Path.cwd())
     if any(each.resolve().is_relative_to(folder) for each in kept):
-        raise ParameterError(f"{folder} is not the folder of a run: nothing is removed")
+        raise ParameterError(f"{folder} is not a run's folder: nothing is removed")
     if not any((folder / name).exists() for name in (RECORD, LOCK)):
-        raise ParameterError(f"{folder} holds no {RECORD}: it is not known as a run, nothing is removed")
+        raise ParameterError(f"{folder} holds no {RECORD}: not a run, nothing is removed")
     inside = {path.parent.relative_to(folder) for path in folder.rglob(RECORD)} - {Path()}
     others = sorted(str(each) for each in inside if not each.parts[0].startswith("seed-"))
     if others:

@@ -21,7 +21,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("stage", "execute one notebook of the series", "guardalign.workflow.run_notebook:command"),
     (
         "estimate",
-        "say what a run needs: memory, disk, hours, dollars",
+        "estimate what a run needs: memory, disk, hours, dollars",
         "guardalign.workflow.estimate:command",
     ),
     ("sweep", "run every point of a grid of parameters", "guardalign.workflow.sweep:command"),
@@ -44,12 +44,12 @@ def main(given: Sequence[str] | None = None) -> int:
     if not arguments:
         parser.print_help()
         return 2
-    names = {name: (told, where) for name, told, where in COMMANDS}
+    names = {name: (summary, where) for name, summary, where in COMMANDS}
     if arguments[0] not in names:
         parser.parse_args(arguments)
-    told, where = names[arguments[0]]
+    summary, where = names[arguments[0]]
     module, function = where.split(":")
-    own = ArgumentParser(prog=f"guardalign {arguments[0]}", description=f"{told[0].upper()}{told[1:]}.")
+    own = ArgumentParser(prog=f"guardalign {arguments[0]}", description=f"{summary[0].upper()}{summary[1:]}.")
     try:
         return getattr(import_module(module), function)(own, arguments[1:]) or 0
     except Ended as ended:
@@ -60,11 +60,11 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> ArgumentParser:
-    listed = "\n".join(f"  {name:14}{told}" for name, told, _ in COMMANDS)
+    listed = "\n".join(f"  {name:14}{summary}" for name, summary, _ in COMMANDS)
     parser = ArgumentParser(
         prog="guardalign",
         description="Does preference alignment make a customer-care bot keep its guardrails better than fine-tuning?",
-        epilog=f"commands:\n{listed}\n\nguardalign COMMAND --help says more.",
+        epilog=f"commands:\n{listed}\n\nguardalign COMMAND --help shows more.",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)

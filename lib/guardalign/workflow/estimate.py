@@ -461,7 +461,7 @@ def check(found: Estimate, machine: Machine, folder: Path) -> None:
     if short:
         raise TooSmall(
             "\n- ".join(["This machine is too small for these parameters:", *short])
-            + "\n`guardalign estimate PARAMS` prints the whole estimate; GUARDALIGN_UNCHECKED=1 starts all the same."
+            + "\n`guardalign estimate PARAMS` prints the whole estimate; GUARDALIGN_UNCHECKED=1 starts anyway."
         )
 
 

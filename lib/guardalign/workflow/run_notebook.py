@@ -74,7 +74,7 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 def _last_lines(log: str, count: int = 5) -> str:
     if "DeadKernelError" in log:
         return "its kernel was killed (too little memory is the usual cause)"
-    return "\n".join(log.strip().splitlines()[-count:]) or "papermill ended without a word"
+    return "\n".join(log.strip().splitlines()[-count:]) or "papermill ended without a message"
 
 
 def _shown(path: Path) -> str:

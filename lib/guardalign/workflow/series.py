@@ -89,7 +89,7 @@ def run_series(
             _say_needs(params)
         _bring_back_from_the_future(run)
         if run.is_damaged:
-            print(f"{run.root / 'run.json'} is damaged: every stage is executed again, what is finished is kept.")
+            print(f"{run.root / 'run.json'} is damaged: every stage is executed again; finished work is kept.")
             again = True
         log = run.root / "snakemake.log"
         command = _command(run, params, place, dry_run, again) + (["--", target] if target else [])
@@ -224,8 +224,8 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> int:
     parser.add_argument("params", type=Path, help="a parameter file, e.g. params/embedded.yaml")
     Place.add_arguments(parser)
     parser.add_argument("--target", help="a file of the run's folder to make instead of the report")
-    parser.add_argument("--again", action="store_true", help="every stage again; finished models and replies are kept")
-    parser.add_argument("--dry-run", action="store_true", help="say what would run, and why")
+    parser.add_argument("--again", action="store_true", help="rerun every stage; finished models and replies are kept")
+    parser.add_argument("--dry-run", action="store_true", help="show what would run, and why")
     arguments = parser.parse_args(given)
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)

@@ -79,7 +79,7 @@ def read_sweep(path: Path) -> tuple[str, list[Point]]:
     try:
         sweep = SweepFile.model_validate(read_mapping(path))
     except ValidationError as error:
-        raise ParameterError(f"{path} is no sweep (base, run, set, grid): {first_error(error)}") from None
+        raise ParameterError(f"{path} is not a sweep (base, run, set, grid): {first_error(error)}") from None
     run = sweep.run or path.stem
     return run, points(project_root() / sweep.base, run, sweep.grid, sweep.set)
 
@@ -136,7 +136,7 @@ def _refuse_overlap(keys: Sequence[str]) -> None:
         raise ParameterError("every point has its own `run`; it cannot be varied")
     for one, other in itertools.permutations(keys, 2):
         if other == one or other.startswith(f"{one}."):
-            raise ParameterError(f"`{other}` lies within `{one}`: vary one of them")
+            raise ParameterError(f"`{other}` is within `{one}`: vary one of them")
 
 
 def _put(content: dict[str, Any], key: str, value: Any) -> None:
@@ -147,7 +147,7 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
             content[parent] = {}
         content = content[parent]
         if not isinstance(content, dict):
-            raise ParameterError(f"`{key}` leads through `{parent}`, which is no section")
+            raise ParameterError(f"`{key}` leads through `{parent}`, which is not a section")
     content[last] = value
 
 

@@ -41,5 +41,5 @@ def load_instructions(source: str = HUB) -> list[Instruction]:
         )
     known = {each.instruction for each in found}
     if len(known) < len(found):
-        raise InputError(f"{source}: {len(found) - len(known)} instructions stand there twice")
+        raise InputError(f"{source}: {len(found) - len(known)} instructions occur twice")
     return found

@@ -38,7 +38,7 @@ class Word(str):
 
     def __new__(cls, text: str) -> Word:
         if not re.fullmatch(r"[A-Za-z0-9-]+", text):
-            raise PromptError(f"{text!r} is data, not a word: it must travel in a slot of its own")
+            raise PromptError(f"{text!r} is data, not a word: pass it in its own slot")
         return super().__new__(cls, text)
 
 

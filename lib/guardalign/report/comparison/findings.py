@@ -11,10 +11,10 @@ from guardalign.report.figures.words import interval
 NEARLY_ALL = 0.95
 REPETITIVE = 0.4
 NO_ROOM = "nothing to gain: the SFT model prefers the chosen reply of {start:.0%} of the pairs already"
-TOO_LITTLE = "the right way, too little to change sides ({grew:.0%} of the margins grew, KL {kl:.2g} nats a token)"
-STILL = "hardly moves: {grew:.0%} of the margins grew, KL {kl:.2g} nats a token"
-WRONG = "pushes the wrong way: only {grew:.0%} of the margins grew, KL {kl:.2g} nats a token"
-FAR = "went far (KL {kl:.2g} nats a token) and lost as many pairs as it won"
+TOO_LITTLE = "the right way, but too little ({grew:.0%} of the margins grew, KL {kl:.2g} nats per token)"
+STILL = "hardly moves: {grew:.0%} of the margins grew, KL {kl:.2g} nats per token"
+WRONG = "pushes the wrong way: only {grew:.0%} of the margins grew, KL {kl:.2g} nats per token"
+FAR = "went far (KL {kl:.2g} nats per token) and lost as many pairs as it won"
 FAR_KL = 1.0
 
 
@@ -67,9 +67,7 @@ def _points(row: dict[str, object]) -> str:
 def degeneration(summary: pd.DataFrame) -> str:
     """Whether any arm ends in degenerate text: one sentence with the largest share of repeated 3-grams."""
     worst = summary.sort_values("repetition").iloc[-1]
-    most = (
-        f"{worst['repetition']:.0%} of 3-grams stood in the same reply before ({label(worst['arm'])}, {worst['task']})"
-    )
+    most = f"{worst['repetition']:.0%} of 3-grams are repeated within a reply ({label(worst['arm'])}, {worst['task']})"
     bad = summary[summary["repetition"] > REPETITIVE]
     if bad.empty:
         return f"No arm ends in degenerate text: at most {most}."

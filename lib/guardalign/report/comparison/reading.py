@@ -56,11 +56,11 @@ SHOWN = {
     "table1": "Paper B's Table 1 (settings)",
     "table2": "Paper B's Table 2 (training dynamics): last fifth of the steps against the first",
     "table3_identical": "Paper B's Table 3 (win rates against the preferred reply, %): identical settings",
-    "table3_tuned": "The same with a rate and β of each method's own, chosen on the validation split",
+    "table3_tuned": "The same with each method's rate and β tuned on the validation split",
     "gains": "Held-out preference accuracy, gain over the SFT model: identical settings",
-    "gains_tuned": "The same with a rate and β of each method's own",
-    "alpaca_eval": "AlpacaEval 2.0: annotations of its own judge (%)",
-    "costs": "Cost an arm, and AlpacaEval's figures",
+    "gains_tuned": "The same with each method's rate and β tuned",
+    "alpaca_eval": "AlpacaEval 2.0: annotations by its own judge (%)",
+    "costs": "Cost per arm, and AlpacaEval's figures",
     "decided": "Pairs of methods whose interval excludes 50 % (exploration, not corrected)",
 }
 COSTS = (

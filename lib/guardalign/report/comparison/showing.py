@@ -83,7 +83,7 @@ def sentences(run: RunFolder) -> dict[str, str]:
     said = {"accuracy": f"At identical settings:\n\n{findings.sentences(findings.gains(summary))}"}
     if tuned is not None:
         own = findings.sentences(findings.gains(tuned))
-        said["accuracy"] += f"\n\nWith a rate and β of each method's own:\n\n{own}"
+        said["accuracy"] += f"\n\nWith each method's rate and β tuned:\n\n{own}"
     said["win_rates"] = findings.degeneration(summary)
     if pairs is not None:
         said["between"] = findings.decided(pairs)
