@@ -34,7 +34,7 @@ sweep: $(READY)  ## Run every point of SWEEP=params/sweeps/x.yaml and put their 
 	@test -n '$(SWEEP)' || { echo 'make sweep SWEEP=params/sweeps/x.yaml; there are: $(wildcard params/sweeps/*.yaml)' >&2; exit 1; }
 	@$(RUN) sweep $(SWEEP) $(WHERE) $(if $(ATONCE),--at-once $(ATONCE))
 
-# Bytecode is kept, whatever the shell says: else each of the hundreds of processes compiles the package anew.
+# Bytecode is kept, whatever the shell says: else each of the hundreds of processes recompiles the package.
 test: $(READY)  ## Run every test, with coverage
 	@OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 

@@ -26,7 +26,7 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items):
-    """A worker takes a file at a time: the longest come first, or one of them would be what all wait for at the end."""
+    """A worker takes one file at a time: the longest come first, so that none is left running alone at the end."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
 

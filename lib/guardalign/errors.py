@@ -7,7 +7,7 @@ class GuardalignError(Exception):
     """Anything the package refuses or cannot do; the message is for the person who started it."""
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it: IPython asks for this, and a person needs no traceback."""
+        """How a notebook shows it: IPython calls this, and users need no traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 

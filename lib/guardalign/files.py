@@ -28,7 +28,7 @@ VERSIONED = ("torch", "transformers", "trl", "peft", "numpy", "datasets", "paper
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to, and rename it to ``path`` if the block succeeds.
 
-    Raises GuardalignError where the disk is full; nothing half-written is left behind in any case.
+    Raises GuardalignError if the disk is full; nothing half-written is left behind in any case.
     """
     with space_for(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def json_line(row: BaseModel | dict[str, Any]) -> str:
 def read_rows(path: Path, model: type[Model]) -> list[Model]:
     """Read a JSONL file that the project wrote.
 
-    Raises InputError with file and line where a row is no ``model``, and where the file is not as it was written.
+    Raises InputError with file and line if a row is not a ``model``, and if the file differs from what was written.
     """
     path = Path(path)
     if not intact(path):
@@ -224,7 +224,7 @@ class RunFolder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the stages have recorded so far (``run.json``), by stage. Raises InputError where it is damaged."""
+        """What the stages have recorded so far (``run.json``), by stage. Raises InputError if it is damaged."""
         path = self.root / "run.json"
         try:
             return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

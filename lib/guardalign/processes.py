@@ -40,12 +40,12 @@ GRACE = 20.0
 PREEMPTED = 75
 """The exit code of a process that SIGTERM ended after saving; started again, it resumes (sysexits' EX_TEMPFAIL)."""
 STUCK = 70
-"""The exit code after SIGTERM where the step at hand took longer than ``GRACE``."""
+"""The exit code after SIGTERM if the current step took longer than ``GRACE``."""
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Ended(BaseException):
-    """``signal_number`` came to this process; its children have ended."""
+    """This process received ``signal_number``; its children have ended."""
 
     def __init__(self, signal_number: int):
         super().__init__(signal_number)
@@ -141,7 +141,7 @@ def _signals_raised() -> Iterator[None]:
 
 
 class Sigterm:
-    """Holds SIGTERM back while entered; ``came`` says whether it has come, and ``then`` is called when it does.
+    """Holds SIGTERM back while entered; ``came`` says whether it was received, and ``then`` is called when it is.
 
     Does nothing outside the main thread, where Python handles no signals.
     """
@@ -253,7 +253,7 @@ def peak_resident() -> int:
 
 @contextlib.contextmanager
 def locked(path: Path, shared: bool = False) -> Iterator[int | None]:
-    """Hold a lock on ``path`` that ends with this process; yields its descriptor, or None where another holds it."""
+    """Hold a lock on ``path`` that ends with this process; yields its descriptor, or None if another holds it."""
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The plan: arms that cannot be settled are refused, the others stand after those they need."""
+"""The plan: arms that cannot be settled are refused, the others come after those they need."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_earlier_prompts_are_prefixes_of_later_ones():
     assert late.startswith(early)
 
 
-def test_one_point_a_tagged_agent_turn_that_answers_somebody():
+def test_one_point_per_tagged_agent_turn_that_answers_a_user():
     made = points(TALK, lambda conversation, index: Rejection(f"bad {index}", (1,)))
     assert [point.id for point in made] == ["c.2", "c.6"]
     assert [point.chosen for point in made] == ["I am sorry. Which card?", "It is blocked."]

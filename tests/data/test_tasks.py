@@ -116,7 +116,7 @@ def test_tldr_in_openais_own_form(tmp_path):
 
 
 @pytest.mark.parametrize("judged", [{}, {"preferred": None}, {"preferred": ""}], ids=["absent", "null", "empty"])
-def test_summaries_that_nobody_judged_are_set_aside_and_can_be_fine_tuned_on(tmp_path, judged):
+def test_unjudged_summaries_are_set_aside_and_can_be_fine_tuned_on(tmp_path, judged):
     row = {"query": "POST: It sleeps.\n\nTL;DR:", "postprocessed_response": " A dog.", "reference_responses": " A cat."}
     source = lines(tmp_path / "oai1b.jsonl", [row | judged, row | {"preferred": "reference"}])
     found = load_tldr(source)

@@ -139,7 +139,7 @@ def test_both_paths_decode_as_one_prompt_at_a_time_without_cache(family):
 
 
 def test_a_window_shorter_than_the_prompt_takes_the_plain_path(checkpoint, tmp_path):
-    """Branching off would show a token what lies outside its window."""
+    """Branching off would show a token what is outside its window."""
     folder = shutil.copytree(checkpoint, tmp_path / "window")
     torch.manual_seed(0)
     config = MistralConfig(vocab_size=360, **SHAPE, sliding_window=24, initializer_range=0.3, eos_token_id=2)

@@ -46,7 +46,7 @@ def config(base: Path, output: Path, method: str = "dpo", **settings) -> Trainin
 def two(base, tmp_path_factory) -> Iterator[tuple[Path, list[TrainingResult]]]:
     """Every method by two processes, where the default port is taken and accelerate's own default is broken.
 
-    One more arm, ``cut``, goes on from a checkpoint that one process left.
+    One more arm, ``cut``, resumes from a checkpoint that one process left.
     """
     folder = tmp_path_factory.mktemp("two")
     write_text(folder / "home" / ".cache" / "huggingface" / "accelerate" / "default_config.yaml", "num_processes: [\n")

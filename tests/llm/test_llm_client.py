@@ -101,7 +101,7 @@ def test_an_invalid_reply_is_asked_again_and_never_final(tmp_path: Path) -> None
         assert len({headers["idempotency-key"] for headers in server.headers}) == 3
 
 
-def test_what_is_stored_is_checked_anew(tmp_path: Path) -> None:
+def test_stored_replies_are_checked_again(tmp_path: Path) -> None:
     with Server(red) as server:
         assert client(server, tmp_path).ask(question()).invalid is None
         strict = question(check=lambda answer: "wrong colour: red" if answer.colour == "red" else None)

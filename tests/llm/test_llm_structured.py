@@ -1,4 +1,4 @@
-"""The strict parser: one JSON object, wherever it stands, or nothing."""
+"""The strict parser: one JSON object, wherever it occurs, or nothing."""
 
 from __future__ import annotations
 

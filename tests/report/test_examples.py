@@ -1,4 +1,4 @@
-"""The verdict browser in a notebook: the report's own, a table where nobody can click."""
+"""The verdict browser in a notebook: the report's own, or a table where there is no interaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def results(tmp_path_factory):
     return report.load(simulated.run_folder(tmp_path_factory.mktemp("runs") / "run", comparisons, 8, 3))
 
 
-def test_where_nobody_can_click_there_is_a_table(results, monkeypatch):
+def test_without_interaction_there_is_a_table(results, monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     table = examples.browse(results, rows=5)
     assert len(table) == 10 and table.groupby(["1", "2"])["prompt"].nunique().tolist() == [5, 5]

@@ -100,7 +100,7 @@ def points(axes):
 
 
 def texts(figure):
-    """Visible texts of a drawn figure and where they stand (pixels)."""
+    """Visible texts of a drawn figure and their positions (pixels)."""
     canvas = FigureCanvasAgg(figure)
     with matplotlib.rc_context(style.SETTINGS):
         canvas.draw()
@@ -111,7 +111,7 @@ def texts(figure):
 
 
 def unseen_labels(axes):
-    """Texts of hidden axes, and of ticks that lie outside the axes' limits."""
+    """Texts of hidden axes, and of ticks outside the axes' limits."""
     if not axes.get_visible():
         yield from axes.findobj(matplotlib.text.Text)
     for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
@@ -249,7 +249,7 @@ def test_repetition_and_length_by_hand():
     assert (row["words"], row["tokens"], row["finished"]) == (4, 6, False)
 
 
-def test_a_single_step_is_a_point_and_measures_nobody_has_get_no_panel(rates):
+def test_a_single_step_is_a_point_and_measures_without_values_get_no_panel(rates):
     curves = figures.training_curves({"M_1SFT": pd.DataFrame({"step": [1], "loss": [1.0]})})
     (axes,) = curves.axes
     assert axes.lines[0].get_marker() == "o" and list(axes.lines[0].get_ydata()) == [1.0]

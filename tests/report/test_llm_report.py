@@ -74,7 +74,7 @@ def test_attacks_are_text_in_the_page_and_whole_in_its_data(attacked: Path) -> N
 
 
 def judged(root: Path, store: Path, answer: object, judge: str) -> str:
-    """Put canaries to a judge that answers so, as notebook 06 does, and render the report anew."""
+    """Put canaries to a judge that answers so, as notebook 06 does, and render the report again."""
     pairs = read_rows(root / "data" / "test.jsonl", PreferencePair)
     with Server(answer) as server:  # type: ignore[arg-type]
         client = Client(endpoint(server.url, asks=1), store, progress=False)

@@ -154,7 +154,7 @@ def _configure(folder: Path, names: list[str], cpus: int) -> Path:
 
 def _srun(folder: Path, settings: Path) -> Path:
     """A folder with an ``srun`` that knows the cluster: Snakemake's job step takes SLURM_CONF out of its environment,
-    which is fine only where the configuration lies in /etc."""
+    which is fine only where the configuration is in /etc."""
     script = folder / "bin" / "srun"
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\nSLURM_CONF={settings} exec {shutil.which("srun", path=PATH)} "$@"\n')
@@ -173,7 +173,7 @@ def _daemons(folder: Path, settings: Path, names: list[str]) -> list[list[str]]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now."""
+    """Ports that are free now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

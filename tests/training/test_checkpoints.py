@@ -170,7 +170,7 @@ def test_what_a_checkpoint_holds_is_what_it_was_given(tmp_path):
     state = latest(tmp_path, quiet)
     assert state is not None and state["step"] == 3 and state["weights"].tolist() == [0, 1, 2]
     assert [path.name for path in saved(tmp_path)] == ["step-00000002.pt", "step-00000003.pt"]
-    save(tmp_path, 2, {"step": 2})  # gone back to: what lies beyond would be taken for the newest
+    save(tmp_path, 2, {"step": 2})  # after going back, later ones must not count as the newest
     assert [path.name for path in saved(tmp_path)] == ["step-00000002.pt"]
 
 

@@ -1,4 +1,4 @@
-"""Weights shared out over processes (FSDP2 on gloo): the arm is that of one process, and a cut-off run goes on."""
+"""Weights sharded across processes (FSDP2 on gloo): results match one process, and an interrupted run resumes."""
 
 from __future__ import annotations
 

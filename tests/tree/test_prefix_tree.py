@@ -128,7 +128,7 @@ def test_a_block_needs_as_many_keys_as_its_first_token_is_deep_whatever_the_widt
     assert {len(b.keys) for b in blocks} == {GRAIN}
 
 
-def test_what_fills_a_row_up_sees_itself_alone_and_is_seen_by_nobody():
+def test_padding_nodes_attend_to_themselves_only_and_no_node_attends_to_them():
     row = tree_row([sequence(1, 2, 3, 4), sequence(1, 2, 5)]).padded(8)
     assert (len(row.tokens), len(row.predictors)) == (8, 8)
     (block,) = query_blocks(row.end, 8)

@@ -168,7 +168,7 @@ def test_a_stage_fails_without_its_product(tmp_path, base, source, message, exit
 
 @pytest.mark.parametrize("shift", [-3600, 3600])
 def test_a_product_counts_by_being_new_not_by_its_time(tmp_path, base, shift):
-    """The clock of a file system may be another one; what lay there before is no product of this stage."""
+    """A file system may use a different clock; an older file is not a product of this stage."""
     params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
     product = tmp_path / "product.csv"
     product.write_text("old")
@@ -224,7 +224,7 @@ def wait_for(path: Path, process, seconds: float = 1500.0) -> None:
 
 
 def processes_of(marker: str) -> list[int]:
-    """Living processes whose command line names ``marker``: the run's folder stands in all of them."""
+    """Living processes whose command line names ``marker``: the run's folder is in all of them."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         if process.info["status"] != psutil.STATUS_ZOMBIE and marker in " ".join(process.info["cmdline"] or []):

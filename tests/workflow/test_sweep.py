@@ -102,7 +102,7 @@ def test_the_sweeps_that_are_shipped_can_be_read(path):
 
 
 def test_points_that_cannot_run_do_not_stop_the_others(base, tmp_path):
-    """Two points whose folders are in use by somebody else, side by side, each with its own log."""
+    """Two points whose folders are in use by another process, side by side, each with its own log."""
     found = grid(base, tmp_path / "s", seed=[1, 2])
     with (
         processes.locked(found[0].folder.root / LOCK),

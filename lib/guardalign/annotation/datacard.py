@@ -23,7 +23,7 @@ class Yield(Row):
 
 
 class DataCard(Row):
-    """What annotating made and took. Lengths are in words, ``cost`` in US dollars (of this store in all, all runs)."""
+    """Results and cost of annotation. Lengths are in words, ``cost`` in US dollars (of this store in all, all runs)."""
 
     model: str
     prompts: tuple[str, ...]

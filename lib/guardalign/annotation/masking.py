@@ -65,7 +65,7 @@ def mask(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
 
 
 def _is_datum(kind: str, found: re.Match[str]) -> bool:
-    """Whether what has a datum's form is one: dates, order numbers and versions look alike."""
+    """Whether a match of a datum's form is one: dates, order numbers and versions look alike."""
     digits = re.sub(r"\D", "", found[0])
     if kind == "card" and not luhn(digits):
         return False

@@ -1,7 +1,7 @@
 """Real conversations into preference pairs with a language model: Stages 1 and 2 of paper A, all checked.
 
 Stage 1 writes a conversation's guardrails (or takes given ones) and tags the agent's messages that follow them. Stage 2
-writes, for each tagged message, a reply that breaks a guardrail; a second call that does not know which must find it.
+writes, for each tagged message, a reply that breaks a guardrail; a second call, not given which one, must find it.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Annotator:
         return confirmed
 
     def _run(self, stage: str, requests: Sequence[Request]) -> dict[str, Any]:
-        """The answers of one stage by request id; what is invalid goes to the dropped."""
+        """The answers of one stage by request id; invalid ones are counted as dropped."""
         answers = {}
         for outcome in sorted(self.client.run(requests, label=stage), key=lambda each: each.request.id):
             if outcome.invalid is None:

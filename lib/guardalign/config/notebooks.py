@@ -21,7 +21,7 @@ from guardalign.files import project_root, write_text
 
 
 def parameters_source(notebook: Path) -> str:
-    """The source of the cell tagged ``parameters``. Raises ParameterError where there is not exactly one."""
+    """The source of the cell tagged ``parameters``. Raises ParameterError if there is not exactly one."""
     # Read as JSON: Snakemake does it for every stage, and nbformat takes a second to import.
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
@@ -52,7 +52,7 @@ def values_for(notebook: Path, sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failure(executed: Path) -> str | None:
-    """The error an executed notebook ended with, as ``Name: message``; None where no cell failed."""
+    """The error an executed notebook ended with, as ``Name: message``; None if no cell failed."""
     try:
         cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
     except (FileNotFoundError, json.JSONDecodeError):  # not begun, or papermill was killed as it wrote it

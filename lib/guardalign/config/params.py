@@ -1,7 +1,7 @@
 """Typed parameters, read from YAML or from a notebook's parameters cell.
 
 A key that is unknown, has the wrong type or is out of range is refused by name. YAML turns ``2e-6`` into a string
-(PyYAML wants a dot); the sections turn it back into the number it is.
+(PyYAML requires a dot); the sections convert it back to a number.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Params(Section):
                     raise ParameterError(f"{where}study.contrasts: {arm!r} is not an arm of the study")
 
     def contrasts(self) -> tuple[Contrast, ...]:
-        """The plan's contrasts; a server's arm that none of them names meets the first one's second arm."""
+        """The plan's contrasts; a server's arm in none of them is compared with the first contrast's second arm."""
         planned = self.study.contrasts
         met = {arm for each in planned for arm in (each.arm_1, each.arm_2)}
         extra = [name for name in self.generation.replies if name not in met] if planned else []
@@ -129,7 +129,7 @@ def read(namespace: Mapping[str, Any]) -> Params:
     """The parameters in a notebook's ``globals()`` that its parameters cell assigned, or papermill's cell after it.
 
     Without those cells (a script, or all in one cell) every plain value (dict, list, number, text) counts. Raises
-    ParameterError where one of them belongs to no section, which reveals a misspelt section.
+    ParameterError if one of them belongs to no section, which reveals a misspelt section.
     """
     names = _parameter_names(namespace.get("In", [])) or {
         name
@@ -140,7 +140,7 @@ def read(namespace: Mapping[str, Any]) -> Params:
 
 
 def _parameter_names(cells: Sequence[str]) -> set[str]:
-    """What the last parameters cell run before this one assigns, and papermill's below it; empty where there is none.
+    """What the last parameters cell run before this one assigns, and papermill's below it; empty if there is none.
 
     A parameters cell does nothing but assign, ``run`` among others. IPython keeps the text of every cell run in ``In``.
     """
@@ -156,7 +156,7 @@ def _parameter_names(cells: Sequence[str]) -> set[str]:
 
 
 def _assigned(cell: str) -> set[str]:
-    """The names that a cell assigns; empty where it does anything else."""
+    """The names that a cell assigns; empty if it does anything else."""
     try:
         statements = ast.parse(cell).body
     except (SyntaxError, ValueError):
@@ -184,7 +184,7 @@ def _complaint(model: type[BaseModel], problem: Any) -> str:
         return f"`{name}` is missing{hint}"
     message = re.sub("^(Value error, |Input )", "", problem["msg"])
     given = problem["input"]
-    # What a validator of our own refuses may be a key, which must not be repeated.
+    # A value refused by one of our validators may be a key, which must not be printed.
     tells = problem["type"] != "value_error" and _is_plain(given) and not isinstance(given, dict)
     shown = f" (it is {given!r})" if tells else ""
     return f"`{name}` {message}{shown}"

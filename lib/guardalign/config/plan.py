@@ -40,7 +40,7 @@ class Pairs(Section):
 
     @property
     def judged(self) -> str | None:
-        """The arm whose replies decide which prompts are kept; None where all are."""
+        """The arm whose replies decide which prompts are kept; None if all are."""
         return self.prompts_of or (self.rejected if self.rejected != "data" else None)
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ class Rlhf(Section):
 
 
 class Arm(Section):
-    """A model that the study makes: trained from ``start`` with ``method`` on ``pairs``.
+    """A model of the study: trained from ``start`` with ``method`` on ``pairs``.
 
     ``reference`` is the frozen model of the loss (default: the start), ``seed`` the training seed (default: each of the
     plan's). ``steps`` are optimiser steps in place of ``epochs``: a number, or arms whose steps together it matches.

@@ -100,7 +100,7 @@ class Server(Section):
     @field_validator("api_key_env", mode="before")
     @classmethod
     def _is_a_name(cls, value: Any) -> Any:
-        # What is refused may be a key, so it is not repeated. Keys have no such shape: words, and an underscore.
+        # A refused value may be a key, so it is not printed. Keys do not look like this: words, and an underscore.
         if not re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", str(value)) or len(re.findall(r"\d", str(value))) > 3:
             raise ValueError("names the environment variable that holds the key, such as OPENAI_API_KEY; not the key")
         return value

@@ -50,7 +50,7 @@ def read(path: Path, ignore_roles: Sequence[str] = ()) -> Reading:
 
     A row with ``chosen`` is a pair, any other a conversation. A pair without ``conversation_id`` belongs to the
     conversation that its id names before a final ``.number``, else to that of its id. An id that an earlier row has is
-    numbered. Raises InputError where the file cannot be opened or holds nothing usable.
+    numbered. Raises InputError if the file cannot be opened or holds nothing usable.
     """
     found, ignored = Reading(), {role.strip().lower() for role in ignore_roles}
     line_of: dict[Conversation | PreferencePair, int] = {}

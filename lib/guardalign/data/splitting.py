@@ -28,7 +28,7 @@ def split_of(conversation_id: str, seed: int, shares: Shares) -> Split:
 
 
 def split_pairs(pairs: Sequence[PreferencePair], seed: int, shares: Shares) -> list[PreferencePair]:
-    """The pairs with their ``split`` set. Raises InputError where a split stays empty."""
+    """The pairs with their ``split`` set. Raises InputError if a split stays empty."""
     placed = [pair.model_copy(update={"split": split_of(pair.conversation_id, seed, shares)}) for pair in pairs]
     wanted = ("train", "feedback", *(["validation"] if shares.validation else []), "test")
     missing = [name for name in wanted if name not in {pair.split for pair in placed}]
@@ -76,6 +76,6 @@ def _opening(pair: PreferencePair) -> object | None:
 
 
 def pairs_in(run: RunFolder, *splits: Split) -> list[PreferencePair]:
-    """The run's pairs of these splits, in file order. Raises MissingStage where notebook 01 has not run."""
+    """The run's pairs of these splits, in file order. Raises MissingStage if notebook 01 has not run."""
     path = require(run.data("pairs"), notebook="01_dataset_construction")
     return [pair for pair in read_rows(path, PreferencePair) if pair.split in splits]

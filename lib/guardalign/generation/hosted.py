@@ -22,7 +22,7 @@ def hosted_replies(
 ) -> list[Reply]:
     """The server's replies to ``pairs``, in their order; they are also written to ``output``.
 
-    Each is stored as it arrives and never asked for twice. Raises HostedArmError where prompts stay without a reply:
+    Each is stored as it arrives and never asked for twice. Raises HostedArmError if prompts stay without a reply:
     leaving them out would compare arms on different prompts. BudgetReached and EndpointError pass through.
     """
     client = Client(Endpoint.of(section), store)

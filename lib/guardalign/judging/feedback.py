@@ -22,7 +22,7 @@ def worse_than_chosen(
     pair without a verdict, or whose answer is the chosen reply itself, is not kept. Source: paper A, Fig. 2c, where
     GPT-4 keeps the examples with "chosen response ≠ model's output".
 
-    Raises NoVerdict where no pair is kept and some have no verdict, InputError where none is worse.
+    Raises NoVerdict if no pair is kept and some have no verdict, InputError if none is worse.
     """
     asked = [pair for pair in pairs if answers[pair.id].strip() != pair.chosen.strip()]
     verdicts = judge.compare([(pair, pair.chosen, answers[pair.id]) for pair in asked], "chosen", arm)

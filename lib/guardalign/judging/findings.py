@@ -24,7 +24,7 @@ Shown = Literal["A", "B"]
 
 
 class Finding(BaseModel):
-    """A part of the answer. No defaults and no further keys: strict structured outputs want every field."""
+    """A part of the answer. No defaults and no further keys: strict structured outputs require every field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

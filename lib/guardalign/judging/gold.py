@@ -1,4 +1,4 @@
-"""Hand-made replies with a person's verdict (``gold.yaml``): what a judge of the embedded world has to get right."""
+"""Hand-made replies with a person's verdict (``gold.yaml``): test cases for judges of the embedded world."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ PREFERRED = "preferred"
 
 
 def replies_of(run: RunFolder, arm: str, notebook: str = "06_judging") -> dict[str, str]:
-    """An arm's replies by pair id. Raises MissingStage where they were not generated."""
+    """An arm's replies by pair id. Raises MissingStage if they were not generated."""
     return {reply.pair_id: reply.text for reply in read_rows(require(run.replies(arm), notebook), Reply)}
 
 
@@ -37,7 +37,7 @@ def compare_gold(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair]) 
 def compare_preferred(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair], replies: Path) -> list[Verdict]:
     """Judge the ``replies`` of one arm (a file; to some of ``pairs``) against the data's preferred ones.
 
-    The verdicts have a folder of their own: they are not part of the arms' comparisons. Raises MissingStage where the
+    The verdicts have a folder of their own: they are not part of the arms' comparisons. Raises MissingStage if the
     replies were not generated.
     """
     said = {reply.pair_id: reply for reply in read_rows(require(replies, "05_method_comparison"), Reply)}
@@ -51,7 +51,7 @@ def different_from_chosen(
 ) -> tuple[list[PreferencePair], list[Verdict]]:
     """Flow 2's filter where there is no judge: every pair whose answer is not the chosen reply, word for word.
 
-    The answer becomes ``rejected``; empty answers are left out. There are no verdicts. Raises InputError where no pair
+    The answer becomes ``rejected``; empty answers are left out. There are no verdicts. Raises InputError if no pair
     is kept.
     """
     kept = [

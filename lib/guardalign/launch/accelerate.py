@@ -97,7 +97,7 @@ def run_generation(
 ) -> list[Reply]:
     """``generation.generate`` in this process or, prompts dealt over its processes, by ``accelerate launch``.
 
-    The job and its log are in ``.jobs/<output's stem>`` beside ``output``. Replies that are there already are not made
+    The job and its log are in ``.jobs/<output's stem>`` beside ``output``. Existing replies are not made
     again, whatever the number of processes that made them. Raises what ``generate`` and ``launch_all`` raise.
     """
     job = GenerationJob(model=str(model_dir), arm=arm, settings=settings, output=output.resolve())
@@ -181,7 +181,7 @@ def _pass_on(launcher: int) -> None:
 def _stream(child: subprocess.Popen[str], log_file: Path, arms: Sequence[str], log: Log) -> tuple[deque[str], str]:
     """Write every line to the file, pass the arms' own on, and return the last lines of all.
 
-    With them comes the first error that a worker named, which the launcher's own words may have pushed out.
+    With them comes the first error that a worker named, which the launcher's output may have pushed out.
     """
     last: deque[str] = deque(maxlen=LAST_LINES)
     said = ""
@@ -189,7 +189,7 @@ def _stream(child: subprocess.Popen[str], log_file: Path, arms: Sequence[str], l
     assert child.stdout is not None
     with log_file.open("ab", buffering=0) as stream:  # nothing is left to be written, and to fail, at the end
         for line in child.stdout:
-            with contextlib.suppress(OSError):  # on a full disk the workers' own words matter more than the log
+            with contextlib.suppress(OSError):  # on a full disk the workers' messages matter more than the log
                 stream.write(line.encode(errors="replace"))
             text = line.rstrip()
             last.append(text)

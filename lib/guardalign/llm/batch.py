@@ -48,7 +48,7 @@ class BatchRecord(BaseModel):
 async def batched(transport: Transport, store: Store, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
     """The outcomes of ``requests``, asked in batches; batches of an earlier run are collected first.
 
-    Raises BudgetReached before a batch that does not fit, EndpointError where a batch has not ended in ``batch_hours``.
+    Raises BudgetReached before a batch that does not fit, EndpointError if a batch has not ended in ``batch_hours``.
     """
     endpoint, office = transport.endpoint, _Office(transport, store)
     await office.collect_open()
@@ -74,7 +74,7 @@ async def batched(transport: Transport, store: Store, requests: Iterable[Request
 
 
 def _latest(store: Store, request: Request, key: str, before: int, wrong: str | None) -> Outcome:
-    """The outcome after a batch: ``before`` replies were stored earlier, ``wrong`` says why it brought none."""
+    """The outcome after a batch: ``before`` replies were stored earlier, ``wrong`` says why it returned none."""
     asked = store.replies(key)[before:]
     usage, cost = sum((each.usage for each in asked), NO_TOKENS), sum(each.cost or 0.0 for each in asked)
     if wrong is not None:
@@ -143,7 +143,7 @@ class _Office:
         return record
 
     async def _found(self, record: BatchRecord) -> BatchRecord:
-        """The record with its id at the provider, where the provider knows of it."""
+        """The record with its id at the provider, if the provider has it."""
         number = 0
         try:
             async for batch in self.transport.client.batches.list(limit=100):

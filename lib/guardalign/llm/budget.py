@@ -64,7 +64,7 @@ class PriceTable(BaseModel):
             raise ParameterError(f"The price file {source} is not a price table: {first_error(error)}") from None
 
     def price(self, endpoint: Endpoint) -> Price | None:
-        """What ``endpoint`` charges in its mode; None where that is not known."""
+        """What ``endpoint`` charges in its mode; None if that is not known."""
         names = [name for name in self.models if endpoint.model.startswith(name)]
         if names:
             listed = Price(*self.models[max(names, key=len)])
@@ -74,7 +74,7 @@ class PriceTable(BaseModel):
 
 @dataclass(frozen=True)
 class Spent:
-    """Tokens and dollars. Raises ValueError where one is negative or not finite."""
+    """Tokens and dollars. Raises ValueError if one is negative or not finite."""
 
     tokens: int = 0
     cost: float = 0.0
@@ -128,7 +128,7 @@ class Ledger:
     async def reserve(self, most: Spent) -> str:
         """Enter a call that may cost ``most``; waits for calls on their way where it does not fit beside them.
 
-        Raises BudgetReached where it does not fit when all others have ended, GuardalignError where the disk is full.
+        Raises BudgetReached if it does not fit when all others have ended, GuardalignError if the disk is full.
         """
         while not self.budget.allows(self.most + most):
             if not self._waiting:
@@ -141,7 +141,7 @@ class Ledger:
         return call
 
     def settle(self, call: str, spent: Spent | None) -> None:
-        """End a call that this or an earlier run entered: it cost ``spent``; None where that is not known."""
+        """End a call that this or an earlier run entered: it cost ``spent``; None if that is not known."""
         self._waiting.discard(call)
         if spent is not None:
             with suppress(OSError):  # the disk is full: after a restart the call counts at its worst case

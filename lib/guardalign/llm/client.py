@@ -54,8 +54,8 @@ class Client:
     """Asks one endpoint and keeps every reply in ``store`` (a folder).
 
     ``offline``: answers from the store alone, and what is not there is invalid ("not recorded: …"). Budget and prices
-    are the endpoint's; the budget counts all that the store has ever cost. Raises ParameterError where a budget in
-    money meets a model without a price.
+    are the endpoint's; the budget counts all that the store has ever cost. Raises ParameterError if a budget in
+    money is set for a model without a price.
     """
 
     def __init__(self, endpoint: Endpoint, store: Path | Store, offline: bool = False, progress: bool = True) -> None:

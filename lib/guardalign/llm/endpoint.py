@@ -31,7 +31,7 @@ class Endpoint(Server):
         return urlsplit(self.base_url).hostname in LOCAL_HOSTS
 
     def key(self) -> str:
-        """The API key from the environment. Raises EndpointError where a remote endpoint has none."""
+        """The API key from the environment. Raises EndpointError if a remote endpoint has none."""
         value = os.environ.get(self.api_key_env, "").strip()
         if value:
             return value

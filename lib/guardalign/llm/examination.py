@@ -40,7 +40,7 @@ def examine(
 
 
 def good(request: Request, replies: Iterable[Delivered]) -> Outcome | None:
-    """The outcome of the first stored reply that is valid; None where there is none."""
+    """The outcome of the first stored reply that is valid; None if there is none."""
     outcomes = (examine(request, reply, stored=True) for reply in replies)
     return next((outcome for outcome in outcomes if outcome.invalid is None), None)
 

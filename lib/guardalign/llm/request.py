@@ -67,7 +67,7 @@ def proper(text: str) -> str:
 
 @cache
 def schema(reply: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of a reply, as strict structured outputs want it: no defaults, no further properties."""
+    """The JSON schema of a reply, as strict structured outputs require it: no defaults, no further properties."""
     return reply.model_json_schema()
 
 

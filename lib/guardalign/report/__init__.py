@@ -33,7 +33,7 @@ def write(
 ) -> Path:
     """Draw a run's figures, write its tables and its page, and return the page's path: ``draw_all`` and ``publish``.
 
-    Raises MissingStage where nothing was judged nor scored.
+    Raises MissingStage if nothing was judged nor scored.
     """
     results = read(run.root if isinstance(run, RunFolder) else run, level)
     return publish(results, draw_all(results), output, most_examples)
@@ -42,7 +42,7 @@ def write(
 def draw_all(results: Results) -> list[str]:
     """Save every figure that the run has data for, judged or not; returns their names in the report's order.
 
-    Raises MissingStage where nothing was judged nor scored.
+    Raises MissingStage if nothing was judged nor scored.
     """
     return save_all(drawings(results) if results.judged else unjudged.drawings(results), results.root / "figures")
 
@@ -54,7 +54,7 @@ def publish(
 
     Also writes ``contrasts.csv``, ``arms.csv``, ``win_rates.csv``, ``table1.csv`` and ``table3.csv`` into ``tables/``,
     and the pages of executed notebooks that are new. A run without a judge gets a page, and ``tables/held_out.csv``, of
-    what its arms prefer among the data's own replies. Returns the page's path. Raises MissingStage where nothing was
+    what its arms prefer among the data's own replies. Returns the page's path. Raises MissingStage if nothing was
     judged nor scored.
     """
     path = Path(output) if output else results.root / "report.html"

@@ -94,7 +94,7 @@ def _bars(
 def training_cost(results: Results) -> pd.DataFrame:
     """One row per arm: steps, seconds, tokens (as rows, and as computed), from its ``training.json``; means over seeds.
 
-    ``seconds_in_all`` adds what the arms took that it was trained from. Empty where nothing was trained.
+    ``seconds_in_all`` adds what the arms took that it was trained from. Empty if nothing was trained.
     """
     rows, starts = [], dict[str, str]()
     folders = ("models", "seed-*/models")
@@ -104,8 +104,8 @@ def training_cost(results: Results) -> pd.DataFrame:
         starts[path.parent.name] = Path(content.get("config", {}).get("model", "")).name
         names = ("steps", "seconds", "logical_tokens", "unique_tokens")
         rows.append({"arm": path.parent.name} | {name: found.get(name) for name in names})
-    told = pd.DataFrame(rows, columns=["arm", "steps", "seconds", "logical_tokens", "unique_tokens"])
-    table = told.groupby("arm").mean().round(1)
+    recorded = pd.DataFrame(rows, columns=["arm", "steps", "seconds", "logical_tokens", "unique_tokens"])
+    table = recorded.groupby("arm").mean().round(1)
     seconds = table["seconds"].to_dict()
     in_all = [sum(seconds[each] for each in _line(str(arm), starts)) for arm in table.index]
     table.insert(2, "seconds_in_all", in_all)

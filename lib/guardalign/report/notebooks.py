@@ -58,7 +58,7 @@ def _stale(notebook: Path) -> bool:
 
 
 def _convert(notebook: Path) -> Path | None:
-    """The page of one notebook; None where the file is none, such as one that is being written."""
+    """The page of one notebook; None if the file is not a notebook, such as one that is being written."""
     try:
         content = nbformat.read(notebook, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError):
@@ -68,9 +68,7 @@ def _convert(notebook: Path) -> Path | None:
         if cell.cell_type == "markdown":
             heading = (_HEADING.findall(cell.source) or [heading])[-1]
             cell.source = _FORMULA.sub(_formula, cell.source)
-        cell.metadata.setdefault(
-            "alt", f"Figure of the part “{heading}”"
-        )  # of pictures that bring no text of their own
+        cell.metadata.setdefault("alt", f"Figure of the part “{heading}”")  # of pictures without a text
     css = asset("page.css") + asset("notebook.css")
     page, _ = _exporter().from_notebook_node(content, resources={"page": {"title": _title(notebook), "css": css}})
     write_text(notebook.with_suffix(".html"), page)
@@ -90,7 +88,7 @@ def _exporter() -> Any:
 
 
 def _formula(found: re.Match[str]) -> str:
-    """TeX as MathML, which browsers set without a script; TeX that is none stays as it is."""
+    """TeX as MathML, which browsers set without a script; invalid TeX is left unchanged."""
     if found["code"]:
         return found[0]
     display = "block" if found["block"] else "inline"

@@ -87,7 +87,7 @@ def answers(differences: pd.DataFrame) -> list[Markup]:
 
 
 def contrasts(differences: pd.DataFrame, exchanged: pd.DataFrame, marks: Collection[str] = ()) -> pd.DataFrame:
-    """All contrasts as a person reads them: differences in points by measure, applications gained and lost."""
+    """All contrasts in readable form: differences in points by measure, applications gained and lost."""
     rows = []
     moved = {(each["arm_1"], each["arm_2"]): each for each in exchanged.to_dict("records")}
     order = differences.sort_values("named", ascending=False, kind="stable")
@@ -111,7 +111,7 @@ def contrasts(differences: pd.DataFrame, exchanged: pd.DataFrame, marks: Collect
 
 
 def kept(arms: pd.DataFrame, collapsed: dict[str, str]) -> pd.DataFrame:
-    """What each arm keeps, in %, as a person reads it, and what to beware of."""
+    """What each arm keeps, in %, in readable form, and its caveats."""
     rows = []
     for arm, own in arms.groupby("arm", sort=False):
         cells = {each["measure"]: each for each in own.to_dict("records")}

@@ -78,7 +78,7 @@ def draw(
 ) -> list[Item]:
     """``size`` items in shuffled order, evenly over ``comparisons``; sides are balanced within each comparison.
 
-    Raises InputError where a comparison has fewer prompts that both arms answered than its share.
+    Raises InputError if a comparison has fewer prompts that both arms answered than its share.
     """
     rng = random.Random(seed)
     prompts = {pair.id: pair for pair in pairs}
@@ -107,7 +107,7 @@ def export(sample: Sequence[Item], folder: str | Path) -> list[Path]:
     """Write ``judge.html`` and ``judge.csv`` for people, and ``key.json``, which only the reader of answers needs.
 
     The page works from a file without network, keeps its answers in the browser and saves them as a file. Raises
-    InputError where ``folder`` holds the key of another sample: answers to that one could no longer be read.
+    InputError if ``folder`` holds the key of another sample: answers to that one could no longer be read.
     """
     from guardalign.report.html import asset, environment, script_hash
 
@@ -132,7 +132,7 @@ def export(sample: Sequence[Item], folder: str | Path) -> list[Path]:
 def read(files: Iterable[str | Path], key: str | Path) -> list[Verdict]:
     """Answers of several people (CSV, or the page's JSON) as verdicts of judges named ``person <name>``.
 
-    Raises InputError naming file and row where a file is wrong or partial: an unknown or missing item or dimension, an
+    Raises InputError naming file and row if a file is wrong or partial: an unknown or missing item or dimension, an
     answer other than asked for, a missing name, an item answered twice, two files of one person.
     """
     items = {item.item: item for item in _ITEMS.validate_json(Path(key).read_text(encoding="utf-8"))}

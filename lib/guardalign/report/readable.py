@@ -1,4 +1,4 @@
-"""Tables as a person reads them: columns with names and units, intervals in one cell, no powers of ten."""
+"""Readable tables: columns with names and units, intervals in one cell, no powers of ten."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def heading(name: str) -> str:
-    """A column's name as a person writes it."""
+    """A column's display name."""
     if name.startswith("conversations_"):
         return f"conversations for 5 points, {name.rpartition('_')[2]} seed(s)"
     return HEADINGS.get(name, name.replace("_", " "))

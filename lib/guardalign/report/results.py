@@ -96,7 +96,7 @@ class Results:
 
         Raises MissingStage without scores.
         """
-        from guardalign.study import heldout  # it brings torch, which a judged run's report does without
+        from guardalign.study import heldout  # imports torch, which a judged run's report does not need
 
         scores = {seed: heldout.stored(folder) for seed, folder in seed_folders(self.root).items()}
         if not any(scores.values()):

@@ -34,7 +34,7 @@ GLOSSARY = (
 
 
 def arm(name: object) -> str:
-    """An arm in words."""
+    """Display name of an arm."""
     return plain(name)
 
 
@@ -64,7 +64,7 @@ def p_value(value: float) -> str:
 
 
 def script_json(text: str) -> Markup:
-    """JSON that may stand in a script element: no text in it can end the element or start a comment."""
+    """JSON that is safe in a script element: no text in it can end the element or start a comment."""
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 

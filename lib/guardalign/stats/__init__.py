@@ -3,7 +3,7 @@
 >>> from guardalign import stats
 >>> rows = stats.frame(verdicts)                      # one row per verdict and dimension; seed=… for several seeds
 >>> table = stats.table(rows, contrasts=[("sft", "ipo")])   # one row per comparison and dimension, with intervals
->>> stats.opponents(table)                            # how much an arm's rate depends on whom it meets
+>>> stats.opponents(table)                            # how much an arm's rate depends on its opponent
 >>> stats.planning(rows, difference=0.05)             # what these data could show, and what it would take
 >>> said = stats.statuses(verdicts, kind=…)           # one row per application of a guardrail and arm
 >>> stats.adherence(said)                             # applications kept, and prompts with all of them kept
@@ -13,7 +13,7 @@
 >>> stats.kappa(rows, "judge a", "judge b"), stats.krippendorff_alpha(rows)
 >>> stats.gold_accuracy(rows)                         # judge against pairs whose better side is known
 
-evalica is imported where it is used: not every notebook that imports this package ranks arms.
+evalica is imported where it is used, as few notebooks rank arms.
 
 Everywhere: a *prompt* counts once (its two orders are averaged), an invalid verdict is left out and counted in
 ``invalid``, and every interval and p value comes from :mod:`guardalign.stats.inference`: training seeds crossed with

@@ -14,7 +14,7 @@ UNIT = ["comparison", "seed", "pair_id", "dimension"]
 def kappa(rows: pd.DataFrame, judge_a: str, judge_b: str) -> pd.DataFrame:
     """Cohen's κ of two judges' four bins, a row per dimension: ``kappa``, ``agreement`` (share equal), ``n``.
 
-    Units are prompts that both judged; a judge asked in both orders speaks by the first. κ is NaN where both judges
+    Units are prompts that both judged; a judge asked in both orders speaks by the first. κ is NaN if both judges
     gave one and the same bin throughout (agreement by chance is 1).
     """
     from sklearn.metrics import cohen_kappa_score  # a second to import, for a table that few runs have
@@ -31,7 +31,7 @@ def kappa(rows: pd.DataFrame, judge_a: str, judge_b: str) -> pd.DataFrame:
 
 def krippendorff_alpha(rows: pd.DataFrame) -> pd.DataFrame:
     """Krippendorff's nominal α over all judges' bins, a row per dimension: ``alpha``, ``judges``, ``n`` (units of two
-    or more judges). Judges may have judged different prompts. NaN where no unit has two judges or all bins are one.
+    or more judges). Judges may have judged different prompts. NaN if no unit has two judges or all bins are one.
     """
     import evalica
 

@@ -52,7 +52,7 @@ class Annotation(BaseModel):
 
     @property
     def win(self) -> float:
-        """The model's share of the win, 0 to 1; NaN where there is no preference."""
+        """The model's share of the win, 0 to 1; NaN if there is no preference."""
         if self.preference is None or not (self.preference == 0 or 1 <= self.preference <= 2):
             return math.nan
         return 0.5 if self.preference == 0 else self.preference - 1
@@ -60,7 +60,7 @@ class Annotation(BaseModel):
 
 @dataclass(frozen=True)
 class WinRate:
-    """In %: mean win and its standard error; NaN where no comparison, or only one, has a preference."""
+    """In %: mean win and its standard error; NaN if no comparison, or only one, has a preference."""
 
     win_rate: float
     standard_error: float
@@ -130,7 +130,7 @@ def length_controlled(
 
     ``difficulty`` (n,) is each annotation's instruction's. Win ~ tanh(Δ length / its standard deviation) + difficulty +
     1, Δ being the baseline's characters less the model's; predicted at Δ = 0. L1-regularised, the strength chosen by
-    five folds; where every comparison ends alike there is nothing to fit, and where none has a preference the win rate
+    five folds; if all outcomes are equal there is nothing to fit, and where none has a preference the win rate
     is NaN. ``anchors`` are annotations of the baseline
     against itself at other lengths, with columns ``preference`` (0 to 1), ``std_delta_len`` and
     ``instruction_difficulty``; they weigh 0.1 each and have no constant.
@@ -207,7 +207,7 @@ def leaderboard_row(
 ) -> dict[str, float]:
     """``win_rate``, ``standard_error``, ``length_controlled_winrate`` and its error (%), ``avg_length`` (characters).
 
-    Of AlpacaEval's own instructions, whose difficulties are with its anchors. Raises InputError where an annotation
+    Of AlpacaEval's own instructions, whose difficulties are with its anchors. Raises InputError if an annotation
     is of another instruction.
     """
     difficulty, gamed = load_anchors(anchors)

@@ -39,7 +39,7 @@ def frame(verdicts: Iterable[Verdict], seed: int = 0) -> pd.DataFrame:
     """One row per verdict and dimension.
 
     Columns: comparison, arm_1, arm_2, judge, seed, pair_id, conversation_id, order, dimension, valid, bin,
-    preference, and :data:`MEASURES` (NaN where the verdict is invalid). ``seed`` names the training run that the
+    preference, and :data:`MEASURES` (NaN if the verdict is invalid). ``seed`` names the training run that the
     verdicts belong to; frames of several seeds are joined with ``pandas.concat``.
     """
     rows = [row for verdict in verdicts for row in _rows(verdict, seed)]

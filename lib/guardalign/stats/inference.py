@@ -50,7 +50,7 @@ _FLAT = 1e-12
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over prompts with its uncertainty; arrays of one shape, NaN where there are fewer than two conversations.
+    """A mean over prompts with its uncertainty; arrays of one shape, NaN if there are fewer than two conversations.
 
     ``error`` is the standard error, ``degrees`` those of t, ``p`` two-sided against the middle of the bounds (½ for a
     share, 0 for a difference and for a measure without bounds).

@@ -28,7 +28,7 @@ def planning(
     ``sd_seeds``, ``sd_conversations`` and ``sd_rest`` are the standard deviations of one seed's mean on one average
     conversation; ``detectable`` is the true difference that a study of this size finds with probability ``power``;
     ``conversations_<s>`` how many conversations, of as many prompts as these, find ``difference`` with s seeds
-    (infinity where more than 10,000 would not do: then more seeds are needed). A run of one seed cannot estimate
+    (infinity if more than 10,000 would not do: then more seeds are needed). A run of one seed cannot estimate
     ``seeds``: it has ``conversations_1``, for a claim about its trained models.
     """
     units = prompts(as_frame(verdicts))

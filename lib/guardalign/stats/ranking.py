@@ -37,7 +37,7 @@ class Ranking:
 
 
 def rank(verdicts: pd.DataFrame | Iterable[Verdict], level: float = 0.95) -> Ranking:
-    """Rank arms on every dimension. Raises ValueError where the verdicts are of several judges."""
+    """Rank arms on every dimension. Raises ValueError if the verdicts are of several judges."""
     rows = as_frame(verdicts)
     if rows["judge"].nunique() > 1:
         raise ValueError(f"rank the arms of one judge at a time, not of {sorted(rows['judge'].unique())}")

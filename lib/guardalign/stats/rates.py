@@ -27,7 +27,7 @@ def table(
     prompt), ``level``; ``p`` and ``p_holm`` of net = 0 for the ``contrasts`` (in either order of the arms) on
     adherence, corrected over a judge's contrasts, NaN for all other rows, which are exploration and have intervals
     only; ``clear``: the interval of net excludes 0 and, for a contrast, ``p_holm`` < 1 − ``level``; ``invalid`` (share
-    of verdicts) and ``flips`` (share of prompts whose preference changes with the order; NaN where one order was
+    of verdicts) and ``flips`` (share of prompts whose preference changes with the order; NaN if one order was
     asked), ``first_preferred`` (share of strict preferences that go to the reply shown first).
 
     Comparisons without one valid verdict have NaN rates and n = 0.

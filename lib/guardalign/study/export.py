@@ -3,7 +3,7 @@
 An adapter stays one (peft's format, with its base's name or path; ``vllm serve`` takes it by ``--lora-modules``), or is
 merged into its base; a fully trained arm is a plain checkpoint in any case. A server's chat interface must show an arm
 the prompts that it was trained on: one of a run with ``model.prompt: chat`` keeps its own chat template, any other gets
-one that hands the message on as it is.
+one that passes the message through unchanged.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def _write(model_dir: str, folder: Path, merge: bool, prompt: str) -> None:
 
 
 def _lasting(base: str) -> str:
-    """A base's hub name, or its folder's path from the root on."""
+    """A base's hub name, or its folder's path from the root."""
     return str(Path(base).resolve()) if Path(base).is_dir() else base
 
 
 def plain_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A chat template that hands a message on as it is, after a BOS where the tokenizer puts one."""
+    """A chat template that passes a message through unchanged, after a BOS where the tokenizer puts one."""
     starts_with_bos = encode_prompt(tokenizer, "a")[0] == tokenizer.bos_token_id
     bos = "{{ bos_token }}" if starts_with_bos else ""
     return bos + "{% for message in messages %}{{ message['content'] }}{% endfor %}"

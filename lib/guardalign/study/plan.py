@@ -13,7 +13,7 @@ __all__ = ["BASE", "CARE", "NOTEBOOKS", "Arm", "Contrast", "Pairs", "Plan", "Sta
 def recorded(facts: Mapping[str, Any]) -> Plan | None:
     """The plan in a run's facts (``RunFolder.facts``): the arms of all stages, the contrasts of the one that judged.
 
-    None where no stage recorded one.
+    None if no stage recorded one.
     """
     told = [stage.get("parameters", {}).get("study") for stage in facts.values() if isinstance(stage, dict)]
     known = [study for study in told if study]

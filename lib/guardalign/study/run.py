@@ -149,7 +149,7 @@ class Study:
     # Pairs
 
     def pairs_of(self, name: str, seed: int | None = None) -> list[Any]:
-        """What an arm learns from. Raises MissingStage where the arm whose mistakes they are is not trained yet."""
+        """What an arm learns from. Raises MissingStage if the arm whose mistakes they are is not trained yet."""
         wanted = self.plan.arms[name].pairs
         found = self.rows(*wanted.splits)
         if wanted.judged:
@@ -161,7 +161,7 @@ class Study:
         """The pairs of ``splits`` where the judge finds an arm's reply worse than the chosen one, the reply in place of
         the data's rejected one; kept in ``data/feedback-<arm>.jsonl``.
 
-        Without a judge, the pairs whose reply is not the chosen one. Raises InputError where there are none.
+        Without a judge, the pairs whose reply is not the chosen one. Raises InputError if there are none.
         """
         seed = self.seeds[0] if seed is None else seed
         key = (name, tuple(splits), seed)
@@ -209,7 +209,7 @@ class Study:
         return run_generation(job.model, pairs, name, job.settings, output, kind, log)
 
     def _job(self, name: str, pairs: Sequence[Any], output: Path, seed: int) -> GenerationJob:
-        """What writes an arm's replies. Raises MissingStage where its weights were dropped and replies are missing."""
+        """What writes an arm's replies. Raises MissingStage if its weights were dropped and replies are missing."""
         own = GenerationJob(model=self.model_of(name, seed), arm=name, settings=self.writing(seed), output=output)
         if dropped(Path(own.model)) and not own.store(pairs).is_complete():
             (Path(own.model) / RECORD).unlink()

@@ -35,7 +35,7 @@ class Sourced:
 
 
 def load(source: Source, store: Path | None = None) -> Sourced:
-    """The data that ``source`` describes. Raises InputError where a file holds nothing usable or too little to split.
+    """The data that ``source`` describes. Raises InputError if a file holds nothing usable or too little to split.
 
     Your own conversations become pairs if ``source.annotation`` names a language model that writes their
     rejected replies; these are kept in ``store``. Otherwise they come back without pairs. Pairs are split by
@@ -87,7 +87,7 @@ def _points(script: Script) -> list[PreferencePair]:
 def fit(sourced: Sourced, model: Model, tokenizer: PreTrainedTokenizerBase) -> Sourced:
     """Every pair shortened or refused so that it fits the model (``encoding.fitted``), which is counted.
 
-    Raises InputError where no pair of a split is left.
+    Raises InputError if no pair of a split is left.
     """
     pairs, too_long = fitted(sourced.pairs, tokenizer, model)
     if lost := {pair.split for pair in sourced.pairs} - {pair.split for pair in pairs}:

@@ -23,7 +23,7 @@ Read = Callable[[str, str], Opinion]
 
 
 def source_of(settings: Params, task: str) -> TaskSource:
-    """Raises ParameterError where the file has no section ``tasks``."""
+    """Raises ParameterError if the file has no section ``tasks``."""
     if settings.tasks is None:
         raise ParameterError(f"study.tasks names {task}, but there is no section `tasks`; see params/comparison.yaml")
     return settings.tasks.sources[task]
@@ -32,7 +32,7 @@ def source_of(settings: Params, task: str) -> TaskSource:
 def splits(settings: Params, task: str) -> Splits:
     """The train, validation and test pairs of a task.
 
-    Pairs of real data that are longer than the model takes are left out; the twins' never are. Raises InputError where
+    Pairs of real data that are longer than the model takes are left out; the twins' never are. Raises InputError if
     a source holds fewer usable pairs than are asked for.
     """
     source = source_of(settings, task)

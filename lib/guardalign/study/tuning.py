@@ -49,7 +49,7 @@ def candidate(arm: Arm, rate: float, beta: float, count: int | None = None) -> A
 def tune(study: Study, log: Log = print) -> Tuned:
     """Tune the arms that the plan names, on every task of the plan, with the first seed.
 
-    Raises ParameterError where the plan tunes none or nothing judges replies, InputError without a validation split.
+    Raises ParameterError if the plan tunes none or nothing judges replies, InputError without a validation split.
     """
     plan = study.plan
     if plan.tuning is None:

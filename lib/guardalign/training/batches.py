@@ -18,7 +18,7 @@ from guardalign.tree.prefix_tree import TokenSequence
 
 @dataclass(frozen=True)
 class EncodedExamples:
-    """The examples' chosen and rejected sequences, (n,) each; ``rejected`` is empty where the method reads none."""
+    """The examples' chosen and rejected sequences, (n,) each; ``rejected`` is empty if the method reads none."""
 
     examples: tuple[Example, ...]
     chosen: tuple[TokenSequence, ...]

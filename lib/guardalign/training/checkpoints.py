@@ -47,7 +47,7 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
 
 
 def whole(value: Any, keep: bool = True) -> Any:
-    """Nested dictionaries and lists with every tensor whole and on the CPU, None where this process does not ``keep``
+    """Nested dictionaries and lists with every tensor whole and on the CPU, None if this process does not ``keep``
     them. Sharded tensors are gathered one at a time, so all processes have to call this."""
     if isinstance(value, dict):
         return {key: whole(each, keep) for key, each in value.items()}
@@ -88,7 +88,7 @@ def _share(value: Any, like: Tensor) -> Any:
 def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     """Write ``folder/step-<step>.pt`` whole or not at all; of it and those before it, keep the last two.
 
-    Raises GuardalignError where the disk is full; the checkpoints before are left as they are.
+    Raises GuardalignError if the disk is full; the checkpoints before are left as they are.
     """
     path = folder / f"step-{step:08d}.pt"
     # Through a stream of Python's: torch's own writer does not tell why a file could not be written.

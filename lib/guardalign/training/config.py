@@ -18,10 +18,10 @@ class TrainingConfig(BaseModel):
     """One arm's training.
 
     ``batch_size`` counts pairs an optimiser step over all processes; methods of single replies (kto, kto_tanh,
-    ppo_offline) take twice as many replies, so that a step sees the same data whatever the method. ``row_tokens`` is
+    ppo_offline) take twice as many replies, so that a step sees the same data for every method. ``row_tokens`` is
     the most distinct tokens in one forward pass: a batch that needs more is accumulated, with the same result;
     TRL's engine accumulates ``trl_micro_batch_size`` pairs (KTO: replies) a process instead. ``steps``, where given, is
-    the number of optimiser steps in place of ``epochs``: the data are gone through as often as that takes.
+    the number of optimiser steps in place of ``epochs``: the data are repeated as often as needed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,7 +93,7 @@ class TrainingConfig(BaseModel):
         return self.cache or self.output.parent / ".reference"
 
     def steps_for(self, examples: int) -> int:
-        """Optimiser steps on so many examples."""
+        """Number of optimiser steps for this many examples."""
         return self.steps or self.epochs * self.steps_an_epoch(examples)
 
     def steps_an_epoch(self, examples: int) -> int:

@@ -36,7 +36,7 @@ def tfidf(prompts: Sequence[str]) -> np.ndarray:
 
 
 def _sentence_encoder():  # type: ignore[no-untyped-def]
-    """The encoder, from the local cache of the hub alone; None where it or the library is not at hand."""
+    """The encoder, from the local cache of the hub alone; None if it or the library is unavailable."""
     try:
         from sentence_transformers import SentenceTransformer
 

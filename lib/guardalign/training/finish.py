@@ -56,7 +56,7 @@ def finished(config: TrainingConfig, mark: str, log: Log = print) -> TrainingRes
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """What a training recorded, a row per step. Raises InputError where the file is not what a finished one wrote."""
+    """What a training recorded, a row per step. Raises InputError if the file is not what a finished one wrote."""
     path, record = folder / METRICS, folder / RESULT
     try:
         recorded = json.loads(record.read_text(encoding="utf-8")).get("metrics") if record.exists() else None

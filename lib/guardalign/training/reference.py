@@ -1,7 +1,7 @@
 """Log-probabilities of a frozen model, computed once a sequence and kept on disk.
 
 An entry's key is the content of the weights (adapter included), the precision, and the tokens themselves (EOS, template
-and truncation show there): a changed model or tokenizer never meets a stale entry.
+and truncation show there): a changed model or tokenizer never uses a stale entry.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class _Run:
 
     def _prepare(self) -> None:
         """Model, optimiser and schedule, seeded: what is drawn here (adapters, value head) is the same in every run."""
-        from transformers import get_scheduler  # brings peft along, two seconds
+        from transformers import get_scheduler  # imports peft, which takes two seconds
 
         config, steps = self.config, len(self.batches)
         set_seed(config.seed)

@@ -85,7 +85,7 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
         warnings=tuple(progress.warnings),
     )
     model = trainer.accelerator.unwrap_model(trainer.model)
-    model.config.use_cache = True  # switched off for training; the checkpoint is to generate from
+    model.config.use_cache = True  # switched off for training; the checkpoint is used for generation
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if _is_sharded(trainer) else None
     if trainer.accelerator.is_main_process:
         save_arm(model, tokenizer, config, result, weights)

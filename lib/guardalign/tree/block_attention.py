@@ -1,6 +1,6 @@
 """Attention of a packed row on a CPU, block of queries by block of queries.
 
-In depth-first order every ancestor of a block's nodes that stands before the block is an ancestor of its first node
+In depth-first order every ancestor of a block's nodes that comes before the block is an ancestor of its first node
 too: a block needs ``depth(first) + block`` keys, however wide the tree is; the mask only has to cut inside that.
 """
 

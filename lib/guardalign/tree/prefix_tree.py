@@ -1,6 +1,6 @@
 """Token sequences that share prefixes, packed so that every distinct prefix is computed once.
 
-Sequences become a trie of token ids, written out depth first: a row of nodes in which a node's ancestors all stand
+Sequences become a trie of token ids, written out depth first: a row of nodes in which a node's ancestors all come
 before it. In that order node k is an ancestor of (or is) node q exactly when ``k <= q < end[k]``, so one integer a node
 describes the whole attention mask, and ``depth`` is the position id.
 """

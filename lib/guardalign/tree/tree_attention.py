@@ -109,7 +109,7 @@ def attend(
 ) -> tuple[Tensor, Any]:
     """The function transformers calls in every layer: query (1, heads, N, d), key and value (1, kv_heads, N, d).
 
-    Returns (1, N, heads, d). Raises ``TreeError`` where the layer asks for attention that is not followed, by name.
+    Returns (1, N, heads, d). Raises ``TreeError`` if the layer asks for attention that is not followed, by name.
     """
     mask: TreeMask | None = kwargs.get("tree_mask")
     altering = [name for name in ALTERING if kwargs.get(name) is not None]

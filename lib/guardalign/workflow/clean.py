@@ -19,7 +19,7 @@ RECORD = "run.json"
 def clean(params: Path) -> Path:
     """Remove the run's folder, training seeds of the run included, and return its path.
 
-    Raises ParameterError, and removes nothing, where the parameters are wrong, where the folder is not that of a run,
+    Raises ParameterError, and removes nothing, if the parameters are wrong, if the folder is not that of a run,
     or holds other runs or the project itself, or is in use.
     """
     folder = RunFolder.named(Params.load(params).run).root.resolve()

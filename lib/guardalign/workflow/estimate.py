@@ -302,7 +302,7 @@ def flops_a_token(settings: Params, shape: Shape) -> int:
 
 @dataclass(frozen=True)
 class Judging:
-    """Calls, tokens of prompts and answers, and dollars (None where a price is not known)."""
+    """Calls, tokens of prompts and answers, and dollars (None if a price is not known)."""
 
     calls: int
     tokens: float
@@ -356,7 +356,7 @@ class Machine:
 
     @property
     def tflops(self) -> float | None:
-        """The peak of its first GPU, by the longest known name that the driver's holds; None where that is unknown."""
+        """The peak of its first GPU, by the longest known name that the driver's holds; None if that is unknown."""
         known = [name for name in DEVICES if self.gpus and name in self.gpus[0][0]]
         return DEVICES[max(known, key=len)][1] if known else None
 

@@ -31,7 +31,7 @@ def run_stage(notebook: Path, params: Path, products: Sequence[Path] = ()) -> fl
     """Execute ``notebook`` into the run's folder and return the seconds it took.
 
     Raises StageFailed; Preempted where SIGTERM ended its training, which resumes when the stage is started again;
-    ParameterError where a section that the notebook reads is missing; processes.Ended.
+    ParameterError if a section that the notebook reads is missing; processes.Ended.
     """
     settings = Params.load(params).sections()
     values = values_for(notebook, settings)
@@ -57,7 +57,7 @@ def run_stage(notebook: Path, params: Path, products: Sequence[Path] = ()) -> fl
         said = failure(executed) or _last_lines(log)
         kind = Preempted if said.startswith(f"{Preempted.__name__}: ") else StageFailed
         raise kind(f"{notebook.stem} failed: {said}\n  See {_shown(executed)}.")
-    # Not by the time: the clock of the file system may be another one.
+    # Not by time stamps: the file system may use a different clock.
     for product, state in zip(products, before, strict=True):
         if _state(product) in (None, state):
             raise StageFailed(f"{notebook.stem} ended without making {_shown(product)}. See {_shown(executed)}.")

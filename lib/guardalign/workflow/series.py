@@ -52,7 +52,7 @@ class Place:
         return cls(arguments.cores, arguments.profile)
 
     def options(self) -> list[str]:
-        """Snakemake's options for it. Raises ParameterError where the profile is not there."""
+        """Snakemake's options for it. Raises ParameterError if the profile is not there."""
         if self.profile is None:
             return ["--cores", str(self.cores)]
         own = Path(self.profile)
@@ -74,7 +74,7 @@ def run_series(
     With ``dry_run`` nothing is executed: Snakemake's plan and reasons are printed. With ``again`` every stage is
     executed; what it finds finished and whole (models, replies, verdicts) is kept.
 
-    Raises GuardalignError where the parameters are wrong, the folder is in use, or a stage failed; processes.Ended
+    Raises GuardalignError if the parameters are wrong, the folder is in use, or a stage failed; processes.Ended
     where a signal ended this process.
     """
     settings = checked(params)
@@ -119,7 +119,7 @@ def checked(params: Path) -> Params:
 
 
 def this_command(params: Path) -> str:
-    """What a person types to run ``params`` again, by make where make is what started this."""
+    """The command to run ``params`` again, by make where make is what started this."""
     if "MAKELEVEL" in os.environ:
         return f"make run PARAMS={params}"
     program = Path(sys.executable).with_name("guardalign")
@@ -178,7 +178,7 @@ def _environment() -> dict[str, str]:
 def _say_needs(params: Path) -> None:
     """Print what the run needs; a process of its own works it out, so that this one stays small while stages run.
 
-    Left out with GUARDALIGN_UNCHECKED. Raises GuardalignError where this machine has less.
+    Left out with GUARDALIGN_UNCHECKED. Raises GuardalignError if this machine has less.
     """
     if os.environ.get("GUARDALIGN_UNCHECKED"):
         return

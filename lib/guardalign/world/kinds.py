@@ -103,7 +103,7 @@ def _denied(text: str, found: re.Match[str]) -> bool:
 
 
 def _requires(rule: Rule, text: str, situation: Situation) -> tuple[bool, str]:
-    """The pattern occurs; the quote is empty where the text writes a number in words."""
+    """The pattern occurs; the quote is empty if the text writes a number in words."""
     read = figures(text)
     for found in re.finditer(_fill(rule.kind.pattern, rule.values, situation), read, re.IGNORECASE):
         if not (rule.kind.check == "states" and _denied(read, found)):

@@ -265,7 +265,7 @@ def pretrain(config: Pretraining, output: Path, log: Log = print) -> list[dict[s
 def install(folder: Path) -> Path:
     """Put a base model trained into ``folder`` in place of the one that ships with the package; return its new place.
 
-    Raises GuardalignError where the folder holds no base model, or one larger than the repository should carry.
+    Raises GuardalignError if the folder holds no base model, or one larger than the repository should carry.
     """
     weights = folder / "model.safetensors"
     if not (folder / MADE).exists() or not weights.exists():

@@ -113,7 +113,7 @@ def odd_wording(reply: str) -> tuple[list[str], float]:
 
 
 def foreign(reply: str, context: str) -> str:
-    """The first sentence that is not English as anybody in this world writes it; empty when there is none.
+    """The first sentence that is not English as written in this world; empty when there is none.
 
     Most of its words are in neither the world nor ``context`` (guardrails and history), and few are function words.
     """

@@ -29,7 +29,7 @@ class Instruction(Row):
 def load_instructions(source: str = HUB) -> list[Instruction]:
     """AlpacaEval's own format: ``dataset``, ``instruction``, ``output``, ``generator``, in its order.
 
-    Raises InputError where a column is missing or an instruction occurs twice (annotations are joined by it).
+    Raises InputError if a column is missing or an instruction occurs twice (annotations are joined by it).
     """
     found = []
     for number, row in enumerate(read(source)):

@@ -33,7 +33,7 @@ class Loaded:
 def read(source: str, split: str = "train", data_dir: str | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a local file (JSON, JSON lines, CSV or Parquet, gzipped or not) or of a hub data set's ``split``.
 
-    ``source`` may also be a file on the hub (``hf://datasets/<owner>/<name>/<file>``). Raises InputError where there is
+    ``source`` may also be a file on the hub (``hf://datasets/<owner>/<name>/<file>``). Raises InputError if there is
     no such source or it cannot be read.
     """
     path = Path(source)

@@ -1,4 +1,4 @@
-"""The prompts: Markdown files a person reads and edits, and the one way data gets into them.
+"""The prompts: Markdown files to be read and edited, and the only way data gets into them.
 
 A prompt file has a part headed ``# system`` and one headed ``# user``; ``{{name}}`` is a slot. Data travels as JSON
 strings on one line between two marks that an author of the data could not know, and inside it everything that could
@@ -79,7 +79,7 @@ class Prompt:
         """The messages with every slot filled: Words and whole numbers as they are, anything else as marked JSON.
 
         The system message is the same for every call, and slots are in the file in the order of how much calls have
-        in common; so providers can serve the beginning from their cache. Raises PromptError where slots and values
+        in common; so providers can serve the beginning from their cache. Raises PromptError if slots and values
         do not match.
         """
         wanted = SLOT.findall(self.user)

@@ -29,7 +29,7 @@ def curves(run: RunFolder) -> pd.DataFrame:
 
     ``margin`` is β·Δ and ``kl`` the mean log π/r of the batch's replies (nats per reply, r the SFT model); ``entropy``
     is a mean over reply tokens (nats). Methods that have no reference get rewards and margin from an arm that drew the
-    same batches and has one. Empty where nothing was run.
+    same batches and has one. Empty if nothing was run.
     """
     plan, parts = recorded(run.facts), []
     for task in plan.tasks if plan else ():

@@ -1,4 +1,4 @@
-"""What came out, in words made from the numbers: who prefers the better reply more often, who does not, and why not."""
+"""Findings, as sentences from the numbers: which arms prefer the better reply more often, which do not, and why."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def gains(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _why(row: pd.Series) -> str:
     if row["start"] >= NEARLY_ALL:
-        told = NO_ROOM
+        reason = NO_ROOM
     elif row["margin_gain_high"] < 0.5:
-        told = WRONG
+        reason = WRONG
     elif row["margin_gain_low"] <= 0.5:
-        told = STILL
+        reason = STILL
     else:
-        told = FAR if row["kl"] > FAR_KL else TOO_LITTLE
-    return told.format(start=row["start"], grew=row["margin_gain"], kl=row["kl"])
+        reason = FAR if row["kl"] > FAR_KL else TOO_LITTLE
+    return reason.format(start=row["start"], grew=row["margin_gain"], kl=row["kl"])
 
 
 def sentences(table: pd.DataFrame, arms: list[str] | None = None) -> str:

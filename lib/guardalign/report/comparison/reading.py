@@ -70,7 +70,7 @@ COSTS = (
 
 
 def made_tables(run: RunFolder) -> dict[str, tuple[str, pd.DataFrame]]:
-    """The tables of a finished comparison by name, each with its title; empty where it was not run."""
+    """The tables of a finished comparison by name, each with its title; empty if it was not run."""
     paths = {name: run.tables(f"{name}.csv") for name in SHOWN}
     found = {name: pd.read_csv(path) for name, path in paths.items() if path.exists()}
     if run.tables("identical_methods.csv").exists():

@@ -26,7 +26,7 @@ ANNOTATIONS = "annotations.json"
 def carry_out(settings: Params, run: RunFolder) -> None:
     """Settle the plan on its tasks, then the tuned arms with a rate and β of their own, and write every table.
 
-    Raises ParameterError where the plan names no tasks of the section ``tasks``.
+    Raises ParameterError if the plan names no tasks of the section ``tasks``.
     """
     if settings.tasks is None:
         raise ParameterError("a comparison needs a `tasks` section, as in params/comparison.yaml")
@@ -118,7 +118,7 @@ def _instructed(folder: Path, jobs: Sequence[Job]) -> None:
 def instructions(settings: Params, run: RunFolder) -> pd.DataFrame:
     """AlpacaEval proper: what its judge's ``annotations.json`` beside an arm's answers come to, a row per task and arm.
 
-    Win rate, standard error and length-controlled win rate (%) as on its leaderboard; empty where it has not judged.
+    Win rate, standard error and length-controlled win rate (%) as on its leaderboard; empty if it has not judged.
     """
     rows = []
     for task, source in (settings.tasks.sources if settings.tasks else {}).items():

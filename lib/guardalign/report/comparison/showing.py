@@ -26,7 +26,7 @@ PARTS = {
 
 
 def figures(run: RunFolder) -> dict[str, tuple[Figure, pd.DataFrame]]:
-    """Every figure of a finished comparison with the numbers behind it; empty where it was not run.
+    """Every figure of a finished comparison with the numbers behind it; empty if it was not run.
 
     Where only the tables were kept, the curves of its steps are left out.
     """
@@ -75,7 +75,7 @@ def parts(run: RunFolder) -> dict[str, list[object]]:
 
 
 def sentences(run: RunFolder) -> dict[str, str]:
-    """The outcome in words, by part: which methods do what was asked of them, which do not, and why."""
+    """The outcome in words, by part: which methods work as intended, which do not, and why."""
     summary = _read(run, "identical_methods")
     if summary is None:
         return {}

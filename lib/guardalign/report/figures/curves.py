@@ -162,13 +162,13 @@ def _grid(
             seen[0].set_title(wrap(text, 14), fontsize=9)
             seen[-1].set_xlabel(xlabel, fontsize=SMALL)
             seen[-1].tick_params(labelbottom=True)
-        told: list[str] = []
+        previous: list[str] = []
         for line in cells:  # a legend beside each row whose lines are several and not those of the row above
             seen = [axis for axis in line if axis.get_visible()]
             handles, names = seen[0].get_legend_handles_labels()
-            if len(names) > 1 and names != told:
+            if len(names) > 1 and names != previous:
                 texts, where = [wrap(name, 22) for name in names], {"loc": "upper left", "bbox_to_anchor": (1.02, 1.05)}
                 legend = seen[-1].legend(handles, texts, fontsize=SMALL, handlelength=2.4, borderaxespad=0, **where)
                 legend.set_in_layout(seen[-1] is line[-1])  # beside hidden axes there is room already
-            told = names
+            previous = names
     return figure

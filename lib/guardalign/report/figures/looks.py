@@ -19,7 +19,7 @@ METHODS = {
     "slic": "SLiC", "hinge": "hinge (RSO)", "rpo": "RPO", "ppo_offline": "PPO (offline)",
     "ppo_later": "PPO, later form", "rlhf": "RLHF (online)",
 }  # fmt: skip
-"""Methods, and arms that are named after one, in words."""
+"""Display names of methods, and of arms named after one."""
 PLAIN = {
     "base": "base model", "M_1SFT": "SFT", "M_2SFT": "SFT, 2 epochs", "N_1SFT": "SFT (Flow 2)",
     "N_1SFT_data": "SFT then IPO on the data’s rejected replies", "N_1SFT_sft": "SFT then SFT on the kept pairs",
@@ -44,7 +44,7 @@ class Look(NamedTuple):
 
 
 def plain(arm: object) -> str:
-    """An arm in words: ``M_1SFT_ipo`` → SFT then IPO; other names stay as they are."""
+    """Display name of an arm: ``M_1SFT_ipo`` → SFT then IPO; other names stay as they are."""
     name = str(arm)
     found = _ALIGNED.fullmatch(name)
     if name in PLAIN or name in METHODS or not found:
@@ -61,7 +61,7 @@ def named(arm: object, marks: Collection[str] = (), characters: int = 28) -> str
 
 
 def warning(arms: Iterable[str], marks: Collection[str]) -> str:
-    """What the sign says, for the caption of a figure of ``arms``; "" where none is marked."""
+    """The meaning of the warning sign, for the caption of a figure of ``arms``; "" if none is marked."""
     return " ⚠: a fifth or more of the arm’s replies is cut off, repeats itself or is empty." * bool({*arms} & {*marks})
 
 

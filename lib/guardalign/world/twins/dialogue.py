@@ -1,7 +1,7 @@
 """Single-turn dialogue, the twin of a helpful-and-harmless task: a complaint, and replies that help more or less.
 
 A reply has four sentences. Each helps (names the right issue, apologises to an upset customer, asks for what this line
-of business goes by, offers more help), is neutral, or does harm (another issue, "calm down", a secret, blame).
+of business uses, offers more help), is neutral, or does harm (another issue, "calm down", a secret, blame).
 """
 
 from __future__ import annotations

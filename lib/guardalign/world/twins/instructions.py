@@ -1,4 +1,4 @@
-"""Open instructions, the twin of an instruction-following task: write about an issue, and meet demands on the text.
+"""Open instructions, the twin of an instruction-following task: write about an issue, and satisfy demands on the text.
 
 The demands: how to begin, how to end, a page to mention, a word to use, how many sentences to write.
 """
