@@ -26,7 +26,7 @@ VERSIONED = ("torch", "transformers", "trl", "peft", "numpy", "datasets", "paper
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` to write to, and rename it to ``path`` if the block succeeds.
+    """Give a temporary path next to ``path`` to write to, and rename it to ``path`` if the block succeeds.
 
     Raises GuardalignError if the disk is full; nothing half-written is left behind in any case.
     """
@@ -191,7 +191,7 @@ class RunFolder:
 
     @classmethod
     def named(cls, run: str) -> RunFolder:
-        """The folder of a run: ``outputs/<run>``, or ``run`` itself where it is an absolute path."""
+        """The folder of a run: ``outputs/<run>``, or ``run`` itself if it is an absolute path."""
         return cls(project_root() / "outputs" / run)
 
     def data(self, name: str) -> Path:
@@ -240,7 +240,7 @@ class RunFolder:
             return True
 
     def record(self, stage: str, **facts: Any) -> None:
-        """Put what ``stage`` knows (parameters, seeds, content hashes) into ``run.json``, with the versions in use."""
+        """Record a stage (parameters, seeds, content hashes) into ``run.json``, with the versions in use."""
         with _alone(self.root / ".run.json.lock"):
             self._record(stage, facts)
 

@@ -313,7 +313,7 @@ class Method:
 
     ``replies``: whether a batch draws chosen replies alone, pairs, or single replies shuffled apart from each other.
     ``joint``: some statistic spans the batch, so a term's gradient depends on all replies of the batch. ``options``:
-    the fields of ``LossOptions`` that the loss reads, beside ``beta``.
+    the fields of ``LossOptions`` that the loss reads in addition to ``beta``.
     """
 
     terms: Callable[[ScoredBatch, LossOptions], Tensor]

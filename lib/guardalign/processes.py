@@ -76,7 +76,7 @@ def wait(child: Popen[Any], parent: int | None = None, ask: int | None = None) -
 def wait_for_any(children: Collection[Popen[Any]], ask: int | None = None, parent: int | None = None) -> Popen[Any]:
     """Wait until one of ``children`` has ended and return it.
 
-    Where a signal ends this process, or its ``parent`` is gone, all children are ended first, with all they started.
+    If a signal ends this process, or its ``parent`` is gone, all children are ended first, with all they started.
     They have ``SECONDS_TO_SAVE`` for it. With ``ask`` that signal goes to the children alone before, for those that
     have work elsewhere to cancel. Raises Ended.
     """
@@ -177,7 +177,7 @@ def obey_sigterm(grace: float = GRACE) -> None:
     """End this process at SIGTERM: at once by ``Preempted``, or, while a ``Sigterm`` is entered, after saving.
 
     A process that waits for a lost one never ends its step, and never runs a Python signal handler. So the signal is
-    also sent through a socket to a thread, which ends the process where the step takes longer than ``grace`` seconds.
+    also sent through a socket to a thread, which ends the process if the step takes longer than ``grace`` seconds.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -224,7 +224,7 @@ def _watch(pid: str, start: str) -> None:
 
 
 def check_count(running: int) -> None:
-    """Raise StageFailed where fewer processes run than the launch configuration asks for."""
+    """Raise StageFailed if fewer processes run than the launch configuration asks for."""
     wanted = int(os.environ.get(PROCESSES, running))
     if wanted != running:
         raise StageFailed(
@@ -242,7 +242,7 @@ def forget_peak() -> None:
 def peak_resident() -> int:
     """The largest resident size this process has had, in bytes.
 
-    Linux counts in ``ru_maxrss`` what the starting process held at the time, so its own mark is read where it has one.
+    Linux counts in ``ru_maxrss`` what the starting process held at the time, so its own mark is read if it has one.
     """
     with contextlib.suppress(FileNotFoundError):
         found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)

@@ -63,7 +63,7 @@ def failure(executed: Path) -> str | None:
 
 
 def refresh(notebook: Path, sections: dict[str, Any]) -> bool:
-    """Show the values of ``sections`` in the parameters cell and drop all outputs; True where that changed the file.
+    """Show the values of ``sections`` in the parameters cell and drop all outputs; True if that changed the file.
 
     A cell that shows something of its own keeps what it shows.
     """
@@ -84,7 +84,7 @@ def refresh(notebook: Path, sections: dict[str, Any]) -> bool:
 
 
 def literal(value: Any, indent: int = 0, width: int = 96) -> str:
-    """A value as Python source: on one line where it fits, else a key or an item a line."""
+    """A value as Python source: on one line if it fits, else one key or item per line."""
     line = _on_one_line(value)
     if not isinstance(value, dict | list) or len(line) + indent <= width:
         return line

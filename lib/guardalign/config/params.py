@@ -172,7 +172,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _complaint(model: type[BaseModel], problem: Any) -> str:
-    """One pydantic error as a sentence that names the parameter, with a suggestion where it was misspelt."""
+    """One pydantic error as a sentence that names the parameter, with a suggestion if it was misspelt."""
     path = [str(part) for part in problem["loc"] if part != "[key]"]
     name = ".".join(path) or "parameters"
     if problem["type"] == "extra_forbidden":

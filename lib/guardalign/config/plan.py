@@ -209,7 +209,7 @@ class Plan(Section):
         return tuple(dict.fromkeys(each for name in self.arms for each in (*self.ancestors(name), name)))
 
     def stage(self, name: str) -> Stage:
-        """``flow2`` where an arm's mistakes decide the pairs; else an aligned start's; else ``sft`` or ``flow1``."""
+        """``flow2`` if an arm's mistakes decide the pairs; else an aligned start's; else ``sft`` or ``flow1``."""
         arm = self.arms[name]
         if arm.stage or arm.pairs.judged:
             return arm.stage or "flow2"

@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many values a node expands to; infinitely many where it contains itself."""
+    """How many values a node expands to; infinitely many if it contains itself."""
     if id(node) not in known:
         known[id(node)] = math.inf
         parts = [] if isinstance(node, yaml.ScalarNode) else node.value
@@ -43,7 +43,7 @@ def _size(node: yaml.Node, known: dict[int, float]) -> float:
 
 def read_mapping(path: Path | str) -> dict[Any, Any]:
     """A YAML file's mapping; UTF-8 or UTF-16, with or without a BOM. Raises ParameterError naming the file, and the
-    line where there is one."""
+    line if there is one."""
     try:
         content = yaml.load(Path(path).read_bytes(), _Loader)
     except OSError as error:

@@ -47,7 +47,7 @@ def format_messages(guardrails: Sequence[str], turns: Sequence[Turn]) -> list[Ch
 
 @dataclass(frozen=True)
 class Rejection:
-    """A reply that breaks guardrails, and the numbers (from 1) of those it breaks where they are known."""
+    """A reply that breaks guardrails, and the numbers (from 1) of those it breaks, if they are known."""
 
     text: str
     broken: tuple[int, ...] = ()

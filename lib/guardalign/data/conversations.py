@@ -40,7 +40,7 @@ class Conversation(Row):
 class PreferencePair(Row):
     """One data point of paper A: the conversation up to a user's message, a good next reply and a bad one.
 
-    ``broken`` holds the numbers (from 1) of the guardrails that ``rejected`` breaks, where they are known. It
+    ``broken`` holds the numbers (from 1) of the guardrails that ``rejected`` breaks, if they are known. It
     describes how the data was made; no judge reads it.
     """
 
@@ -58,7 +58,7 @@ class PreferencePair(Row):
 class Reply(Row):
     """What an arm answers to the prompt of the preference pair ``pair_id``.
 
-    ``finished`` is false where the reply was cut off at the token limit.
+    ``finished`` is false if the reply was cut off at the token limit.
     """
 
     pair_id: str

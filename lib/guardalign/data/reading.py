@@ -168,7 +168,7 @@ def _reply(value: Any, key: str, ignored: Collection[str], notes: Counter[str]) 
 
 
 def _guardrails(row: dict[str, Any], system: list[str], notes: Counter[str]) -> tuple[str, ...]:
-    """The row's ``guardrails``, or the rules of its system messages where it has none; then its ``banlist``."""
+    """The row's ``guardrails``, or the rules of its system messages if it has none; then its ``banlist``."""
     value = row.get("guardrails")
     if isinstance(value, dict) and set(value) == {"guardrails"}:
         value = value["guardrails"]

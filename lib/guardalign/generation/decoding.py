@@ -33,7 +33,7 @@ PREFILL_TOKENS = {True: 1536, False: 16384}  # prompt tokens of one forward pass
 
 @dataclass(frozen=True)
 class Completion:
-    """The new tokens of one prompt, without the end token. ``finished`` is false where the limit cut them off."""
+    """The new tokens of one prompt, without the end token. ``finished`` is false if they were cut off at the limit."""
 
     tokens: tuple[int, ...]
     finished: bool
@@ -150,7 +150,7 @@ def _with_room(old: Tensor, rows: int, slots: int) -> Tensor:
 class _Branching:
     """The state of one batch of trunks: the cache, and for every row and column which point is decoded there.
 
-    ``owner`` (C, P) holds the index of the point of each column, -1 where a column is idle; ``visible`` (C, P, L) which
+    ``owner`` (C, P) holds the index of the point of each column, -1 if a column is idle; ``visible`` (C, P, L) which
     cache slots a column attends to; ``position`` (C, P) the place of its next token in its own sequence.
     """
 
@@ -182,7 +182,7 @@ class _Branching:
             width = len(trunks[order[0]].tokens)
             size = max(1, PREFILL_TOKENS[self.model.device.type == "cpu"] // width)
             rows, order = order[:size], order[size:]
-            # Causal without a mask: the padding is on the right, where no real token looks.
+            # Causal without a mask: the padding is on the right, where no real token attends.
             ids = self._tensor([trunks[row].tokens + (0,) * (width - len(trunks[row].tokens)) for row in rows])
             computed = [_GrowingLayer() for _ in self.layers]
             self.model(input_ids=ids, past_key_values=Cache(layers=list(computed)), use_cache=True, logits_to_keep=1)

@@ -1,4 +1,4 @@
-"""Prompts and a checkpoint in, replies out: greedy or sampled, in batches, going on where a run was cut off."""
+"""Prompts and a checkpoint in, replies out: greedy or sampled, in batches, resuming interrupted runs."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def batched_trunks(trunks: Sequence[Trunk], size: int) -> Iterator[list[Trunk]]:
 
 
 def load_policy(model_dir: str | Path, precision: str = "auto") -> Policy:
-    """Load a checkpoint or adapter (merged into its base) for decoding, on the GPU where there is one.
+    """Load a checkpoint or adapter (merged into its base) for decoding, on the GPU if there is one.
 
     "auto" is the checkpoint's own precision on a GPU and float32 on a CPU. Raises ModelUnavailable.
     """

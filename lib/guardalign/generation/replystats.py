@@ -20,7 +20,7 @@ COLLAPSED = 0.2
 
 def repetition(text: str, n: int = 3) -> float:
     """Share of n-grams of words and punctuation marks that stood in the text before (seq-rep-n, Welleck et al. 2020,
-    arXiv 1908.04319). Each mark of a run (``,,,,``) counts. 0 where the text has fewer than two n-grams.
+    arXiv 1908.04319). Each mark of a run (``,,,,``) counts. 0 if the text has fewer than two n-grams.
     """
     tokens = _TOKEN.findall(text.lower())
     grams = list(zip(*(tokens[start:] for start in range(n)), strict=False))

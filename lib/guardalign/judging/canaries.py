@@ -43,7 +43,7 @@ class CanaryResult(Row):
 
     @property
     def share_failed(self) -> float:
-        """Of the valid verdicts; 1 where there is none."""
+        """Of the valid verdicts; 1 if there are none."""
         valid = self.asked - self.invalid
         return self.failed / valid if valid else 1.0
 

@@ -11,7 +11,7 @@ from guardalign.world.kinds import read_rule
 
 @lru_cache(maxsize=50_000)
 def guardrail_kind(text: str) -> str:
-    """The kind's key with spaces where the embedded world wrote the guardrail, the text itself otherwise."""
+    """The kind's key with spaces if the embedded world wrote the guardrail, the text itself otherwise."""
     rule = read_rule(text)
     return rule.kind.key.replace("_", " ") if rule else " ".join(text.split())
 

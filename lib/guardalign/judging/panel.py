@@ -18,7 +18,7 @@ class PanelJudge:
         self.name = name
 
     def compare(self, items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
-        """The majority's verdict on every item; invalid where no more than half of the judges gave one."""
+        """The majority's verdict on every item; invalid if no more than half of the judges gave one."""
         ballots = [judge.compare(items, arm_1, arm_2) for judge in self.judges]
         verdicts = []
         for at, (pair, _, _) in enumerate(items):

@@ -49,7 +49,7 @@ def compare_preferred(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePa
 def different_from_chosen(
     pairs: Sequence[PreferencePair], answers: Mapping[str, str]
 ) -> tuple[list[PreferencePair], list[Verdict]]:
-    """Flow 2's filter where there is no judge: every pair whose answer is not the chosen reply, word for word.
+    """Flow 2's filter without a judge: every pair whose answer is not the chosen reply, word for word.
 
     The answer becomes ``rejected``; empty answers are left out. There are no verdicts. Raises InputError if no pair
     is kept.

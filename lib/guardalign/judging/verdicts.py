@@ -1,7 +1,7 @@
 """Results of a judge: absolute assessments of single replies, and verdicts on pairs of them.
 
 Paper A asks its judge for one of four bins (1 better, both acceptable, none acceptable, 2 better). Asked for directly
-the bins contradict themselves, so a judge here says of *each* reply whether it is acceptable, and which it prefers;
+the bins contradict themselves, so a judge here rates *each* reply as acceptable or not, and states a preference;
 the bin follows.
 """
 

@@ -13,7 +13,7 @@ from guardalign.files import project_root
 
 
 def accelerate_config(kind: str) -> Path:
-    """The accelerate configuration of a kind, or ``kind`` itself where it is a file."""
+    """The accelerate configuration of a kind, or ``kind`` itself if it is a file."""
     folder = project_root() / "params" / "accelerate"
     path = Path(kind) if Path(kind).is_file() else folder / f"{kind}.yaml"
     if not path.exists():
@@ -24,7 +24,7 @@ def accelerate_config(kind: str) -> Path:
 
 def gpus(launch: Mapping[str, Any], shown: Collection[str]) -> int:
     """How many GPUs a stage that shows the sections ``shown`` takes: those of the launch where it trains, one where it
-    answers only. Kind ``none`` takes a GPU where it sees one and claims none."""
+    answers only. Kind ``none`` takes a GPU if it sees one and claims none."""
     if launch["kind"] == "none" or not {"training", "generation"} & set(shown):
         return 0
     settings = yaml.safe_load(accelerate_config(launch["kind"]).read_text(encoding="utf-8"))

@@ -59,9 +59,9 @@ def launch_all(
 ) -> list[TrainingResult]:
     """Train arms one after the other, in this process or by one ``accelerate launch``.
 
-    ``kind`` names ``params/accelerate/<kind>.yaml``. Finished arms are returned as they are; where all are, nothing is
+    ``kind`` names ``params/accelerate/<kind>.yaml``. Finished arms are returned as they are; if all are, nothing is
     started. The whole log is in the first started arm's ``<output>/training.log``. Raises ``StageFailed`` with the
-    log's last lines where the child fails or ends without its product; ``Preempted`` where SIGTERM ended it;
+    log's last lines if the child fails or ends without its product; ``Preempted`` if SIGTERM ended it;
     ``ParameterError`` for an unknown kind.
     """
     if kind == "none":
@@ -97,8 +97,8 @@ def run_generation(
 ) -> list[Reply]:
     """``generation.generate`` in this process or, prompts dealt over its processes, by ``accelerate launch``.
 
-    The job and its log are in ``.jobs/<output's stem>`` beside ``output``. Existing replies are not made
-    again, whatever the number of processes that made them. Raises what ``generate`` and ``launch_all`` raise.
+    The job and its log are in ``.jobs/<output's stem>`` next to ``output``. Existing replies are not made
+    again, regardless of the number of processes that made them. Raises what ``generate`` and ``launch_all`` raise.
     """
     job = GenerationJob(model=str(model_dir), arm=arm, settings=settings, output=output.resolve())
     if kind == "none":

@@ -126,7 +126,7 @@ class Ledger:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     async def reserve(self, most: Spent) -> str:
-        """Enter a call that may cost ``most``; waits for calls on their way where it does not fit beside them.
+        """Enter a call that may cost ``most``; waits for calls in flight if it does not fit next to them.
 
         Raises BudgetReached if it does not fit when all others have ended, GuardalignError if the disk is full.
         """

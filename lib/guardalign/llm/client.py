@@ -53,7 +53,7 @@ class Statistics:
 class Client:
     """Asks one endpoint and keeps every reply in ``store`` (a folder).
 
-    ``offline``: answers from the store alone, and what is not there is invalid ("not recorded: …"). Budget and prices
+    ``offline``: answers only from the store, and anything missing is invalid ("not recorded: …"). Budget and prices
     are the endpoint's; the budget counts all that the store has ever cost. Raises ParameterError if a budget in
     money is set for a model without a price.
     """

@@ -1,4 +1,4 @@
-"""Where a language model is reached and how it is asked: the settings of one OpenAI-compatible endpoint."""
+"""Settings of one OpenAI-compatible endpoint: its address and how requests are made."""
 
 from __future__ import annotations
 

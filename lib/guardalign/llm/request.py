@@ -103,8 +103,8 @@ NO_TOKENS = Usage()
 class Outcome:
     """What became of one request: exactly one of ``value`` and ``invalid`` (why not, "kind: details") is set.
 
-    ``finished`` is false where the reply was cut off at the token limit; ``tokens`` is the reply's length. ``calls``,
-    ``usage`` and ``cost`` count what this run did for it: nothing where the reply was ``stored``.
+    ``finished`` is false if the reply was cut off at the token limit; ``tokens`` is the reply's length. ``calls``,
+    ``usage`` and ``cost`` count what this run did for it: nothing if the reply was ``stored``.
     """
 
     request: Request

@@ -118,7 +118,7 @@ class Store:
 
 
 class Recording(Store):
-    """Replies from one JSONL file (rows with ``key``, ``replies`` and ``digest``), for reading alone.
+    """Replies from one JSONL file (rows with ``key``, ``replies`` and ``digest``), read-only.
 
     Raises InputError naming the line if the file is damaged.
     """

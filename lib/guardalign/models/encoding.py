@@ -54,7 +54,7 @@ def examples_of(pairs: Iterable[Prompt], chat: PreTrainedTokenizerBase | None = 
 
 
 def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessage]) -> str:
-    """The tokenizer's own chat template up to where the assistant speaks; completions follow it as they are.
+    """The tokenizer's own chat template up to the assistant's turn; completions follow it as they are.
 
     Some templates refuse a system message, some leave it out, some (Mistral's) put it into the conversation's last
     message, where it would end what a conversation's points have in common. With all of these its text opens the first
@@ -102,7 +102,7 @@ def left_padded(rows: Iterable[Sequence[int] | np.ndarray], device: torch.device
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> np.ndarray:
-    """Token ids (n,) of a prompt to generate from: one BOS where the tokenizer has the habit, no EOS."""
+    """Token ids (n,) of a prompt to generate from: one BOS if the tokenizer adds it, no EOS."""
     return _with_bos(tokenizer, tokenizer(prompt, add_special_tokens=False)["input_ids"])
 
 

@@ -1,6 +1,6 @@
-"""Where a model's files come from, a folder or the Hugging Face hub, and what to do when they do not come.
+"""Where a model's files come from, a folder or the Hugging Face hub, and what to do when they cannot be loaded.
 
-Weights are read from safetensors alone. A repository's own code runs only if its name is in the environment
+Only safetensors weights are read. A repository's own code runs only if its name is in the environment
 variable GUARDALIGN_REMOTE_CODE: a parameter file cannot switch that on.
 """
 
@@ -55,7 +55,7 @@ def _code_of(name: str) -> set[str]:
 def reaching(name: str) -> Iterator[None]:
     """Turn what transformers and the hub's client raise while loading ``name`` into ModelUnavailable.
 
-    Where the hub does not answer, only its cache on this machine is asked: the client would retry for half a minute.
+    If the hub does not answer, only the local cache is used: the client would retry for half a minute.
     """
     offline = constants.HF_HUB_OFFLINE or not (Path(name).is_dir() or _hub_answers())
     try:

@@ -32,7 +32,7 @@ standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_lo
 
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "*.index.json")
 RECORD = "training.json"
-"""What a training leaves beside its checkpoint, the content of its weights with it."""
+"""What a training leaves next to its checkpoint, the content of its weights with it."""
 _AGAIN = "`guardalign run PARAMS --again` makes again what is damaged and keeps the rest"
 
 

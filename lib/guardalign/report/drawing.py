@@ -121,7 +121,7 @@ def _line(arm: str, starts: dict[str, str]) -> list[str]:
 
 
 def training(results: Results) -> Iterator[Drawing]:
-    """The first seed's training curves, where an arm has more than one step."""
+    """The first seed's training curves, if an arm has more than one step."""
     if any(rows["step"].nunique() > 1 for rows in results.metrics.values()):
         joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
         seeds = list(results.verdicts)
@@ -131,7 +131,7 @@ def training(results: Results) -> Iterator[Drawing]:
 
 
 def reply_lengths(results: Results) -> Iterator[Drawing]:
-    """Length, repetition and cut-offs of all seeds' replies, where there are any."""
+    """Length, repetition and cut-offs of all seeds' replies, if there are any."""
     if results.arms:
         statistics = reply_statistics(results.all_replies)
         note = f"{len(results.replies)} training seeds." if len(results.replies) > 1 else ""

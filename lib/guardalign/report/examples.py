@@ -135,7 +135,7 @@ def reply_text(results: Results, arm: str, pair_id: str) -> str:
 
 
 def packed(block: dict[str, Any]) -> str:
-    """JSON, deflated, base64: letters that cannot end a script element, whatever the texts hold."""
+    """JSON, deflated, base64: letters that cannot end a script element, regardless of the texts."""
     text = json.dumps(block, ensure_ascii=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 

@@ -1,4 +1,4 @@
-"""What every page is made with: the templates, the filters that write numbers, and the files beside the templates."""
+"""What every page is made with: the templates, the filters that write numbers, and the files next to the templates."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Executed notebooks as pages that open without Jupyter and without network, in the report's look.
 
 nbconvert makes them, with the template in ``templates/notebook``. A page is next to its notebook and is made again
-only where the notebook is newer.
+only if the notebook is newer.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def render(results: Results, figure_names: list[str], beside: Path, most_example
 def answers(differences: pd.DataFrame) -> list[Markup]:
     """A sentence for each contrast named beforehand on the share of prompts with all guardrails kept.
 
-    Where none was named, or none judged, for every contrast.
+    If none was named, or none judged, for every contrast.
     """
     shown = differences[differences["measure"] == "adherence"]
     named = shown[shown["named"]]
@@ -125,7 +125,7 @@ def kept(arms: pd.DataFrame, collapsed: dict[str, str]) -> pd.DataFrame:
 
 
 def arms(results: Results) -> list[dict[str, str | Markup]]:
-    """The arms of the run with the paper's notation and, where the run recorded its plan, what they are trained on."""
+    """The arms of the run with the paper's notation and, if the run recorded its plan, what they are trained on."""
     plan = results.plan
     named = list(dict.fromkeys([*(plan.order() if plan else ()), *results.kept["arm"]]))
     return [
@@ -162,7 +162,7 @@ def _trust(results: Results) -> dict[str, Any] | None:
 
 
 def _judged(results: Results) -> list[str]:
-    """Who judged what, and how good the judge is where that is known."""
+    """Who judged what, and how good the judge is, if known."""
     rates = results.rates
     prompts = int((rates["n"] / rates["seeds"].clip(lower=1)).max())
     seeds = count(int(rates["seeds"].max()), "seed")

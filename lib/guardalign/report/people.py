@@ -41,7 +41,7 @@ PREFERENCES = ("A", "B", "tie")
 
 
 class Item(Row):
-    """One prompt of the sample: ``swapped`` where the comparison's arm 2 is shown as A."""
+    """One prompt of the sample: ``swapped`` if the comparison's arm 2 is shown as A."""
 
     item: str
     pair_id: str
@@ -232,7 +232,7 @@ def _turned_back(answer: Answer, swapped: bool) -> DimensionVerdict:
 
 
 def _csv(sample: Sequence[Item]) -> str:
-    """One row per item and dimension, with the texts beside the empty answers."""
+    """One row per item and dimension, with the texts next to the empty answers."""
     stream = io.StringIO(newline="")
     names = [*Answer.model_fields, "question", "guardrails", "conversation", "reply_A", "reply_B"]
     writer = csv.writer(stream, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What a run's folder holds, read for the report; whatever a run does not have is empty, not an error."""
+"""What a run's folder holds, read for the report; missing parts are empty, not an error."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def load(root: str | Path, level: float | None = None) -> Results:
 
 
 def read(root: str | Path, level: float | None = None) -> Results:
-    """Read ``outputs/<run>``. Where it has folders ``seed-<n>`` with verdicts or scores, they are the training seeds.
+    """Read ``outputs/<run>``. If it has folders ``seed-<n>`` with verdicts or scores, they are the training seeds.
     People's verdicts are read from ``people/*.jsonl``.
 
     ``level`` defaults to the run's own parameter.
@@ -229,7 +229,7 @@ def _arms(verdict: Verdict) -> tuple[str, str]:
 
 
 def seed_folders(root: Path) -> dict[int, Path]:
-    """The folders of a run's training seeds; the run's own, as seed 0, where it has none."""
+    """The folders of a run's training seeds; the run's own, as seed 0, if it has none."""
     found = {
         int(path.name.removeprefix("seed-")): path
         for path in root.glob("seed-*")

@@ -21,7 +21,7 @@ _CELL = "text-align:left;vertical-align:top;white-space:pre-wrap;max-width:44em"
 
 
 def conversation(pair: PreferencePair) -> HTML:
-    """A point's guardrails, numbered from 1, beside its history."""
+    """A point's guardrails, numbered from 1, next to its history."""
     rules = "".join(f"<li>{escape(text)}</li>" for text in pair.guardrails)
     turns = "".join(f"<p><b>{turn.role.title()}</b>: {escape(turn.text)}</p>" for turn in pair.turns)
     return HTML(_table([["guardrails", "conversation"]], [[f"<ol>{rules}</ol>", turns]]))

@@ -1,4 +1,4 @@
-"""The papers' tables with this run's numbers beside them: two columns that never mix.
+"""The papers' tables with this run's numbers next to them: kept in separate columns.
 
 Numbers of this run are named ``here``, with an interval; the papers' are named ``paper``. Another model, other data and
 another judge separate the two: they show whether the pattern is the same, not whether a number is reproduced.
@@ -59,7 +59,7 @@ def against_preferred(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_3(here: pd.DataFrame) -> pd.DataFrame:
-    """Paper B's Table 3 beside this run's methods: method, source, here, here_low, here_high, hh, hh_low, … (in %).
+    """Paper B's Table 3 next to this run's methods: method, source, here, here_low, here_high, hh, hh_low, … (in %).
 
     ``here`` has ``method`` (as the paper spells it), ``win``, ``low`` and ``high`` (fractions, against the preferred
     reply). Methods of one side only are kept, with NaN on the other.

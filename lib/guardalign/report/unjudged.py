@@ -55,7 +55,7 @@ def render(results: Results, figure_names: list[str], beside: Path) -> str:
 
 
 def _headline(table: pd.DataFrame, plan: Plan | None) -> Markup | str:
-    """The first aligned arm beside the fine-tuned one it started from, as in paper A's Figure 4; else the finding."""
+    """The first aligned arm next to the fine-tuned one it started from, as in paper A's Figure 4; else the finding."""
     rows = {str(row["arm"]): row for _, row in table.iterrows()}
     for name, arm in plan.arms.items() if plan else ():
         if arm.method != "sft" and {name, arm.start} <= rows.keys() and arm.start != BASE:

@@ -96,7 +96,7 @@ def training_seeds(number: int) -> str:
 
 
 def lead(row: pd.Series, start: pd.Series) -> Markup:
-    """One arm's held-out accuracy beside that of the arm it started from (rows of ``heldout.table``)."""
+    """One arm's held-out accuracy next to that of the arm it started from (rows of ``heldout.table``)."""
     shares = [interval(each["accuracy"], each["accuracy_low"], each["accuracy_high"]) for each in (row, start)]
     points = interval(row["lead"], row["lead_low"], row["lead_high"], 1, signed=True)
     clear = row["lead_low"] > 0 or row["lead_high"] < 0

@@ -130,7 +130,7 @@ def length_controlled(
 
     ``difficulty`` (n,) is each annotation's instruction's. Win ~ tanh(Δ length / its standard deviation) + difficulty +
     1, Δ being the baseline's characters less the model's; predicted at Δ = 0. L1-regularised, the strength chosen by
-    five folds; if all outcomes are equal there is nothing to fit, and where none has a preference the win rate
+    five folds; if all outcomes are equal there is nothing to fit, and if none has a preference the win rate
     is NaN. ``anchors`` are annotations of the baseline
     against itself at other lengths, with columns ``preference`` (0 to 1), ``std_delta_len`` and
     ``instruction_difficulty``; they weigh 0.1 each and have no constant.

@@ -7,7 +7,7 @@ Measures of one verdict on one dimension, all in [0, 1] but ``net`` in [-1, 1]:
 ``win_2``      the same for arm 2
 ``strict``     arm 1 better 1, arm 2 better 0, both and none ½: the usual win rate, sides add to 1
 ``net``        1 better − 2 better; it equals win_1 − win_2, and 2·strict − 1
-``preferred``  the judge's own preference, ties ½; it also speaks where both or none are acceptable
+``preferred``  the judge's own preference, ties ½; also given if both or none are acceptable
 ``better_1``, ``both``, ``none``, ``better_2``   paper A's four bins, which add to 1
 =============  =========================================================================================
 """

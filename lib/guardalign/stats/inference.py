@@ -18,7 +18,7 @@ Their mean squares between seeds, between conversations and of the rest,
 give Var θ = V / (S C) with V = max(MS_s + MS_c − MS_e, MS_s, MS_c): MS_s + MS_c − MS_e is unbiased (Searle, Casella &
 McCulloch 1992, *Variance Components*, ch. 4; the same three terms as the two-way clustered variance of Cameron,
 Gelbach & Miller 2011, *J. Business & Economic Statistics* 29:238–249), the maximum sets a negative component to 0 and
-stays valid where there is no variation of one kind (MacKinnon, Nielsen & Webb 2021, *JBES* 39:505–519). The degrees of
+stays valid if there is no variation of one kind (MacKinnon, Nielsen & Webb 2021, *JBES* 39:505–519). The degrees of
 freedom are Satterthwaite's (1946, *Biometrics Bulletin* 2:110–114, eq. 17), at least min(S, C) − 1:
 
     V² / (MS_s² / (S − 1) + MS_c² / (C − 1) + MS_e² / ((S − 1)(C − 1))).
@@ -27,7 +27,7 @@ With one seed, V = MS_c with C − 1 degrees: the interval is of that trained mo
 
 A measure with bounds is put on the logit scale before t is applied, and back: the interval stays within the bounds and
 holds its level near them (Korn & Graubard 1998, *Survey Methodology* 24:193–201). Interval and p value come from the
-same t, so p < 1 − level exactly where the interval excludes the null value. Where all conversations agree there is no
+same t, so p < 1 − level exactly if the interval excludes the null value. If all conversations agree there is no
 variance to estimate: the interval then reaches towards a bound as far as the exact binomial one does after C equal
 outcomes (Clopper & Pearson 1934), and p follows from it.
 """

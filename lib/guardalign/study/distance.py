@@ -17,7 +17,7 @@ Tokens = tuple[list[int], list[int]]
 
 
 class Distance(Row):
-    """Of one reply (nats, over the whole vocabulary); 0 where it has no tokens."""
+    """Of one reply (nats, over the whole vocabulary); 0 if it has no tokens."""
 
     id: str
     kl: float
@@ -27,7 +27,7 @@ class Distance(Row):
 def distances(
     policy: Policy, start: PreTrainedModel, examples: Sequence[Example], replies: Sequence[Reply]
 ) -> list[Distance]:
-    """One row per reply, in their order; a reply counts with its end-of-sequence token where it has one."""
+    """One row per reply, in their order; a reply counts with its end-of-sequence token if it has one."""
     rows = [_tokens(policy, example, reply) for example, reply in zip(examples, replies, strict=True)]
     order = sorted((at for at, (_, reply) in enumerate(rows) if reply), key=lambda at: sum(map(len, rows[at])))
     found: dict[int, tuple[float, float]] = {}

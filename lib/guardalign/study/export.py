@@ -72,7 +72,7 @@ def _lasting(base: str) -> str:
 
 
 def plain_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """A chat template that passes a message through unchanged, after a BOS where the tokenizer puts one."""
+    """A chat template that passes a message through unchanged, after a BOS if the tokenizer adds one."""
     starts_with_bos = encode_prompt(tokenizer, "a")[0] == tokenizer.bos_token_id
     bos = "{{ bos_token }}" if starts_with_bos else ""
     return bos + "{% for message in messages %}{{ message['content'] }}{% endfor %}"

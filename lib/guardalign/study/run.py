@@ -209,7 +209,7 @@ class Study:
         return run_generation(job.model, pairs, name, job.settings, output, kind, log)
 
     def _job(self, name: str, pairs: Sequence[Any], output: Path, seed: int) -> GenerationJob:
-        """What writes an arm's replies. Raises MissingStage if its weights were dropped and replies are missing."""
+        """The writer of an arm's replies. Raises MissingStage if its weights were dropped and replies are missing."""
         own = GenerationJob(model=self.model_of(name, seed), arm=name, settings=self.writing(seed), output=output)
         if dropped(Path(own.model)) and not own.store(pairs).is_complete():
             (Path(own.model) / RECORD).unlink()
@@ -219,7 +219,7 @@ class Study:
     def all_answers(self, names: Sequence[str], pairs: Sequence[PreferencePair]) -> list[Reply]:
         """The replies of several arms to ``pairs``, seed by seed, kept in ``replies/<arm>.jsonl``; see ``answers``.
 
-        Where the plan keeps no weights, those of arms that no other arm needs are dropped.
+        If the plan keeps no weights, those of arms that no other arm needs are dropped.
         """
         found = []
         for seed in self.seeds:

@@ -143,7 +143,7 @@ class Job:
         return found if found.fingerprint == self.fingerprint else None
 
     def settle(self, log: Log = print) -> Outcome:
-        """Train the arm, let it answer, measure it, and drop its weights where the plan keeps none."""
+        """Train the arm, let it answer, measure it, and drop its weights if the plan keeps none."""
         study, own = self.study, self.study.folder(self.seed)
         if dropped(self.model):  # and now wanted for other replies
             (self.model / RECORD).unlink()

@@ -78,5 +78,5 @@ def reader_of(settings: Params, task: str) -> Read | None:
 
 
 def wins(scores: Sequence[float], preferred: Sequence[float]) -> list[float]:
-    """1 where a reply scores higher than the data's preferred one, ½ where both score the same, else 0."""
+    """1 if a reply scores higher than the data's preferred one, ½ if both score the same, else 0."""
     return (0.5 + 0.5 * np.sign(np.subtract(scores, preferred))).tolist()

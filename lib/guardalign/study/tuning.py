@@ -128,7 +128,7 @@ def _worth(study: Study, plans: Mapping[str, Plan], grids: Grids, log: Log) -> p
 def values(job: Job) -> pd.DataFrame:
     """What each of a job's replies is worth: conversation_id and ``value``.
 
-    Own data: 1 where the judge finds the reply acceptable in every dimension, else 0. A twin: 1, ½ or 0 against the
+    Own data: 1 if the judge finds the reply acceptable in every dimension, else 0. A twin: 1, ½ or 0 against the
     preferred reply. What the judge gave no verdict on is left out.
     """
     study, rows, replies = job.study, job.study.rows(job.split), job.replies

@@ -79,7 +79,7 @@ def restore(module: nn.Module, optimizer: Any, state: Mapping[str, Any]) -> None
 
 
 def _share(value: Any, like: Tensor) -> Any:
-    """A whole tensor laid out as ``like``, where that is sharded and of the same shape."""
+    """A whole tensor laid out as ``like``, if that is sharded and of the same shape."""
     if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -100,7 +100,7 @@ class TrainingConfig(BaseModel):
         return -(-examples // self.batch_size)
 
     def facts(self) -> dict[str, Any]:
-        """What decides the resulting weights; where they go and how progress is shown does not."""
+        """What determines the resulting weights; output paths and logging do not."""
         aside = {"arm", "output", "data", "cache", "model", "reference", "save_steps", "tensorboard", "probe_steps"}
         return self.model_dump(mode="json", exclude=aside)
 
@@ -109,7 +109,7 @@ class TrainingResult(BaseModel):
     """What came of it.
 
     ``skipped``: a finished folder with the same fingerprint existed; ``resumed_step``: where a partial one was resumed.
-    Tokens are summed over steps: ``logical`` as if every row stood alone, ``unique`` as computed.
+    Tokens are summed over steps: ``logical`` as if every row were separate, ``unique`` as computed.
     """
 
     model_config = ConfigDict(frozen=True)

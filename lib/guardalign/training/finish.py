@@ -25,7 +25,7 @@ METRICS = "metrics.jsonl"
 
 
 def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) -> str:
-    """What decides the weights that come out: settings, data, initial model and reference."""
+    """What determines the resulting weights: settings, data, initial model and reference."""
     models = [model_fingerprint(config.model)]
     if config.loss.reference:
         models.append(model_fingerprint(config.reference_model))
@@ -78,7 +78,7 @@ def save_arm(
 ) -> None:
     """The checkpoint in transformers' own format; ``training.json`` last: a folder without it is not finished.
 
-    ``weights`` are the model's where it does not hold all of them itself.
+    ``weights`` are the model's if it does not hold all of them itself.
     """
     with without_bars(), space_for(config.output):
         model.save_pretrained(config.output, **({"state_dict": dict(weights)} if weights else {}))

@@ -31,7 +31,7 @@ def repetition(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence
 
 
 def repeated_share(tokens: Sequence[int]) -> float:
-    """The share of a sequence's 4-grams that have occurred before in it; 0 where it has fewer than two."""
+    """The share of a sequence's 4-grams that have occurred before in it; 0 if it has fewer than two."""
     grams = [tuple(tokens[i : i + NGRAM]) for i in range(len(tokens) - NGRAM + 1)]
     return 1 - len(set(grams)) / len(grams) if len(grams) > 1 else 0.0
 

@@ -50,7 +50,7 @@ class PolicyResult:
 
 
 class RewardModel:
-    """A scalar a text: the reward of prompt and reply, read at the last token (EOS where the reply is finished)."""
+    """A scalar per text: the reward of prompt and reply, read at the last token (EOS if the reply is finished)."""
 
     def __init__(self, folder: Path | str, batch_size: int = 64) -> None:
         self.tokenizer = load_tokenizer(str(folder))
@@ -197,7 +197,7 @@ def train_online(
     """The arm ``name``: ``train_reward``, then ``train_policy`` against it, or what an earlier run made of the same.
 
     The result's ``metrics`` are the reward model's accuracy on ``held_out``, seconds of both parts, replies drawn
-    (generated token by token, beside the passes), and replies scored per pair of ``examples``: a drawn reply goes
+    (generated token by token, besides the passes), and replies scored per pair of ``examples``: a drawn reply goes
     through policy, reference and reward model, a pair's two replies train the reward model.
     """
     asked = (settings, model_fingerprint(start), list(examples), list(held_out), batch_size, max_new_tokens, seed)

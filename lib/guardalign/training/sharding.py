@@ -24,7 +24,7 @@ CLAIMED = "GUARDALIGN_SHARDS"
 
 
 def accelerator() -> Accelerator:
-    """The process's accelerator. Without a GPU, accelerate starts gloo only where a CPU is asked for."""
+    """The process's accelerator. Without a GPU, accelerate starts gloo only if a CPU is asked for."""
     return Accelerator(cpu=on_cpu())
 
 

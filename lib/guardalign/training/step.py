@@ -21,7 +21,7 @@ from guardalign.tree.scoring import Entropy, RowScores
 
 @dataclass(frozen=True)
 class StepInput:
-    """A batch with everything the loss needs beside the policy's scores.
+    """A batch with everything the loss needs besides the policy's scores.
 
     ``reference``: a vector (completion_length,) for each of the batch's sequences, or None; ``embeddings``: (S, d).
     """
@@ -100,7 +100,7 @@ def forward_backward(
 ) -> StepOutput:
     """Accumulate the gradients of the batch's mean loss over all its terms, of all rows and processes.
 
-    Where a term depends on the whole batch and the batch takes several rows, scores are computed twice: once without
+    If a term depends on the whole batch and the batch takes several rows, scores are computed twice: once without
     gradients for the whole, then row by row with them. Under DDP, which averages gradients, the loss is scaled by the
     number of processes, so that their average is the sum.
     """

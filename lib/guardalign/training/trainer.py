@@ -1,4 +1,4 @@
-"""The training loop: examples and a loss in, a checkpoint out; going on where it was cut off."""
+"""The training loop: examples and a loss in, a checkpoint out; resuming interrupted runs."""
 
 from __future__ import annotations
 

@@ -144,14 +144,14 @@ def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer
 
 
 def _is_sharded(trainer: Trainer) -> bool:
-    """Whether a process holds a part of the weights alone: then they are put together by all processes."""
+    """Whether a process holds only part of the weights: then all processes gather them."""
     return trainer.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
 
 
 def _on_disk(rows: list[dict[str, Any]], config: TrainingConfig) -> Dataset:
     """The rows as a data set in one folder that all processes read.
 
-    TRL's main process leaves the reference's log-probs beside the data for the others. Data in memory have their place
+    TRL's main process leaves the reference's log-probs next to the data for the others. Data in memory have their place
     in a temporary folder, another one in each process.
     """
     folder = config.output / CHECKPOINTS / "data"

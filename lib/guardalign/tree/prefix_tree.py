@@ -86,7 +86,7 @@ class TreeRow:
         return scores.new_zeros(len(self.sequences)).index_add(0, self.score_sequence.to(scores.device), scores)
 
     def padded(self, grain: int) -> TreeRow:
-        """The same row with nodes and predictors filled up to a multiple of ``grain``; what is added, nothing asks for.
+        """The same row with nodes and predictors filled up to a multiple of ``grain``; the added ones are never used.
 
         Each added node is a tree of its own at the end: it attends only to itself, and no other node attends to it.
         """

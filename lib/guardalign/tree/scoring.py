@@ -21,7 +21,7 @@ ENTROPY_ROWS = 256
 
 @dataclass(frozen=True)
 class RowScores:
-    """(T,) each, in the order of the row's ``score_edge``; values and entropy are there where they were asked for.
+    """(T,) each, in the order of the row's ``score_edge``; values and entropy are set if requested.
 
     ``entropy`` is the next token's, in nats over the whole vocabulary.
     """
@@ -63,7 +63,7 @@ class TreeScorer(nn.Module):
     def forward(self, row: TreeRow, entropy: Entropy = "none") -> RowScores:
         """Log-probabilities (nats, float32, (T,)) of the completion tokens of the row's sequences.
 
-        The entropy has a gradient only where it is ``trained``. Raises ``TreeError`` for what the model's attention
+        The entropy has a gradient only if it is ``trained``. Raises ``TreeError`` for what the model's attention
         cannot follow: soft-capping, sinks, a sequence longer than a sliding window.
         """
         device = self.model.device

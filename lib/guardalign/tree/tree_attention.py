@@ -53,7 +53,7 @@ def tree_mask(row: TreeRow, device: torch.device, block: int = BLOCK) -> TreeMas
 
 
 def flex_mask(end: Tensor) -> BlockMask:
-    """FlexAttention's block mask of a row: query q sees node k exactly when k <= q < end[k]."""
+    """FlexAttention's block mask of a row: query q attends to node k exactly when k <= q < end[k]."""
 
     def sees(batch: Tensor, head: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return (k <= q) & (q < end[k])
@@ -137,7 +137,7 @@ def _compiled_flex() -> Callable[..., Any]:
 
 
 def _flex(device: torch.device) -> Any:
-    """FlexAttention as one kernel on CUDA; elsewhere, where it serves tests alone, step by step."""
+    """FlexAttention as one kernel on CUDA; elsewhere, only for tests, step by step."""
     return _compiled_flex() if device.type == "cuda" else flex_attention
 
 

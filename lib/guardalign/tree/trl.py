@@ -31,7 +31,7 @@ FIELDS = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
 class TreeDPOTrainer(DPOTrainer):
     """``trl.DPOTrainer``, argument for argument, on prefix trees; a batch of a device is one packed row.
 
-    Pays where a batch's sequences share prefixes: the two replies to a prompt always do, the points of a conversation
+    Pays if a batch's sequences share prefixes: the two replies to a prompt always do, the points of a conversation
     once they are adjacent in the data set, ``train_sampling_strategy="sequential"`` keeps them there and
     ``per_device_train_batch_size`` holds a conversation. Raises ``TreeError`` for architectures that cannot follow a
     tree, for images, for prompt-learning adapters and for a mixture of experts' auxiliary loss.

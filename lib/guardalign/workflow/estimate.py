@@ -1,4 +1,4 @@
-"""What a run needs, before anything starts: memory, disk, hours, dollars; and a refusal where a machine is short of it.
+"""What a run needs, before anything starts: memory, disk, hours, dollars; and a refusal if a machine is too small.
 
 Weights, gradients and optimiser states are counted (bytes per weight as in Rajbhandari et al. 2020, "ZeRO", section
 3.1, with float32 weights and autocast as ``models.loading`` has them), on torch's meta device: no weights are read.
@@ -60,7 +60,7 @@ all weights are trained, and where adapters are."""
 LOGIT_BYTES = 12
 """A predicted token's log-probs over the vocabulary in float32, their gradient, and the gradient of the logits."""
 JUDGE_PROMPT, JUDGE_REPLY, CANARIES_AN_ITEM = 900, 460, 3
-"""Tokens a judge call holds beside conversation and replies, and of its answer (measured: benchmarks/results)."""
+"""Tokens a judge call holds besides conversation and replies, and of its answer (measured: benchmarks/results)."""
 
 
 class TooSmall(GuardalignError):
@@ -100,7 +100,7 @@ def shape_of(name: str, lora: Lora | None = None) -> Shape:
 
 
 def measured(model: Any, config: Any, lora: Lora | None = None) -> Shape:
-    """The shape of a model that is built already, on whatever device; with ``lora`` it gets an adapter."""
+    """The shape of a model that is already built, on any device; with ``lora`` it gets an adapter."""
     output, decoder = model.get_output_embeddings(), config.get_text_config(decoder=True)
     linear = [each for each in model.modules() if isinstance(each, nn.Linear) and each is not output]
     parameters, inner = sum(weight.numel() for weight in model.parameters()), sum(e.weight.numel() for e in linear)
@@ -168,7 +168,7 @@ def training_memory(
 
 
 def weight_bytes(shape: Shape, precision: str) -> float:
-    """The kept weights of a whole model, adapters included: float32 whatever is not quantised."""
+    """The kept weights of a whole model, adapters included: float32 unless quantised."""
     return INNER_BYTES[precision] * shape.inner + 4.0 * (shape.parameters - shape.inner + shape.adapter)
 
 

@@ -33,7 +33,7 @@ SLURM_LOGS = Path(".snakemake") / "slurm_logs"
 
 @dataclass(frozen=True)
 class Place:
-    """Where stages run: here, on ``cores`` cores, or where ``profile`` says.
+    """Where stages run: here, on ``cores`` cores, or as ``profile`` specifies.
 
     ``profile`` is a folder of ``params/profiles/`` or your own, with a Snakemake ``config.yaml``; how many jobs or
     cores are used at once is set there.
@@ -75,7 +75,7 @@ def run_series(
     executed; what it finds finished and whole (models, replies, verdicts) is kept.
 
     Raises GuardalignError if the parameters are wrong, the folder is in use, or a stage failed; processes.Ended
-    where a signal ended this process.
+    if a signal ended this process.
     """
     settings = checked(params)
     run = RunFolder.named(settings.run)
@@ -94,7 +94,7 @@ def run_series(
         log = run.root / "snakemake.log"
         command = _command(run, params, place, dry_run, again) + (["--", target] if target else [])
         with log.open("w", encoding="utf-8") as stream:
-            # Snakemake calls jobs elsewhere off at SIGINT alone.
+            # Snakemake cancels remote jobs only on SIGINT.
             ask = signal.SIGINT if place.profile else None
             child = processes.start(command, env=_environment(), stderr=stream)
             code = processes.wait(child, ask=ask)

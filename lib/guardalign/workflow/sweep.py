@@ -191,7 +191,7 @@ def _why(point: Point, at_once: int) -> str:
 
 
 def results(points: Sequence[Point]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The win rates of all judged points, and the held-out figures of those without a judge, each beside the point's
+    """The win rates of all judged points, and the held-out figures of those without a judge, each next to the point's
     values (columns by dotted key). What is not there yet is left out."""
     judged, unjudged = [], []
     for point in points:

@@ -24,7 +24,7 @@ class Domain:
 
 
 def table(name: str) -> dict[str, Any]:
-    """The content of ``name``.yaml beside this module."""
+    """The content of ``name``.yaml next to this module."""
     return yaml.safe_load(Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8"))
 
 

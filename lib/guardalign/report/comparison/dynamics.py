@@ -1,4 +1,4 @@
-"""How training went: every arm's curves, and paper B's Table 2 (its observations) beside them."""
+"""How training went: every arm's curves, and paper B's Table 2 (its observations) next to them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _with_rewards(own: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_2(steps: pd.DataFrame) -> pd.DataFrame:
-    """Paper B's Table 2 beside this run's curves: a row per task and arm, a mean over seeds.
+    """Paper B's Table 2 next to this run's curves: a row per task and arm, a mean over seeds.
 
     Each measure's mean over the first and the last fifth of the steps.
     """

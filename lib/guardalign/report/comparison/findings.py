@@ -21,7 +21,7 @@ FAR_KL = 1.0
 def gains(summary: pd.DataFrame) -> pd.DataFrame:
     """Which arms raise held-out preference accuracy above the SFT model's: one row per task and arm.
 
-    ``raised`` where the interval of ``accuracy_gain`` is above zero; elsewhere ``why`` gives what the other numbers
+    ``raised`` if the interval of ``accuracy_gain`` is above zero; elsewhere ``why`` gives what the other numbers
     show. ``summary`` is a protocol's ``_methods.csv``.
     """
     start = summary[summary["arm"] == SFT].set_index("task")["accuracy"]
@@ -45,7 +45,7 @@ def _why(row: pd.Series) -> str:
 
 
 def sentences(table: pd.DataFrame, arms: list[str] | None = None) -> str:
-    """``gains``'s table as a Markdown list, one item per task; of ``arms`` alone where they are named."""
+    """``gains``'s table as a Markdown list, one item per task; of only ``arms``, if given."""
     shown = table if arms is None else table[table["arm"].isin(arms)]
     points = []
     for task, own in shown.groupby("task", sort=False):
@@ -91,7 +91,7 @@ def decided(pairs: pd.DataFrame) -> str:
 
 
 def reward_model(summary: pd.DataFrame) -> str:
-    """How often the online arm's reward model is right on held-out pairs, and what the arm costs beside DPO."""
+    """How often the online arm's reward model is right on held-out pairs, and what the arm costs relative to DPO."""
     own = summary[summary["arm"] == RLHF].set_index("task")
     right = ", ".join(f"{row['reward_accuracy']:.0%} in {task}" for task, row in own.iterrows())
     text = f"The reward model prefers the chosen reply of {right} (held-out pairs)."

@@ -1,4 +1,4 @@
-"""What notebook 15 shows of a comparison: paper B's Tables 1, 2 and 3 with this project's numbers beside them."""
+"""What notebook 15 shows of a comparison: paper B's Tables 1, 2 and 3 with this project's numbers next to them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
 ``contrasts(differences, measures)``                      paired differences of arms in points
 ``arms(kept)``                                            what each arm keeps, in every measure
 ``comparison_bars(rates, comparisons)``                   four-segment bars, as in paper A's Figures 3 and 4
-``table_1(rates)``, ``table_3(rates)``                    the papers' tables beside this run
+``table_1(rates)``, ``table_3(rates)``                    the papers' tables next to this run
 ``ranking(stats.rank(rows), rates)``                      Bradley–Terry strengths
 ``guardrail_map(stats.compliance(statuses))``             which guardrails each arm keeps
 ``grid(sweep, choice)``                                   learning rate × β, the chosen point framed

@@ -1,4 +1,4 @@
-"""Paper A's Figures 3 and 4: four-segment bars, one panel per comparison, with win rates and intervals beside them."""
+"""Paper A's Figures 3 and 4: four-segment bars, one panel per comparison, with win rates and intervals next to them."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def plain(arm: object) -> str:
 
 
 def named(arm: object, marks: Collection[str] = (), characters: int = 28) -> str:
-    """``plain``, wrapped, with a warning sign where the arm is one of ``marks``, the collapsed arms."""
+    """``plain``, wrapped, with a warning sign if the arm is one of ``marks``, the collapsed arms."""
     return wrap(plain(arm) + (" ⚠" if arm in marks else ""), characters)
 
 

@@ -208,7 +208,7 @@ PANELS_3 = {
 
 
 def table_3(rates: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
-    """Paper B's Table 3: methods against the preferred reply, this run in the first panel, the paper's sets beside it.
+    """Paper B's Table 3: methods against the preferred reply, this run in the first panel, the paper's sets next to it.
 
     ``rates`` is ``stats.table``'s result of comparisons ``<arm>-vs-chosen``.
     """

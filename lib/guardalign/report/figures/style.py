@@ -73,7 +73,7 @@ SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw within this block and the figure has the project's look, whatever the reader's own settings are."""
+    """Draw within this block and the figure has the project's look, regardless of the reader's settings."""
     with matplotlib.rc_context(SETTINGS):
         yield
 

@@ -10,7 +10,7 @@ HOLD = "\N{NO-BREAK SPACE}"
 
 
 def interval(value: float, low: float, high: float, digits: int = 0, signed: bool = False) -> str:
-    """Fractions as percent: ``65 [61, 69]`` held on one line; without brackets where there is no interval."""
+    """Fractions as percent: ``65 [61, 69]`` held on one line; without brackets if there is no interval."""
     sign = "+" if signed else ""
     number = minus(f"{100 * value:{sign}.{digits}f}")
     if isnan(low):
