@@ -18,7 +18,7 @@ import pytest
 from guardalign.data.examples import Example
 from guardalign.errors import ParameterError, StageFailed
 from guardalign.files import write_rows, write_text
-from guardalign.launch.accelerate import TOLD, _first_to_end, accelerate_config, launch_all, run_training
+from guardalign.launch.accelerate import ENDED_BY_SIGTERM, _first_to_end, accelerate_config, launch_all, run_training
 from guardalign.losses import METHODS
 from guardalign.training import Preempted, TrainingConfig, TrainingResult, train
 from guardalign.training.checkpoints import saved
@@ -242,9 +242,9 @@ Root Cause (first observed failure):
 @pytest.mark.parametrize(
     "first, others, lost", [(-9, 75, True), (1, -15, True), (-11, 75, True), (75, 75, False), (-15, 75, False)]
 )
-def test_a_lost_process_is_told_from_pre_emption_by_who_ended_first(first, others, lost):
-    """The launcher tells the others to end, and one that is between two steps then leaves the mark of pre-emption."""
-    assert (_first_to_end(REPORT.format(first=first, others=others)) not in TOLD) is lost
+def test_a_lost_process_is_distinguished_from_pre_emption_by_the_first_exit(first, others, lost):
+    """The launcher then ends the others, and one that is between two steps leaves the mark of pre-emption."""
+    assert (_first_to_end(REPORT.format(first=first, others=others)) not in ENDED_BY_SIGTERM) is lost
     assert _first_to_end("M_1SFT: step 3/8") is None
 
 

@@ -166,7 +166,7 @@ def test_a_sample_that_people_have_is_not_replaced_by_another(sample, tmp_path):
 
 def test_too_few_common_prompts_are_named():
     replies = {"a": simulated.replies("a"), "b": simulated.replies("b")[:3]}
-    with pytest.raises(InputError, match="a against b: 3 prompts answered by both, 5 wanted"):
+    with pytest.raises(InputError, match="a against b: 3 prompts answered by both"):
         people.draw(simulated.pairs(), replies, [("a", "b")], size=5)
 
 

@@ -46,7 +46,7 @@ class Pairs(Section):
     @model_validator(mode="after")
     def _keeps_one_arms_prompts(self) -> Pairs:
         if self.prompts_of and self.rejected != "data":
-            raise ValueError("prompts_of goes with rejected: data; rejected: <arm> keeps that arm's prompts by itself")
+            raise ValueError("prompts_of needs rejected: data; rejected: <arm> implies that arm's prompts")
         return self
 
 

@@ -43,7 +43,7 @@ from guardalign.training.finish import finished, training_fingerprint
 Log = Callable[[str], object]
 LAST_LINES = 25
 SECONDS_TO_END = 10.0
-TOLD = (PREEMPTED, STUCK, -signal.SIGTERM)
+ENDED_BY_SIGTERM = (PREEMPTED, STUCK, -signal.SIGTERM)
 _EXIT_CODE = re.compile(r"exitcode\s*:\s*(-?\d+)|non-zero exit status (\d+)")
 
 
@@ -152,7 +152,7 @@ def _run(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str], l
         finally:
             end_tree(child.pid, patience=SECONDS_TO_END)
     tail, names = "\n".join(last), ", ".join(arms)
-    if sigterm.came or (code and _first_to_end(tail) in TOLD):
+    if sigterm.came or (code and _first_to_end(tail) in ENDED_BY_SIGTERM):
         raise Preempted(said.removeprefix("error: ") or f"{names}: ended by SIGTERM; start it again")
     if code:
         memory = "a process was killed (too little memory is the usual cause)" if "SIGKILL" in tail else ""

@@ -88,7 +88,7 @@ def draw(
         share = size // len(comparisons) + (place < size % len(comparisons))
         both = sorted(prompts.keys() & texts.get(one, {}).keys() & texts.get(two, {}).keys())
         if len(both) < share:
-            raise InputError(f"{one} against {two}: {len(both)} prompts answered by both, {share} wanted")
+            raise InputError(f"{one} against {two}: {len(both)} prompts answered by both, {share} needed")
         swaps = [side % 2 == 1 for side in range(share)]
         rng.shuffle(swaps)
         for pair_id, swapped in zip(rng.sample(both, share), swaps, strict=True):

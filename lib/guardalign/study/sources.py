@@ -67,7 +67,7 @@ def load(source: Source, store: Path | None = None) -> Sourced:
 def world(source: Source) -> Sourced:
     """The embedded world's pairs; the last of its domains is kept for the transfer split alone."""
     if source.conversations is None:
-        raise InputError("source.conversations says how many conversations of the world are wanted")
+        raise InputError("source.conversations must give the number of the world's conversations")
     *home, transfer = DOMAINS
     pairs: list[PreferencePair] = []
     conversations: list[Conversation] = []

@@ -62,7 +62,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         recorded = json.loads(record.read_text(encoding="utf-8")).get("metrics") if record.exists() else None
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} or {RESULT} beside it is damaged: {error}") from None
+        raise InputError(f"{path} or {RESULT} next to it is damaged: {error}") from None
     if recorded not in (None, fingerprint(path)):
         raise InputError(f"{path} is damaged: its content differs from what training wrote")
     return rows
