@@ -76,7 +76,8 @@ def test_figures_are_shown_as_pictures(series):
             for cell in nbformat.read(folder.notebooks / f"{name}.ipynb", 4).cells
             for out in cell.get("outputs", [])
         ]
-        assert any("image/png" in out.get("data", {}) for out in outputs), name
+        shown = any("image/png" in out.get("data", {}) for out in outputs)
+        assert shown == (name != "06_judging"), name  # whose verdicts 07 draws
 
 
 def test_a_second_run_does_nothing(series):

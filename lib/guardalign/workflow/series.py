@@ -138,9 +138,11 @@ def _command(run: RunFolder, params: Path, place: Place, dry_run: bool, again: b
     """Snakemake in the run's folder. Our lock replaces its own, which a killed run would leave behind."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")]
     command += ["--directory", str(run.root), *place.options(), "--rerun-incomplete", "--nolock"]
-    command += ["--forcerun", *rules] if (rules := _to_repeat(run)) else []
+    if again:
+        command += ["--forceall"]
+    elif rules := _to_repeat(run):
+        command += ["--forcerun", *rules]
     command += ["--dry-run"] if dry_run else ["--quiet", "progress", "rules", "host", "reason"]
-    command += ["--forceall"] if again else []
     return [*command, "--config", f"params={params.resolve()}"]
 
 
