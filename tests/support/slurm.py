@@ -92,7 +92,7 @@ def cluster(folder: Path, nodes: int = 1, cpus: int = 2) -> Iterator[dict[str, s
         for command in _daemons(folder, settings, names):
             log = stack.enter_context((folder / f"{command[0]}.out").open("a"))
             child = start(command, env=os.environ | environment, stdin=DEVNULL, stdout=log, stderr=log)
-            stack.callback(end_tree, child.pid, 5.0)
+            stack.callback(end_tree, child.pid, patience=5.0)
             _wait_for_socket(folder)
         _wait_for_nodes(environment, names, folder)
         stack.callback(_cancel_all, environment)
@@ -119,7 +119,7 @@ def stages_at_work(folder: Path) -> list[int]:
         process.pid
         for process in psutil.process_iter(["cmdline", "status"])
         if process.info["status"] != psutil.STATUS_ZOMBIE
-        and {"guardalign.workflow.cli", "papermill"} & set(process.info["cmdline"] or [])
+        and {"stage", "papermill"} & set(process.info["cmdline"] or [])
         and str(folder) in " ".join(process.info["cmdline"] or [])
     ]
 
