@@ -207,7 +207,7 @@ def data_of(settings: Params) -> Data:
     """What the run's source holds; paper A's size if your own data do not exist yet. Conversations without pairs
     count every answer of the agent as a point."""
     source = settings.source
-    read = load(source) if source.kind == "world" or resolved(source.path or "").exists() else None
+    read = load(source) if source.kind != "jsonl" or resolved(source.path or "").exists() else None
     pairs = [] if read is None else read.pairs or [p for each in read.conversations for p in _possible(each, settings)]
     if not pairs:
         return PAPER_A
@@ -219,6 +219,7 @@ def data_of(settings: Params) -> Data:
     prompt, mean, longest = (
         min(limit, length / CHARACTERS_A_TOKEN) for length in (fmean(lengths), fmean(last.values()), max(last.values()))
     )
+    where = {"world": "the embedded world", "care": "the care corpus"}.get(source.kind, Path(source.path or "").name)
     return Data(
         splits={name: splits.count(name) for name in dict.fromkeys(splits)},
         prompt=prompt,
@@ -226,7 +227,7 @@ def data_of(settings: Params) -> Data:
         longest=longest,
         reply=fmean(len(pair.chosen) + len(pair.rejected) for pair in pairs) / 2 / CHARACTERS_A_TOKEN + 1,
         per_conversation=len(pairs) / len(last),
-        origin=f"{len(pairs)} points of {len(last)} conversations in {Path(source.path or 'the embedded world').name}",
+        origin=f"{len(pairs)} points of {len(last)} conversations in {where}",
     )
 
 
