@@ -20,7 +20,7 @@ from guardalign.data import splitting
 from guardalign.data.conversations import PreferencePair, Reply, Split
 from guardalign.data.examples import Example, Prompt
 from guardalign.errors import InputError
-from guardalign.files import RunFolder, require, write_rows
+from guardalign.files import RunFolder, require, write_rows, write_text
 from guardalign.generation.hosted import hosted_replies
 from guardalign.generation.job import GenerationJob
 from guardalign.generation.replies import GenerationSettings
@@ -56,6 +56,11 @@ class Study:
     @property
     def seeds(self) -> tuple[int, ...]:
         return self.plan.seeds or (self.settings.seed,)
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        """The seeds whose arms are scored on the data's own replies: the first alone where weights are not kept."""
+        return self.seeds if self.plan.keep or self.task != CARE else self.seeds[:1]
 
     def folder(self, seed: int | None = None) -> RunFolder:
         """Folder of the arms of a seed (default: the first)."""
@@ -191,7 +196,7 @@ class Study:
         """How all arms write their replies."""
         seed = self.seeds[0] if seed is None else seed
         own = self.settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
-        return GenerationSettings(**own, seed=seed, prompt=self.settings.model.prompt)
+        return GenerationSettings(**own, seed=seed if own["temperature"] else 0, prompt=self.settings.model.prompt)
 
     def answers(
         self, name: str, pairs: Sequence[Any], output: Path, seed: int | None = None, log: Log = print
@@ -224,6 +229,10 @@ class Study:
         found = []
         for seed in self.seeds:
             own = self.folder(seed)
+            if BASE in names and seed != self.seeds[0] and not self.settings.generation.temperature:
+                for end in ("", ".made"):  # the base model has no seed: its greedy replies are the first one's
+                    path = f"{self.folder().replies(BASE)}{end}"
+                    write_text(Path(f"{own.replies(BASE)}{end}"), Path(path).read_text(encoding="utf-8"))
             if self.settings.launch.kind == "none":
                 written = [name for name in names if name not in self.settings.generation.replies]
                 generate_side_by_side([self._job(name, pairs, own.replies(name), seed) for name in written], pairs)
@@ -240,7 +249,7 @@ class Study:
         starts = {name: self.plan.arms[name].start for name in names if name != BASE}
         needed = dict.fromkeys([*starts.values(), *names])
         rows = []
-        for seed in self.seeds:
+        for seed in self.scored:
             own = self.folder(seed)
             scores = {
                 name: heldout.score_arm(own, name, self.model_of(name, seed), pairs, self.settings.model)

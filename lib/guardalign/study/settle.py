@@ -6,21 +6,25 @@ An outcome is kept under the fingerprint of all that decides it, so an interrupt
 from __future__ import annotations
 
 import json
+import time
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from guardalign import processes
+from guardalign.config.params import Params
 from guardalign.config.plan import BASE, CARE, Arm
 from guardalign.data.conversations import Reply, Row, Split
 from guardalign.data.examples import Example
 from guardalign.data.tasks import load_instructions
-from guardalign.files import fingerprint, read_rows, write_rows
+from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
 from guardalign.generation.replies import load_policy
 from guardalign.losses import METHODS
 from guardalign.models.encoding import encode
@@ -63,7 +67,7 @@ class Outcome(Row):
 
 @dataclass(frozen=True)
 class Job:
-    """One arm of a study with one seed, whose replies are to the prompts of ``split``.
+    """One arm of a study with one seed, whose replies are to the prompts of ``split`` (``test``: and ``transfer``).
 
     ``measured``: its log-probs of the split's own replies and its distance from its start are wanted too.
     """
@@ -79,12 +83,22 @@ class Job:
         return "/".join([self.study.task, f"seed-{self.seed}", self.arm])
 
     @property
+    def needs(self) -> set[str]:
+        """Names of the jobs that come before this one."""
+        return {"/".join([self.study.task, f"seed-{self.seed}", arm]) for arm in self.study.plan.ancestors(self.arm)}
+
+    @property
     def planned(self) -> Arm:
         return self.study.plan.arms[self.arm]
 
     @property
     def outcome(self) -> Path:
         return self.study.folder(self.seed).root / "outcomes" / f"{self.arm}.jsonl"
+
+    @property
+    def prompts(self) -> list[Any]:
+        """What the arm answers; notebook 06 asks for the same."""
+        return [*self.study.rows(self.split), *(self.study.rows("transfer") if self.split == "test" else [])]
 
     @property
     def replies(self) -> list[Reply]:
@@ -152,16 +166,15 @@ class Job:
             torch.cuda.reset_peak_memory_stats()
         result = study.train_arm(self.arm, self.seed, log=log)
         memory = [row.get("memory_gib", 0.0) for row in map(json.loads, (self.model / METRICS).open(encoding="utf-8"))]
-        prompts = study.rows(self.split)
-        replies = study.answers(self.arm, prompts, own.replies(self.arm), self.seed, log)
+        replies = study.answers(self.arm, self.prompts, own.replies(self.arm), self.seed, log)
         if self.instructions:
             asked = [
                 Example(id=each.id, conversation_id=each.id, prompt=each.prompt, chosen="")
                 for each in load_instructions(self.instructions)
             ]
             study.answers(self.arm, asked, self._instructed, self.seed, log)
-        if self.measured:
-            heldout.score_arm(own, self.arm, str(self.model), prompts, study.settings.model)
+        if self.measured and self.seed in study.scored:
+            heldout.score_arm(own, self.arm, str(self.model), study.rows(self.split), study.settings.model)
             if study.task != CARE:
                 write_rows(self._distances, self._measured(replies))
         if study.plan.is_needed(self.arm):
@@ -211,27 +224,34 @@ def jobs_of(study: Study, names: Sequence[str] = (), split: Split = "test", meas
 
 
 def settle(jobs: Sequence[Job], workers: int = 1, log: Log = print) -> list[Outcome]:
-    """The outcomes of ``jobs`` in their order; those that are not known are settled, ``workers`` at a time, each after
-    the arms it needs."""
+    """The outcomes of ``jobs`` in their order; those that are not known are settled in that order, ``workers`` at a
+    time, each after the arms it needs."""
     known = {job.name: found for job in jobs if (found := job.known())}
     missing = [job for job in jobs if job.name not in known]
-    depths = sorted({job.study.plan.depth(job.arm) for job in missing})
-    levels = [[job for job in missing if job.study.plan.depth(job.arm) == depth] for depth in depths]
-    for count, (job, outcome) in enumerate(_settled(levels, min(workers, len(missing))), 1):
+    began = time.monotonic()
+    for count, (job, outcome) in enumerate(_settled(missing, min(workers, len(missing))), 1):
         known[job.name] = outcome
-        log(f"{count}/{len(missing)} {job.name}: {outcome.steps} steps in {outcome.seconds:.0f} s")
+        left = (time.monotonic() - began) / count * (len(missing) - count) / 60
+        log(f"{count}/{len(missing)} {job.name}: {outcome.steps} steps in {outcome.seconds:.0f} s; {left:.0f} min left")
     return [known[job.name] for job in jobs]
 
 
-def _settled(levels: Sequence[Sequence[Job]], workers: int) -> Iterator[tuple[Job, Outcome]]:
+def _settled(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
     if workers <= 1:
-        yield from ((job, job.settle(_silent)) for level in levels for job in level)
+        yield from ((job, job.settle(_silent)) for job in jobs)
         return
+    waiting, running = list(jobs), dict[Future[Outcome], Job]()
     with ProcessPoolExecutor(workers, get_context("spawn"), processes.die_with_parent) as pool:
         try:
-            for level in levels:
-                waiting = {pool.submit(_in_worker, job): job for job in level}
-                yield from ((waiting[each], each.result()) for each in as_completed(waiting))
+            while waiting or running:
+                missing = {job.name for job in (*waiting, *running.values())}
+                ready = [job for job in waiting if missing.isdisjoint(job.needs)]
+                for job in ready[: workers - len(running)]:
+                    running[pool.submit(_in_worker, job)] = job
+                    waiting.remove(job)
+                for each in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running[each], each.result()
+                    del running[each]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -244,3 +264,13 @@ def _in_worker(job: Job) -> Outcome:
 
 def _silent(_: object) -> None:
     """The caller reports each outcome."""
+
+
+def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+    """``guardalign settle``: a study's own arms, seed by seed, so that seeds finish one after the other."""
+    parser.add_argument("params", help="a parameter file whose data notebook 01 has made")
+    parser.add_argument("--arms", nargs="+", default=(), metavar="ARM", help="these and those they need (default: all)")
+    asked = parser.parse_args(given)
+    settings = Params.load(asked.params)
+    study = Study(settings, RunFolder.named(settings.run))
+    settle(jobs_of(study, asked.arms), study.plan.workers, lambda line: print(line, flush=True))

@@ -19,6 +19,7 @@ from guardalign.processes import PREEMPTED, Ended
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("run", "execute the series of notebooks with a parameter file", "guardalign.workflow.series:command"),
     ("stage", "execute one notebook of the series", "guardalign.workflow.run_notebook:command"),
+    ("settle", "train arms and write their replies, seed by seed", "guardalign.study.settle:command"),
     (
         "estimate",
         "estimate what a run needs: memory, disk, hours, dollars",
