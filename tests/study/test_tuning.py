@@ -10,8 +10,16 @@ from guardalign.config import params
 from guardalign.config.plan import Arm, Grid
 from guardalign.errors import InputError, ParameterError
 from guardalign.files import RunFolder, write_rows, write_text
+from guardalign.judging.verdicts import (
+    DIMENSIONS,
+    Assessment,
+    DimensionVerdict,
+    GuardrailVerdict,
+    ReplyAssessment,
+    Verdict,
+)
 from guardalign.study.run import Study
-from guardalign.study.tuning import candidate, choose, tune, widened
+from guardalign.study.tuning import candidate, choose, tune, widened, worth
 from series import parameters, study
 from small_comparison import TASK, small
 
@@ -105,3 +113,25 @@ def test_what_cannot_be_tuned_is_said(tmp_path):
     write_rows(RunFolder(tmp_path).data("pairs"), [])
     with pytest.raises(InputError, match="validation"):
         tune(Study(params.read(parameters(tmp_path, tmp_path)), RunFolder(tmp_path)))
+
+
+def test_a_reply_is_worth_the_guardrails_it_keeps_and_nothing_if_it_is_unnatural():
+    good, bad = Assessment(acceptable=True, score=0), Assessment(acceptable=False, score=-1)
+    statuses = ("complied", "broken", "not applicable", "complied", "unknown")
+    rules = tuple(GuardrailVerdict(number=n, status=status) for n, status in enumerate(statuses, 1))
+
+    def verdict(natural, guardrails):
+        reply = ReplyAssessment(adherence=bad, naturalness=natural, hallucination=good, guardrails=guardrails)
+        said = {
+            name: DimensionVerdict(acceptable_1=each.acceptable, acceptable_2=True, preference="tie")
+            for name in DIMENSIONS
+            for each in [reply.dimension(name)]
+        }
+        return Verdict(
+            pair_id="p", conversation_id="c", arm_1="a", arm_2="b", judge="j", dimensions=said,
+            reply_1=reply, reply_2=reply,
+        )  # fmt: skip
+
+    assert worth(verdict(good, rules)) == 2 / 3
+    assert worth(verdict(bad, rules)) == 0
+    assert worth(verdict(good, ())) == 0  # adherence as a whole
