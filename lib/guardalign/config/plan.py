@@ -139,7 +139,8 @@ class Plan(Section):
     """Arms by name, and contrasts. ``seeds`` (default: the run's own) and ``tasks`` are crossed with every arm.
 
     Task ``care`` is the run's own data, others are those of the ``tasks`` section. ``keep: false`` drops the weights
-    of arms that no other arm needs once their replies are written. ``workers`` arms are settled side by side.
+    of arms that no other arm needs once their replies are written, but for the first of several seeds. ``workers`` arms
+    are settled side by side.
     """
 
     arms: dict[str, Arm] = Field(min_length=1)

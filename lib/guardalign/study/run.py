@@ -224,7 +224,7 @@ class Study:
     def all_answers(self, names: Sequence[str], pairs: Sequence[PreferencePair]) -> list[Reply]:
         """The replies of several arms to ``pairs``, seed by seed, kept in ``replies/<arm>.jsonl``; see ``answers``.
 
-        If the plan keeps no weights, those of arms that no other arm needs are dropped.
+        Weights that are not kept are dropped (``drop``).
         """
         found = []
         for seed in self.seeds:
@@ -238,9 +238,15 @@ class Study:
                 generate_side_by_side([self._job(name, pairs, own.replies(name), seed) for name in written], pairs)
             for name in names:
                 found += self.answers(name, pairs, own.replies(name), seed)
-                if not self.plan.keep and name in self.plan.arms and not self.plan.is_needed(name):
-                    drop_weights(own.model(name))
+                self.drop(name, seed)
         return found
+
+    def drop(self, name: str, seed: int) -> None:
+        """Drop an arm's weights if the plan keeps none; the first of several seeds keeps them, for notebooks' examples
+        and for sampling."""
+        first = len(self.seeds) > 1 and seed == self.seeds[0]
+        if not (self.plan.keep or first or name not in self.plan.arms or self.plan.is_needed(name)):
+            drop_weights(self.folder(seed).model(name))
 
     # Scores and verdicts
 

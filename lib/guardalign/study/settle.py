@@ -31,7 +31,6 @@ from guardalign.models.encoding import encode
 from guardalign.models.loading import (
     RECORD,
     base_model,
-    drop_weights,
     dropped,
     load_frozen,
     load_tokenizer,
@@ -179,8 +178,7 @@ class Job:
                 write_rows(self._distances, self._measured(replies))
         if study.plan.is_needed(self.arm):
             self._share_reference()
-        elif not study.plan.keep:
-            drop_weights(self.model)
+        study.drop(self.arm, self.seed)
         outcome = Outcome(
             arm=self.arm, task=study.task, seed=self.seed, fingerprint=self.fingerprint, steps=result.steps,
             seconds=result.seconds, memory_gib=max(memory), logical_tokens=result.logical_tokens,
