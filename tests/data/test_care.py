@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from itertools import pairwise
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from guardalign.data.conversations import SPLITS
 from guardalign.judging.rules.catalogue import BY_KEY, read_guardrail
 from guardalign.judging.rules.judge import assess
 
+SIDES = ("chosen", "rejected")
 POINTS = {split: care.points(split) for split in SPLITS}
 EVERY = [(split, point) for split in SPLITS for point in POINTS[split]]
 PAIRS = [point.pair(split) for split, point in EVERY]
@@ -78,14 +78,31 @@ def test_words_alone_hardly_tell_chosen_from_rejected():
     assert np.mean(right) <= 0.6
 
 
+def test_no_phrase_of_four_words_is_more_than_twice_as_frequent_on_one_side():
+    sides = [Counter(gram for pair in PAIRS for gram in grams(getattr(pair, side), 4)) for side in SIDES]
+    often = [gram for gram in sides[0] | sides[1] if sides[0][gram] + sides[1][gram] >= 10]
+    assert len(often) > 50
+    assert [gram for gram in often if not 0.5 <= sides[0][gram] / max(sides[1][gram], 0.1) <= 2] == []
+
+
 def test_hardly_any_reply_resembles_another():
-    """Near duplicates share nine of ten words in the same order of neighbours."""
-    for side in ("chosen", "rejected"):
-        seen: Counter[frozenset] = Counter()
-        for pair in PAIRS:
-            words = re.findall(r"\w+", getattr(pair, side).lower())
-            seen[frozenset(pairwise(words))] += 1
-        assert sum(count - 1 for count in seen.values()) <= 0.02 * len(PAIRS)
+    """Near duplicates share half of their phrases of three words (Jaccard); a reply has about 35."""
+    for side in SIDES:
+        own = [grams(getattr(pair, side), 3) for pair in PAIRS]
+        holders = defaultdict(list)
+        for at, phrases in enumerate(own):
+            for phrase in phrases:
+                holders[phrase].append(at)
+        near = 0
+        for at, phrases in enumerate(own):
+            shared = Counter(other for phrase in phrases for other in holders[phrase] if other != at)
+            near += any(count >= (len(phrases) + len(own[other])) / 3 for other, count in shared.items())
+        assert near <= 0.02 * len(PAIRS)
+
+
+def grams(text, size):
+    words = re.findall(r"[a-z0-9']+", text.lower())
+    return set(zip(*(words[at:] for at in range(size)), strict=False))
 
 
 def test_datasets_loads_the_folder_in_trls_preference_format(tmp_path, monkeypatch):
