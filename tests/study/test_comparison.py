@@ -26,6 +26,7 @@ from guardalign.models.encoding import encode_prompt
 from guardalign.report import figures
 from guardalign.report.comparison import RLHF, SFT, dynamics, findings, results, showing, tables
 from guardalign.stats import alpaca
+from guardalign.study.archive import pack, unpack
 from guardalign.study.distance import distances
 from guardalign.study.run import Study
 from guardalign.study.settle import Job, jobs_of, settle
@@ -213,6 +214,21 @@ def test_what_is_done_is_not_done_again_and_what_changes_is(done):
     changed = settings.model_copy(update={"study": settings.study.model_copy(update={"arms": arms})})
     unknown = [name for name, job in jobs_here(changed, run).items() if job.known() is None]
     assert unknown == ["dpo", "sft_longer"]  # the latter takes as many steps
+
+
+def test_a_clone_resumes_from_packed_results_and_trains_only_what_it_must(done, tmp_path):
+    settings, run, _ = done
+    other = RunFolder(tmp_path / "clone")
+    other.root.mkdir()
+    shutil.move(pack(run), other.root)
+    assert unpack(other)
+    jobs = jobs_here(settings, other)
+    said: list[str] = []
+    settle(list(jobs.values()), log=said.append)
+    assert said == [] and not any(job.has_weights for job in jobs.values())
+    jobs["slic"].outcome.unlink()
+    settle(list(jobs.values()), log=said.append)
+    assert [line.split("/")[-1].split(":")[0] for line in said] == [SFT, "slic"]  # SLiC starts from SFT's weights
 
 
 def gained(arm: str, low: float, **measured: float) -> dict[str, object]:

@@ -146,6 +146,14 @@ class Study:
         require(folder / "training.json", notebook=NOTEBOOKS[self.plan.stage(name)])
         return str(folder)
 
+    def weights_of(self, name: str, seed: int | None = None) -> str:
+        """``model_of`` for loading it: an arm whose weights were dropped is trained again."""
+        for each in (*self.plan.ancestors(name), name) if name != BASE else ():
+            if dropped(folder := Path(self.model_of(each, seed))):
+                (folder / RECORD).unlink()
+                self.train_arm(each, seed)
+        return self.model_of(name, seed)
+
     def metrics(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
         """What each arm's training with the first seed recorded, one row per step."""
         own = self.folder()

@@ -37,6 +37,7 @@ from guardalign.models.loading import (
     model_fingerprint,
 )
 from guardalign.study import heldout
+from guardalign.study.archive import unpack
 from guardalign.study.distance import Distance, distances
 from guardalign.study.run import Study
 from guardalign.training import PairScore
@@ -148,12 +149,15 @@ class Job:
         )  # fmt: skip
 
     def known(self) -> Outcome | None:
-        """The outcome of an earlier run with the same fingerprint, if what is needed of it is still there."""
-        needed = self.study.plan.is_needed(self.arm)
-        if not self.outcome.exists() or (needed and not (self.model / RECORD).exists()):
+        """The outcome of an earlier run with the same fingerprint."""
+        if not self.outcome.exists():
             return None
         (found,) = read_rows(self.outcome, Outcome)
         return found if found.fingerprint == self.fingerprint else None
+
+    @property
+    def has_weights(self) -> bool:
+        return (self.model / RECORD).exists() and not dropped(self.model)
 
     def settle(self, log: Log = print) -> Outcome:
         """Train the arm, let it answer, measure it, and drop its weights if the plan keeps none."""
@@ -226,6 +230,8 @@ def settle(jobs: Sequence[Job], workers: int = 1, log: Log = print) -> list[Outc
     time, each after the arms it needs."""
     known = {job.name: found for job in jobs if (found := job.known())}
     missing = [job for job in jobs if job.name not in known]
+    starts = set[str]().union(*(job.needs for job in missing))
+    missing = [job for job in jobs if job.name not in known or (job.name in starts and not job.has_weights)]
     began = time.monotonic()
     for count, (job, outcome) in enumerate(_settled(missing, min(workers, len(missing))), 1):
         known[job.name] = outcome
@@ -271,4 +277,5 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     asked = parser.parse_args(given)
     settings = Params.load(asked.params)
     study = Study(settings, RunFolder.named(settings.run))
+    unpack(study.run)
     settle(jobs_of(study, asked.arms), study.plan.workers, lambda line: print(line, flush=True))

@@ -20,6 +20,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("run", "execute the series of notebooks with a parameter file", "guardalign.workflow.series:command"),
     ("stage", "execute one notebook of the series", "guardalign.workflow.run_notebook:command"),
     ("settle", "train arms and write their replies, seed by seed", "guardalign.study.settle:command"),
+    ("pack", "put a study's results without its weights into one file", "guardalign.study.archive:command"),
     (
         "estimate",
         "estimate what a run needs: memory, disk, hours, dollars",

@@ -1,0 +1,68 @@
+"""A study's results without its weights, in one file of a few MB: what is committed, and what a clone resumes from.
+
+The file holds data, replies, verdicts, scores, and each arm's training record with its weights' fingerprint. With
+these all arms count as settled; only an arm that starts from another one's weights has them trained again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from guardalign.config.params import Params
+from guardalign.errors import InputError
+from guardalign.files import RunFolder, replacing
+from guardalign.models.loading import RECORD, dropped, model_fingerprint
+
+ARCHIVE = "results.tar.xz"
+FOLDERS = {"data", "outcomes", "replies", "samples", "scores", "verdicts"}
+LEFT_OUT = {"llm", "models", "tuning"}
+
+
+def pack(run: RunFolder) -> Path:
+    """Write ``results.tar.xz`` into the run's folder. The same results give the same bytes.
+
+    Raises InputError if there are no replies.
+    """
+    members = {path: path.read_bytes() for path in sorted(run.root.rglob("*")) if _belongs(path, run.root)}
+    if not any("replies" in path.parts for path in members):
+        raise InputError(f"{run.root} holds no replies to pack")
+    for record in sorted(run.root.rglob(f"models/*/{RECORD}")):
+        content = json.loads(record.read_text(encoding="utf-8"))
+        gone = dropped(record.parent) or model_fingerprint(str(record.parent))
+        members[record] = (json.dumps(content | {"dropped": gone}, indent=1) + "\n").encode()
+        members[record.with_name("metrics.jsonl")] = record.with_name("metrics.jsonl").read_bytes()
+    archive = run.root / ARCHIVE
+    with replacing(archive) as part, tarfile.open(part, "w:xz", preset=9) as tar:
+        for path, content in members.items():
+            info = tarfile.TarInfo(str(path.relative_to(run.root)))
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return archive
+
+
+def unpack(run: RunFolder) -> bool:
+    """Put back what a committed archive holds, but for files that are there; False if there is no archive."""
+    archive = run.root / ARCHIVE
+    if not archive.exists():
+        return False
+    with tarfile.open(archive, "r:xz") as tar:
+        missing = [each for each in tar.getmembers() if not (run.root / each.name).exists()]
+        tar.extractall(run.root, missing, filter="data")
+    return True
+
+
+def _belongs(path: Path, root: Path) -> bool:
+    folders = set(path.relative_to(root).parts[:-1])
+    return path.is_file() and bool(folders & FOLDERS) and not folders & LEFT_OUT and ".partial" not in path.name
+
+
+def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+    """``guardalign pack``."""
+    parser.add_argument("params", help="the run's parameter file")
+    archive = pack(RunFolder.named(Params.load(parser.parse_args(given).params).run))
+    print(f"{archive}: {archive.stat().st_size / 2**20:.1f} MiB")
