@@ -53,3 +53,18 @@ def collapse(statistics: pd.DataFrame) -> pd.DataFrame:
     marks["degenerate"] = marks[["cut_off", "repetitive", "empty"]].any(axis=1)
     shares = marks.groupby("arm", sort=False).mean()
     return shares.assign(collapsed=shares["degenerate"] >= COLLAPSED).reset_index()
+
+
+def canned(replies: Iterable[Reply], n: int = 6, others: int = 3) -> float:
+    """The share of replies with a phrase of ``n`` words that stands in replies to ``others`` or more other
+    conversations too; NaN without replies."""
+    phrases = []
+    where: dict[tuple[str, ...], set[str]] = {}
+    for reply in replies:
+        words = _WORD.findall(reply.text.lower())
+        own = set(zip(*(words[start:] for start in range(n)), strict=False))
+        phrases.append(own)
+        for phrase in own:
+            where.setdefault(phrase, set()).add(reply.conversation_id)
+    held = [any(len(where[phrase]) > others for phrase in own) for own in phrases]
+    return sum(held) / len(held) if held else float("nan")

@@ -1,4 +1,4 @@
-"""One name for a guardrail wherever it occurs: its kind in the embedded world, its own text elsewhere."""
+"""One name for a guardrail wherever it occurs: the kind that rules read in it, else its own text."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from guardalign.data.conversations import PreferencePair
+from guardalign.judging.rules.catalogue import read_guardrail
 from guardalign.world.kinds import read_rule
 
 
 @lru_cache(maxsize=50_000)
 def guardrail_kind(text: str) -> str:
-    """The kind's key with spaces if the embedded world wrote the guardrail, the text itself otherwise."""
-    rule = read_rule(text)
+    """The kind's key with spaces if the embedded world or the care corpus has such a guardrail, else the text."""
+    rule = read_rule(text) or read_guardrail(text)
     return rule.kind.key.replace("_", " ") if rule else " ".join(text.split())
 
 

@@ -18,7 +18,7 @@ from guardalign.report import figures, tables
 from guardalign.report.results import Results
 
 OWN = re.compile(
-    r"contrasts(_other)?|arms|figure[34]|comparisons\d+|table[13]|forest|ranking|pairs_\w+|tradeoff|guardrails|cost|"
+    r"contrasts(_other)?|arms|parts|figure[34]|comparisons\d+|table[13]|forest|ranking|pairs_\w+|tradeoff|guardrails|cost|"
     r"training|replies|held_out"
 )
 """The names that reports' figures have or had; any other in the folder was not drawn here."""
@@ -60,6 +60,9 @@ def drawings(results: Results) -> Iterator[Drawing]:
     yield Drawing("contrasts", apart, lambda: figures.contrasts(apart, shown, profile, marks))
     yield Drawing("arms", results.kept, lambda: figures.arms(results.kept, profile, marks))
     yield Drawing("contrasts_other", apart, lambda: figures.contrasts(apart, OTHERS, profile, marks))
+    by_part = results.breakdown[[pair in results.named for pair in _pairs_of(results.breakdown)]]
+    if by_part["part"].nunique() > 1:
+        yield Drawing("parts", by_part, lambda: figures.parts(by_part, profile, marks))
     if len(results.compliance):
         yield Drawing(
             "guardrails", results.compliance, lambda: figures.guardrail_map(results.compliance, profile, marks)
@@ -83,6 +86,10 @@ def drawings(results: Results) -> Iterator[Drawing]:
     if len(cost[cost["arm"].isin(set(results.kept["arm"]))].dropna(subset=["seconds_in_all"])) > 1:
         yield Drawing("cost", cost, lambda: figures.cost(cost, results.kept, profile, marks))
     yield from training(results)
+
+
+def _pairs_of(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    return zip(table["arm_1"], table["arm_2"], strict=True)
 
 
 def _bars(

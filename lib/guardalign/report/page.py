@@ -12,7 +12,7 @@ from markupsafe import Markup
 from guardalign import stats
 from guardalign.judging import canaries
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
-from guardalign.report import tables, words
+from guardalign.report import breakdown, tables, words
 from guardalign.report.about import about, drawn
 from guardalign.report.examples import packed, payload
 from guardalign.report.figures.looks import named
@@ -22,13 +22,13 @@ from guardalign.report.results import GOLD, Results, parameters
 from guardalign.study.plan import Plan
 
 CONTENTS = (
-    ("arms", "Each arm"), ("guardrails", "Guardrails"), ("papers", "Beside the papers"), ("replies", "Replies"),
+    ("arms", "Each arm"), ("parts", "Where they differ"), ("guardrails", "Guardrails"), ("papers", "Beside the papers"), ("replies", "Replies"),
     ("examples", "Examples"), ("win-rates", "Tables"), ("judge", "The judge"), ("precision", "Precision"),
     ("about", "Data, cost, environment"),
 )  # fmt: skip
 SHOWN = ("contrasts", "arms", "win_rates", "table1", "table3", "judging", "transfer", "tricky_replies", "data_card")
 PLACED = (
-    "contrasts", "arms", "contrasts_other", "guardrails", "figure4", "figure3", "table1", "table3", "replies",
+    "contrasts", "arms", "contrasts_other", "parts", "guardrails", "figure4", "figure3", "table1", "table3", "replies",
     "ranking", "cost", "training",
 )  # fmt: skip
 """Figures that have a place of their own in the page; others are grouped before the tables."""
@@ -57,6 +57,9 @@ def render(results: Results, figure_names: list[str], beside: Path, most_example
         seeds=len(results.verdicts),
         contrasts=contrasts(results.differences, results.exchanged, results.collapsed),
         kept=kept(results.kept, results.collapsed),
+        parts=_parts(results),
+        kinds=_kinds(results),
+        phrases=_phrases(results),
         live=stats.live(results.compliance) if len(results.compliance) else None,
         rates=results.rates.to_dict("records"),
         dimensions=DIMENSIONS,
@@ -122,6 +125,49 @@ def kept(arms: pd.DataFrame, collapsed: dict[str, str]) -> pd.DataFrame:
         }
         rows.append(row | ({"beware": collapsed.get(str(arm), "")} if collapsed else {}))
     return pd.DataFrame(rows)
+
+
+def _parts(results: Results) -> pd.DataFrame | None:
+    """``breakdown.parts`` in readable form; None without verdicts on guardrails."""
+    table = results.breakdown
+    if table.empty:
+        return None
+    rows = [
+        {
+            "part": breakdown.PARTS[each["part"]],
+            "second arm": words.arm(each["arm_2"]),
+            "against": words.arm(each["arm_1"]),
+            "difference, points": interval(each["net"], each["net_low"], each["net_high"], 1, signed=True),
+            "kept by the second, %": f"{100 * each['kept_2']:.0f}",
+            "kept by the first, %": f"{100 * each['kept_1']:.0f}",
+            "gained": f"{each['gained']:,.0f}",
+            "lost": f"{each['lost']:,.0f}",
+            "applications": f"{each['applications']:,}",
+        }
+        for each in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _kinds(results: Results) -> list[tuple[str, pd.DataFrame]]:
+    """Gained and lost applications by kind, for the contrasts named beforehand."""
+    found = []
+    for one, two in results.named:
+        table = breakdown.by_kind(results.statuses, (one, two))
+        if len(table):
+            readable = table.assign(net=[f"{100 * net:+.1f}" for net in table["net"]]).rename(columns={"net": "points"})
+            found.append((f"{words.arm(two)} less {words.arm(one)}, by kind of guardrail", readable))
+    return found
+
+
+def _phrases(results: Results) -> pd.DataFrame | None:
+    table = breakdown.phrases(results.replies)
+    if table.empty:
+        return None
+    return pd.DataFrame({
+        "arm": [words.arm(arm) for arm in table["arm"]],
+        "replies with a canned phrase, %": [f"{100 * share:.0f}" for share in table["canned"]],
+    })  # fmt: skip
 
 
 def arms(results: Results) -> list[dict[str, str | Markup]]:

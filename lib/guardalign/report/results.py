@@ -20,7 +20,7 @@ from guardalign.judging.guardrail_kinds import kind_of
 from guardalign.judging.stage import PREFERRED
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
-from guardalign.report import tables
+from guardalign.report import breakdown, tables
 from guardalign.study.plan import BASE, Plan, recorded
 from guardalign.training.finish import METRICS, read_metrics
 
@@ -141,12 +141,27 @@ class Results:
     @cached_property
     def statuses(self) -> pd.DataFrame:
         """A row per judged reply and guardrail that applied to it: ``stats.statuses``'s columns, of all seeds."""
+        return self._statuses(self.verdicts)
+
+    @cached_property
+    def all_statuses(self) -> pd.DataFrame:
+        """``statuses``, and those of the held-out domain."""
+        return pd.concat([self.statuses, self._statuses(self.parts.get("transfer", {}))], ignore_index=True)
+
+    def _statuses(self, verdicts: dict[int, list[Verdict]]) -> pd.DataFrame:
         kind = kind_of(self.pairs.values())
         rows = [
             stats.statuses((each for each in said if each.judge == self.judge and _arms(each) != GOLD), kind, seed)
-            for seed, said in self.verdicts.items()
+            for seed, said in (verdicts or {0: []}).items()
         ]
         return pd.concat(rows, ignore_index=True)
+
+    @cached_property
+    def breakdown(self) -> pd.DataFrame:
+        """The contrasts by part of the applications: ``breakdown.parts``'s columns, contrasts named beforehand first."""
+        apart = self.differences.sort_values("named", ascending=False, kind="stable")
+        contrasts = list(dict.fromkeys(zip(apart["arm_1"], apart["arm_2"], strict=True)))
+        return breakdown.parts(self.all_statuses, breakdown.labels(list(self.pairs.values())), contrasts, self.level)
 
     @cached_property
     def compliance(self) -> pd.DataFrame:

@@ -24,19 +24,20 @@ def statuses(verdicts: Iterable[Verdict], kind: Callable[[str, int], str] | None
 
     ``kind(pair_id, number)`` names the guardrail numbered ``number`` (from 1) in that prompt, so that the same rule
     under different numbers counts as one; without it a guardrail is named by its number. A reply that was judged in
-    several comparisons or orders has a row for each: the functions below count it once, with the mean.
+    several comparisons or orders has a row for each: the functions below count it once, with the mean. ``undue``: the
+    guardrail allows something only under a condition, which is not met; kept is then "not done".
     """
     named = kind or (lambda _, number: f"guardrail {number}")
     rows = [
         (arm, named(verdict.pair_id, said.number), verdict.judge, seed, verdict.conversation_id, verdict.pair_id,
-         said.number, float(said.status == "complied"))
+         said.number, said.reason.startswith("not due"), float(said.status == "complied"))
         for verdict in verdicts
         for arm, reply in ((verdict.arm_1, verdict.reply_1), (verdict.arm_2, verdict.reply_2))
         if reply is not None
         for said in reply.guardrails
         if said.status in ("complied", "broken")
     ]  # fmt: skip
-    names = ["arm", "guardrail", "judge", "seed", "conversation_id", "pair_id", "number", "kept"]
+    names = ["arm", "guardrail", "judge", "seed", "conversation_id", "pair_id", "number", "undue", "kept"]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -6,6 +6,7 @@
 
 ========================================================  ===================================================
 ``contrasts(differences, measures)``                      paired differences of arms in points
+``parts(breakdown.parts(...))``                           the same by what training had seen, and by turn
 ``arms(kept)``                                            what each arm keeps, in every measure
 ``comparison_bars(rates, comparisons)``                   four-segment bars, as in paper A's Figures 3 and 4
 ``table_1(rates)``, ``table_3(rates)``                    the papers' tables next to this run
@@ -28,7 +29,7 @@ from guardalign.report.figures.bars import comparison_bars
 from guardalign.report.figures.curves import dynamics, equal_losses, loss_curves, training_curves
 from guardalign.report.figures.looks import look, looks, plain
 from guardalign.report.figures.maps import grid, guardrail_map
-from guardalign.report.figures.points import arms, contrasts, held_out, ranking, table_1, table_3, tasks
+from guardalign.report.figures.points import arms, contrasts, held_out, parts, ranking, table_1, table_3, tasks
 from guardalign.report.figures.replies import cost, reply_panels, task_costs
 from guardalign.report.figures.style import save
 
@@ -45,6 +46,7 @@ __all__ = [
     "look",
     "looks",
     "loss_curves",
+    "parts",
     "plain",
     "ranking",
     "reply_panels",

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from guardalign.papers import B_METHODS, B_SAMPLES, mathtext
 from guardalign.report import tables
+from guardalign.report.breakdown import PARTS
 from guardalign.report.figures.looks import Look, looks, named, warning
 from guardalign.report.figures.style import (
     ACCENT,
@@ -135,6 +136,31 @@ def arms(kept: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> 
         name_rows(axes[0], order, marks)
         of = "Shares are of prompts" + (", applications of guardrails apart" if "applications" in measures else "")
         return finish(figure, "What each arm keeps", f"{_basis(kept)}. {of}.{warning(order, marks)}", profile)
+
+
+def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
+    """Differences in applications kept, arm 2 less arm 1: a row per part, a panel per contrast.
+
+    ``table`` is ``breakdown.parts``'s result.
+    """
+    pairs = list(dict.fromkeys(zip(table["arm_1"], table["arm_2"], strict=True)))
+    titles = {(one, two): f"{named(two, marks, 40)} less {named(one, marks, 40)}" for one, two in pairs}
+    order = [part for part in PARTS if part in set(table["part"])]
+    points = table.assign(
+        row=table["part"],
+        panel=[titles[pair] for pair in zip(table["arm_1"], table["arm_2"], strict=True)],
+        look=table["arm_2"],
+        **{to: 100 * table[name] for to, name in (("x", "net"), ("low", "net_low"), ("high", "net_high"))},
+    )
+    with styled():
+        height = 2.6 + 0.42 * len(order)
+        figure, axes = point_plot(points, order, list(titles.values()), looks(table["arm_2"]), height, sharex=True)
+        for axis in axes:
+            axis.axvline(0, color=INK, linewidth=0.9)
+            axis.title.set_fontsize(SMALL)
+        axes[len(axes) // 2].set_xlabel("difference, points")
+        axes[0].set_yticks(range(len(order)), [wrap(PARTS[part], 24) for part in order])
+        return finish(figure, "Applications kept, by part", f"{_basis(table)}.", profile)
 
 
 def name_rows(axes: Axes, order: Sequence[str], marks: Collection[str] = ()) -> None:

@@ -1,0 +1,102 @@
+"""Where arms differ: on kinds, wordings and a line of business that training had or had not, by turn, by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from guardalign import stats
+from guardalign.data.conversations import PreferencePair, Reply
+from guardalign.generation.replystats import canned
+from guardalign.judging.rules.catalogue import read_guardrail
+
+UNDUE = "condition not met"
+PARTS = {
+    "known": "kinds and wordings of training",
+    "wording": "wordings not in training",
+    "kind": "kinds not in training",
+    "transfer": "domain not in training",
+    "first": "first agent turn",
+    "later": "later agent turns",
+    UNDUE: "conditions not met (kept: not applied)",
+}
+"""Parts of the applications in the order of tables and figure; the first six leave out conditions that are not met."""
+
+
+def labels(pairs: Sequence[PreferencePair]) -> pd.DataFrame:
+    """A row per guardrail of each test and transfer prompt: pair_id, number (from 1), ``turn`` ("first", "later") and
+    ``seen``: "transfer", or whether the guardrails of the training pairs have its "kind" and "wording", or both
+    ("known"); "" where no rule reads the guardrail."""
+    trained = [
+        rule
+        for pair in pairs
+        if pair.split in ("train", "feedback")
+        for rule in map(read_guardrail, pair.guardrails)
+        if rule is not None
+    ]
+    kinds, wordings = {rule.kind.key for rule in trained}, {(rule.kind.key, rule.wording) for rule in trained}
+    rows = []
+    for pair in (pair for pair in pairs if pair.split in ("test", "transfer")):
+        turn = "later" if any(each.role == "agent" for each in pair.turns) else "first"
+        for number, rule in enumerate(map(read_guardrail, pair.guardrails), start=1):
+            seen = ""
+            if pair.split == "transfer":
+                seen = "transfer"
+            elif rule is not None:
+                known = (rule.kind.key, rule.wording) in wordings
+                seen = "kind" if rule.kind.key not in kinds else "known" if known else "wording"
+            rows.append((pair.id, number, seen, turn))
+    return pd.DataFrame(rows, columns=["pair_id", "number", "seen", "turn"])
+
+
+def parts(
+    statuses: pd.DataFrame, told: pd.DataFrame, contrasts: Sequence[tuple[str, str]], level: float = 0.95
+) -> pd.DataFrame:
+    """``stats.exchanged`` for every part of the applications that has any, with the shares that both arms keep.
+
+    ``statuses`` are ``stats.statuses`` of test and transfer prompts, ``told`` their ``labels``. Columns: part, arm_1,
+    arm_2, judge, applications, gained, lost, net, net_low, net_high, kept_1, kept_2, conversations, seeds.
+    """
+    rows = statuses.merge(told, on=["pair_id", "number"], how="left")
+    found = []
+    for part in PARTS:
+        # First and later turns are of the test split; a transfer prompt is in one part alone.
+        at_turn = (rows["turn"] == part) & (rows["seen"] != "transfer")
+        own = rows[rows["undue"] if part == UNDUE else ((rows["seen"] == part) | at_turn) & ~rows["undue"]]
+        if own.empty:
+            continue
+        kept = stats.adherence(own, level).set_index("arm")["kept"]
+        table = stats.exchanged(own, contrasts, level)
+        found.append(table.assign(part=part, kept_1=table["arm_1"].map(kept), kept_2=table["arm_2"].map(kept)))
+    columns = ["part", "arm_1", "arm_2", "judge", "applications", "gained", "lost", "net", "net_low", "net_high"]
+    columns += ["kept_1", "kept_2", "conversations", "seeds"]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+
+
+def by_kind(statuses: pd.DataFrame, contrast: tuple[str, str]) -> pd.DataFrame:
+    """Applications that arm 2 gains and loses against arm 1 by kind of guardrail, the largest net change first.
+
+    Columns: guardrail, applications, gained, lost, net (per application).
+    """
+    keys = ["guardrail", "judge", "seed", "pair_id", "number"]
+    wide = statuses.pivot_table(index=keys, columns="arm", values="kept")
+    if not set(contrast) <= set(wide):
+        return pd.DataFrame(columns=["guardrail", "applications", "gained", "lost", "net"])
+    change = (wide[contrast[1]] - wide[contrast[0]]).dropna()
+    table = pd.DataFrame({
+        "applications": change.groupby("guardrail").size(),
+        "gained": change.clip(lower=0).groupby("guardrail").sum(),
+        "lost": (-change.clip(upper=0)).groupby("guardrail").sum(),
+        "net": change.groupby("guardrail").mean(),
+    })  # fmt: skip
+    return table.sort_values("net", key=abs, ascending=False, kind="stable").reset_index()
+
+
+def phrases(replies: Mapping[int, Mapping[str, Sequence[Reply]]]) -> pd.DataFrame:
+    """Columns arm and ``canned``: the share of its replies that hold a canned phrase, a mean over seeds.
+
+    ``replies`` are by seed and arm.
+    """
+    own = [{"arm": arm, "canned": canned(each)} for said in replies.values() for arm, each in said.items()]
+    return pd.DataFrame(own, columns=["arm", "canned"]).groupby("arm", sort=False).mean().reset_index()

@@ -1,0 +1,85 @@
+"""Differences by part: what a guardrail counts as, and numbers worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from guardalign import stats
+from guardalign.data.conversations import PreferencePair, Reply, Turn
+from guardalign.generation.replystats import canned
+from guardalign.judging.verdicts import Assessment, GuardrailVerdict, ReplyAssessment, Verdict
+from guardalign.report import breakdown
+
+LINK, LINK_AGAIN, CASE = (
+    "Never send links or web addresses.",
+    "Links are not allowed, even if the customer asks for one.",
+    "Quote case number DB-3438 in every reply.",
+)
+
+
+def pair(name, guardrails, split="test", turns=1):
+    said = [Turn(role="agent" if at % 2 else "user", text="Hi") for at in range(turns)]
+    return PreferencePair(
+        id=name, conversation_id=name, guardrails=guardrails, turns=tuple(said), chosen="a", rejected="b", split=split
+    )
+
+
+def verdict(name, first, second):
+    fine = Assessment(acceptable=True, score=0)
+
+    def reply(statuses):
+        rules = [
+            GuardrailVerdict(number=n, status=each.removesuffix("*"), reason="not due" if each.endswith("*") else "")
+            for n, each in enumerate(statuses, 1)
+        ]
+        return ReplyAssessment(adherence=fine, naturalness=fine, hallucination=fine, guardrails=tuple(rules))
+
+    return Verdict(
+        pair_id=name, conversation_id=name, arm_1="sft", arm_2="ipo", judge="rules", invalid="not compared",
+        reply_1=reply(first), reply_2=reply(second),
+    )  # fmt: skip
+
+
+def test_a_guardrail_is_known_by_what_the_training_pairs_had():
+    pairs = [pair("t", (LINK,), "train"), pair("a", (LINK, LINK_AGAIN, CASE, "Be nice.")), pair("b", (LINK,), turns=3)]
+    told = breakdown.labels([*pairs, pair("c", (LINK,), "transfer")])
+    assert list(told["pair_id"]) == ["a"] * 4 + ["b", "c"]
+    assert list(told["seen"]) == ["known", "wording", "kind", "", "known", "transfer"]
+    assert list(told["turn"]) == ["first"] * 4 + ["later", "first"]
+
+
+def test_parts_count_gained_and_lost_and_set_conditions_apart_that_are_not_met():
+    pairs = [pair("t", (LINK,), "train"), *(pair(f"p{n}", (LINK, CASE, LINK)) for n in range(4))]
+    said = [verdict("p0", ["broken", "broken", "complied*"], ["complied", "broken", "broken*"])]
+    said += [verdict("p1", ["complied", "broken", "complied*"], ["broken", "complied", "complied*"])]
+    said += [verdict(f"p{n}", ["broken", "broken", "complied*"], ["complied", "broken", "complied*"]) for n in (2, 3)]
+    table = breakdown.parts(stats.statuses(said), breakdown.labels(pairs), [("sft", "ipo")]).set_index("part")
+    assert list(table.index) == ["known", "kind", "first", breakdown.UNDUE]
+    known = table.loc["known"]
+    assert (known["applications"], known["gained"], known["lost"], known["net"]) == (4, 3, 1, 0.5)
+    assert (known["kept_1"], known["kept_2"]) == (0.25, 0.75) and known["net_low"] < 0.5 < known["net_high"]
+    assert table.loc["first", "applications"] == 8 and table.loc["kind", "net"] == 0.25
+    assert table.loc[breakdown.UNDUE, "net"] == pytest.approx(-0.25)
+
+
+def test_gains_by_kind_come_largest_first():
+    said = [verdict(f"p{n}", ["broken", "complied"], ["complied", "broken" if n else "complied"]) for n in range(2)]
+    rows = stats.statuses(said, lambda _, number: f"kind {number}")
+    table = breakdown.by_kind(rows, ("sft", "ipo"))
+    assert table.to_dict("records") == [
+        {"guardrail": "kind 1", "applications": 2, "gained": 2, "lost": 0, "net": 1},
+        {"guardrail": "kind 2", "applications": 2, "gained": 0, "lost": 1, "net": -0.5},
+    ]
+    assert breakdown.by_kind(rows, ("sft", "kto")).empty
+
+
+def test_a_phrase_is_canned_if_it_stands_in_replies_to_several_other_conversations():
+    def reply(conversation, text):
+        return Reply(pair_id=f"{conversation}.1", conversation_id=conversation, arm="sft", text=text, tokens=9)
+
+    same = "I am happy to help you today"
+    own = [reply(f"c{n}", f"{same}, number {n}") for n in range(4)] + [
+        reply("c4", "Quite another reply with six words")
+    ]
+    assert canned(own) == 0.8
+    assert canned([*own[:3], own[4]]) == 0 and canned([own[0]] * 4) == 0
