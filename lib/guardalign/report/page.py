@@ -22,7 +22,8 @@ from guardalign.report.results import GOLD, Results, parameters
 from guardalign.study.plan import Plan
 
 CONTENTS = (
-    ("arms", "Each arm"), ("parts", "Where they differ"), ("guardrails", "Guardrails"), ("papers", "Beside the papers"), ("replies", "Replies"),
+    ("arms", "Each arm"), ("parts", "Where they differ"), ("guardrails", "Guardrails"),
+    ("papers", "Beside the papers"), ("replies", "Replies"),
     ("examples", "Examples"), ("win-rates", "Tables"), ("judge", "The judge"), ("precision", "Precision"),
     ("about", "Data, cost, environment"),
 )  # fmt: skip

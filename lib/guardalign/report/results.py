@@ -158,7 +158,7 @@ class Results:
 
     @cached_property
     def breakdown(self) -> pd.DataFrame:
-        """The contrasts by part of the applications: ``breakdown.parts``'s columns, contrasts named beforehand first."""
+        """``breakdown.parts`` of all contrasts, those named beforehand first."""
         apart = self.differences.sort_values("named", ascending=False, kind="stable")
         contrasts = list(dict.fromkeys(zip(apart["arm_1"], apart["arm_2"], strict=True)))
         return breakdown.parts(self.all_statuses, breakdown.labels(list(self.pairs.values())), contrasts, self.level)
