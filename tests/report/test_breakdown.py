@@ -78,8 +78,6 @@ def test_a_phrase_is_canned_if_it_stands_in_replies_to_several_other_conversatio
         return Reply(pair_id=f"{conversation}.1", conversation_id=conversation, arm="sft", text=text, tokens=9)
 
     same = "I am happy to help you today"
-    own = [reply(f"c{n}", f"{same}, number {n}") for n in range(4)] + [
-        reply("c4", "Quite another reply with six words")
-    ]
+    own = [reply(f"c{n}", f"{same}, {n}") for n in range(4)] + [reply("c4", "Another reply with six words in it")]
     assert canned(own) == 0.8
     assert canned([*own[:3], own[4]]) == 0 and canned([own[0]] * 4) == 0
