@@ -262,7 +262,7 @@ def test_the_command_prints_a_table_and_refuses(settings, tmp_path):
 def test_a_table_names_every_need(settings):
     lines = table(estimate.estimate(settings(), LARGE)).splitlines()
     assert [line[:18].strip() for line in lines] == [
-        "model", "data", "processes", "memory, training", "memory, writing", "disk", "training", "judge",
+        "model", "data", "processes", "memory, training", "memory, writing", "disk", "time", "judge",
     ]  # fmt: skip
 
 

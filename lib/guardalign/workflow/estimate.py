@@ -25,6 +25,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from guardalign.config.params import Params
+from guardalign.config.plan import Plan
 from guardalign.config.sections import Lora
 from guardalign.data.construction import Rejection, format_prompt, points
 from guardalign.data.conversations import Conversation, PreferencePair
@@ -44,8 +45,10 @@ GIB, TERA = 2.0**30, 1e12
 CHARACTERS_A_TOKEN = 4.0
 PROCESS_BYTES = 0.9 * GIB
 """A Python process with torch and transformers loaded; a CUDA process takes 0.6 GiB of its GPU beforehand."""
-SHARE_OF_PEAK, CPU_TFLOPS = 0.35, 0.03
-"""Of a GPU's peak that training reaches (0.3 to 0.5 is usual: Chowdhery et al. 2022, "PaLM", table 3); a core's."""
+SHARE_OF_PEAK = 0.35
+"""Of a GPU's peak that training reaches (0.3 to 0.5 is usual: Chowdhery et al. 2022, "PaLM", table 3)."""
+CPU_TFLOPS, NARROW = {"fp32": 0.06, "bf16": 0.13}, 512
+"""What a core reaches (measured on AMD Zen 4, SmolLM2-135M); narrower models reach a quarter of it."""
 DEVICES = {"H200": (141, 989), "H100": (80, 989), "A100": (80, 312), "L40S": (48, 362), "A6000": (48, 155),
            "RTX 4090": (24, 165), "RTX 3090": (24, 71), "A10": (24, 125), "L4": (24, 121), "T4": (16, 65)}  # fmt: skip
 """GPUs: GiB, and dense bf16 TFLOP/s by the maker's data sheet."""
@@ -407,22 +410,31 @@ def estimate(settings: Params, machine: Machine) -> Estimate:
     length = data.longest + settings.generation.max_new_tokens
     starts = {each.reference: each.tokens for each in work if each.reference}
     trained = sum(each.tokens for each in work) * flops_a_token(settings, shape) + 2 * sum(starts.values())
+    # Every arm's replies to the test prompts: a conversation's history once, then a token at a time.
+    written = len(work) * data.count("test", "transfer") * (data.last / data.per_conversation + data.reply)
     processes = everywhere // int(launch.get("num_machines", 1))
-    cores = CPU_TFLOPS * max(1, machine.cores // processes)
+    cores = CPU_TFLOPS.get(settings.model.precision, 0.06) * max(1, machine.cores // processes)
+    cores /= 4 if shape.hidden < NARROW else 1
     speed = (machine.tflops or DEVICES["A10"][1]) * SHARE_OF_PEAK if gpu else cores
     return Estimate(
         shape, data, kind, processes, everywhere, gpu, tuple(work),
         memory=max(memories, key=lambda each: sum(each.values())),
         writing=stored * shape.parameters + settings.generation.batch_size * length * 4.0 * shape.layers * shape.keys,
         disk={
-            "models": 4.0 * shape.trained * len(work),
+            "models": 4.0 * shape.trained * _kept(settings.study),
             "checkpoints": 3 * (4.0 + STATE_BYTES[training.optimizer]) * shape.trained,
             "reference": 16.0 * data.reply * data.count("train", "feedback") * len(starts),
             "download": 0.0 if Path(name).is_dir() else 2.0 * shape.parameters,
         },
-        hours=shape.parameters * trained / (speed * TERA * everywhere) / 3600,
+        hours=shape.parameters * (trained + 2 * written) / (speed * TERA * everywhere) / 3600,
         judging=judging(settings, data),
     )  # fmt: skip
+
+
+def _kept(plan: Plan) -> int:
+    """How many arms' weights are on disk in the end."""
+    later = len(plan.arms) if plan.keep else sum(map(plan.is_needed, plan.arms)) + plan.workers
+    return len(plan.arms) + later * (max(1, len(plan.seeds)) - 1)
 
 
 def _largest(settings: Params, data: Data, method: str, processes: int) -> Row:
@@ -478,7 +490,7 @@ def table(found: Estimate) -> str:
         "memory, training": f"{_size(sum(found.memory.values()))} per process: {_parts(found.memory)}",
         "memory, writing": _size(found.writing),
         "disk": f"{_size(sum(found.disk.values()))}: {_parts(found.disk)}",
-        "training": f"{_time(found.hours)}: {len(found.work)} arms, {tokens / 1e6:.1f}M tokens",
+        "time": f"{_time(found.hours)}: {len(found.work)} trainings of {tokens / 1e6:.1f}M tokens, and their replies",
         "judge": f"{judged.calls} calls, {judged.tokens / 1e6:.1f}M tokens, {price}" if judged.calls else "no calls",
     }
     return "\n".join(f"{name:18}{text}" for name, text in rows.items())
@@ -490,7 +502,7 @@ def summary(found: Estimate) -> str:
     price = f" (about ${judged.dollars:.0f})" if judged.calls and judged.dollars else ""
     return (
         f"Estimate: {_size(found.process)} of memory per process, {_size(sum(found.disk.values()))} of disk, "
-        f"{_time(found.hours)} of training" + (f", {judged.calls} judge calls{price}." if judged.calls else ".")
+        f"{_time(found.hours)}" + (f", {judged.calls} judge calls{price}." if judged.calls else ".")
     )
 
 
