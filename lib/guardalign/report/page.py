@@ -188,6 +188,7 @@ def _made(plan: Plan | None, name: str) -> str:
         return ""
     parts = [f"{words.arm(arm.method)} from {words.arm(arm.start)}", f"learning rate {arm.learning_rate:g}"]
     parts += [] if arm.method == "sft" else [f"β {arm.beta:g}"]
+    parts += [f"reference {words.arm(arm.reference)}"] if arm.reference not in (None, arm.start) else []
     parts += [f"{' and '.join(arm.pairs.splits)} pairs"]
     if arm.pairs.judged:
         parts += [f"of these the prompts that {words.arm(arm.pairs.judged)} answers worse than the chosen reply"]

@@ -29,7 +29,7 @@ from guardalign.report.figures.bars import comparison_bars
 from guardalign.report.figures.curves import dynamics, equal_losses, loss_curves, training_curves
 from guardalign.report.figures.looks import look, looks, plain
 from guardalign.report.figures.maps import grid, guardrail_map
-from guardalign.report.figures.points import arms, contrasts, held_out, parts, ranking, table_1, table_3, tasks
+from guardalign.report.figures.points import arms, contrasts, held_out, parts, ranking, table_1, table_3, tasks, trend
 from guardalign.report.figures.replies import cost, reply_panels, task_costs
 from guardalign.report.figures.style import save
 
@@ -56,4 +56,5 @@ __all__ = [
     "task_costs",
     "tasks",
     "training_curves",
+    "trend",
 ]

@@ -23,6 +23,7 @@ METHODS = {
 PLAIN = {
     "base": "base model", "M_1SFT": "SFT", "M_2SFT": "SFT, 2 epochs", "N_1SFT": "SFT (Flow 2)",
     "N_1SFT_data": "SFT then IPO on the data’s rejected replies", "N_1SFT_sft": "SFT then SFT on the kept pairs",
+    "N_data": "SFT then IPO on the data’s rejected replies", "N_sft": "SFT then SFT on the kept pairs",
     "chosen": "the data’s chosen reply", "rejected": "the data’s rejected reply",
 }  # fmt: skip
 COLOURS = {
@@ -51,7 +52,8 @@ def plain(arm: object) -> str:
         return PLAIN.get(name) or METHODS.get(name) or name
     method = METHODS.get(found["method"], found["method"].upper())
     return {
-        "M_1SFT": f"SFT then {method}", "N_1SFT": f"SFT then {method} (Flow 2)", "M": f"{method} without SFT",
+        "M_1SFT": f"SFT then {method}", "M": f"{method} without SFT",
+        "N_1SFT": f"SFT then {method} (Flow 2)", "N": f"SFT then {method} (Flow 2)",
     }.get(found["start"], name)  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from guardalign.papers import B_METHODS, B_SAMPLES, mathtext
 from guardalign.report import tables
 from guardalign.report.breakdown import PARTS
-from guardalign.report.figures.looks import Look, looks, named, warning
+from guardalign.report.figures.looks import LINES, MARKERS, Look, looks, named, warning
 from guardalign.report.figures.style import (
     ACCENT,
     INK,
@@ -21,7 +21,9 @@ from guardalign.report.figures.style import (
     PAPER,
     SETTINGS,
     SMALL,
+    TASKS,
     WIDTH,
+    canvas,
     finish,
     label_axes,
     percent_axis,
@@ -161,6 +163,30 @@ def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -
         axes[len(axes) // 2].set_xlabel("difference, points")
         axes[0].set_yticks(range(len(order)), [wrap(PARTS[part], 24) for part in order])
         return finish(figure, "Applications kept, by part", f"{_basis(table)}.", profile)
+
+
+def trend(table: pd.DataFrame, x: str, words: str, title: str, profile: str = "") -> Figure:
+    """Shares with intervals along ``x`` (in ``words`` on the axis): a panel per ``panel``, a line per ``line``.
+
+    ``table`` has x, panel, line, value, low, high (shares), seeds, conversations. Lines are drawn a little apart.
+    """
+    panels, lines = list(dict.fromkeys(table["panel"])), list(dict.fromkeys(table["line"]))
+    places = {value: at for at, value in enumerate(sorted(set(table[x])))}
+    with styled():
+        figure, axes = canvas(3.4, 1, len(panels), sharey=True)
+        for axis, panel in zip(axes, panels, strict=True):
+            for at, line in enumerate(lines):
+                own = table[(table["panel"] == panel) & (table["line"] == line)].sort_values(x)
+                here = [places[value] + 0.12 * (at - (len(lines) - 1) / 2) for value in own[x]]
+                reach = [own["value"] - own["low"], own["high"] - own["value"]]
+                axis.errorbar(here, own["value"], reach, color=TASKS[at % 4], marker=MARKERS[at], linestyle=LINES[at],
+                              label=line)  # fmt: skip
+            axis.set_xticks(range(len(places)), [f"{value:g}" for value in places])
+            axis.set(title=panel, xlabel=words)
+            label_axes(axis, "y")
+            percent_axis(axis.yaxis)
+        axes[0].legend()
+        return finish(figure, title, f"{_basis(table)}.", profile)
 
 
 def name_rows(axes: Axes, order: Sequence[str], marks: Collection[str] = ()) -> None:
