@@ -22,12 +22,17 @@ from guardalign.files import fingerprint
 from guardalign.launch import gpus
 
 PARAMS = Path(config["params"])
-SETTINGS = Params.load(PARAMS).sections()
+LOADED = Params.load(PARAMS)
+SETTINGS = LOADED.sections()
 NOTEBOOKS = Path(workflow.basedir) / "notebooks"
 
 # A stage's products are small files that its last cell writes. What is costly (models, replies, verdicts) lies beside
 # them under its own fingerprint: Snakemake removes a rule's outputs before it runs, and those must survive that.
 COMMAND = "exec {sys.executable:q} -m guardalign.workflow.cli stage {params.notebook} {PARAMS:q} --product {output[0]:q} 2>&1"
+
+
+# The products of the stages that the plan has arms for.
+TRAINED = [f"tables/{stage}.csv" for stage in ("sft", "flow1", "flow2", "methods") if LOADED.study.part(stage)]
 
 
 def shown(name):
@@ -43,9 +48,7 @@ def gpu(name):
 # Every product is asked for, not the report alone: a product that a failed run has removed is made again even though an
 # older report is still there.
 rule series:
-    input:
-        "data/pairs.jsonl", "tables/data_card.csv", "tables/sft.csv", "tables/flow1.csv", "tables/flow2.csv",
-        "tables/methods.csv", "tables/judging.csv", "report.html"
+    input: "data/pairs.jsonl", "tables/data_card.csv", TRAINED, "tables/judging.csv", "report.html"
 
 
 rule dataset_construction:
@@ -96,7 +99,7 @@ rule method_comparison:
 
 
 rule judging:
-    input: "data/pairs.jsonl", "tables/flow1.csv", "tables/flow2.csv", "tables/methods.csv"
+    input: "data/pairs.jsonl", TRAINED
     output: "tables/judging.csv"
     log: "notebooks/06_judging.ipynb"
     threads: workflow.cores
@@ -106,7 +109,7 @@ rule judging:
 
 
 rule plots:
-    input: "tables/judging.csv", "tables/methods.csv", "tables/data_card.csv"
+    input: "tables/judging.csv", TRAINED, "tables/data_card.csv"
     output: "report.html"
     log: "notebooks/07_plots.ipynb"
     params: notebook="07_plots", shown=shown("07_plots")
