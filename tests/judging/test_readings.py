@@ -22,9 +22,7 @@ def pair(name, *guardrails):
 def test_a_reader_and_the_rules_are_compared_guardrail_by_guardrail():
     pairs = [pair("a", LINK, CASE), pair("b", LINK, "Be kind.")]
     said = [
-        Reading(
-            reader="R", pair_id="a", conversation_id="a", arm="x", seed=1, text="See shop.example/faq.", broken=(1,)
-        ),
+        Reading(reader="R", pair_id="a", conversation_id="a", arm="x", seed=1, text="See a.example/faq.", broken=(1,)),
         Reading(reader="R", pair_id="b", conversation_id="b", arm="x", seed=1, text="It is on its way.", broken=(2,)),
     ]
     rows = beside_rules(said, pairs)

@@ -74,10 +74,8 @@ def beside_rules(readings: Sequence[Reading], pairs: Sequence[PreferencePair]) -
         for said in assess(pair.turns, pair.guardrails, each.text).guardrails:
             rule = read_guardrail(pair.guardrails[said.number - 1])
             if rule is not None and rule.kind.form != "setting":
-                ruled = said.status == "broken"
-                rows.append(
-                    (each.reader, each.arm, each.conversation_id, rule.kind.key, said.number in each.broken, ruled)
-                )
+                read, ruled = said.number in each.broken, said.status == "broken"
+                rows.append((each.reader, each.arm, each.conversation_id, rule.kind.key, read, ruled))
     return pd.DataFrame(rows, columns=["reader", "arm", "conversation_id", "kind", "read", "ruled"])
 
 
@@ -93,7 +91,7 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
         reach = 1.96 * np.sqrt((len(left) - 1) / len(left) * np.sum((np.array(left) - np.mean(left)) ** 2))
         found.append({
             "kind": kind, "n": len(own), "same": (own["read"] == own["ruled"]).mean(), "kappa": value,
-            "kappa_low": max(-1.0, value - reach), "kappa_high": min(1.0, value + reach),
+            "kappa_low": np.maximum(-1, value - reach), "kappa_high": np.minimum(1, value + reach),
             "broken, reader": own["read"].mean(), "broken, rule": own["ruled"].mean(),
         })  # fmt: skip
     return pd.DataFrame(found)

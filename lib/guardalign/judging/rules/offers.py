@@ -57,7 +57,7 @@ _GIVES = phrases(
     r"offer\w*|giv\w+|gets?|apply|applied|add\w*|grant\w*|send\w*|arrang\w+|set|put\w*|includ\w+|receiv\w+|tak\w+",
     r"provid\w+|knock\w*|have|enjoy\w*|treat|here is|comes?|on us|waiv\w+|award\w*|throw\w*|issu\w+|credit\w*|book",
     r"lets?|earn\w*|(?:only|just) fair|deduct\w*|cut|reserve|is yours|waiting for you",
-    r"entitle\w*|qualif\w+|happy to|how about|sort|look into|see",
+    r"entitle\w*|qualif\w+|happy to|how about|sort|look into|see|is possible|is for (?:you|the)",
     r"(?:is|are|be) (?:\w+ )?(?=free)|there (?:is|will|'s)|will|'ll|can|could",
 )
 _BACK = "(?:back|the money|your money|the amount|the fee|the charge|the sum|the payment)"
@@ -90,7 +90,7 @@ _CERTAIN = phrases(
     "(?:I|we) (?:can|shall) (?:refund|return|send|pay|issue|process|initiate|approve|arrange|reimburse|promise"
     "|confirm)",
     r"expect|count on|certain|certainly|definitely|guarantee\w*|promise\w*|assur\w+|on (?:its|the) way|in full|heading",
-    "gets?|goes|comes|lands|you can have|are (?:entitled|due)",
+    "gets?|goes|comes|lands|you can have|are (?:entitled|due)|(?:is|are) (?:refunded|reimbursed|repaid)",
 )
 _OPEN = phrases(
     r"whether|may|might|could|would|open|decide\w*|decision|depends?|possibl[ey]|look(?:ing|ed)? into|ask\w*",
