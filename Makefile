@@ -64,12 +64,13 @@ book: $(READY)  ## Build the site of the notebooks and docs in build/book/html
 	$(PY) -m pip install --quiet --no-deps -r docs/requirements.txt
 	@$(MAKE) --no-print-directory site
 
-# Pages are laid out as the repository is, with the reference run's executed notebooks in place of bare ones.
+# Pages are laid out as the repository is, with the care study's executed notebooks in place of bare ones.
 BOOK     ?= build/book
-EXECUTED := $(wildcard outputs/reference/notebooks/*.ipynb)
+EXECUTED := $(wildcard outputs/care/notebooks/*.ipynb)
+READ     := $(addprefix outputs/care/,report.html run.json figures tables)
 site:
 	@rm -rf $(BOOK) && mkdir -p $(BOOK)/source
-	@tar -cf - --exclude=__pycache__ --exclude='*.safetensors' *.md CITATION.cff LICENSE docs notebooks params benchmarks lib tests outputs/reference* | tar -xf - -C $(BOOK)/source
+	@tar -cf - --exclude=__pycache__ --exclude='*.safetensors' *.md CITATION.cff LICENSE docs notebooks params benchmarks lib tests outputs/reference* $(wildcard $(READ)) | tar -xf - -C $(BOOK)/source
 	@cp docs/index.md $(BOOK)/source/
 	$(if $(EXECUTED),@cp $(EXECUTED) $(BOOK)/source/notebooks/)
 	@$(PY) -m sphinx -q -W --keep-going -c docs $(BOOK)/source $(BOOK)/html
