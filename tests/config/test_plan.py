@@ -44,6 +44,11 @@ def test_arms_stand_after_those_they_start_from_and_learn_from():
     assert found.arms["first"].name == "first"
 
 
+def test_a_reference_may_be_random_or_a_constant_and_is_then_no_arm_to_wait_for():
+    found = plan(bot=SFT, a={**DPO, "start": "bot", "reference": "random"}, b={**DPO, "reference": "none"})
+    assert found.ancestors("a") == ("bot",) and found.ancestors("b") == ()
+
+
 def test_each_arm_has_the_stage_of_what_it_learns_from():
     found = plan(
         bot=SFT, more={**SFT, "start": "bot"}, plain=DPO, after={**SFT, "start": "plain"}, own={**DPO, "pairs": OWN},
@@ -63,6 +68,10 @@ def test_each_arm_has_the_stage_of_what_it_learns_from():
         ({"a": {**SFT, "start": "b"}}, "start"),
         ({"a": {**SFT, "reference": "b"}}, "reference"),
         ({"a": {**SFT, "steps": ["b"]}}, "steps"),
+        ({"none": SFT}, "none"),
+        ({"a": {**SFT, "start": "random"}}, "start"),
+        ({"a": {**SFT, "pairs": {"part": [3, 2]}}}, "part"),
+        ({"a": {**SFT, "pairs": {"swapped": 1.1}}}, "swapped"),
         ({"a": {**SFT, "pairs": OWN}}, "rejected"),
         ({"bot": SFT, "a": {**SFT, "pairs": {**OWN, "prompts_of": "bot"}}}, "prompts_of"),
         ({"a": {**SFT, "start": "b"}, "b": {**SFT, "start": "a"}}, "depends on itself"),

@@ -6,6 +6,7 @@ import pytest
 
 from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.judging.embedded import assess
+from guardalign.judging.feedback import acceptable, worse_than_chosen
 from guardalign.judging.gold import CASES, examine
 from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.verdicts import DIMENSIONS
@@ -54,6 +55,15 @@ def test_bins_follow_from_two_absolute_verdicts_and_do_not_depend_on_the_order()
     verdicts = judge.compare(items, "x", "y")
     assert [verdict.dimensions["adherence"].bin for verdict in verdicts] == ["1 better", "2 better", "both", "none"]
     assert [verdict.dimensions["adherence"].preference for verdict in verdicts] == ["1", "2", "tie", "tie"]
+
+
+def test_replies_are_sorted_into_worse_ones_and_others_that_break_nothing():
+    answers = {"worse": "Let me check it. :)", "fine": "Let me look into it.", "same": "a"}
+    pairs = [_pair().model_copy(update={"id": name}) for name in answers]
+    judge = RuleJudge("embedded", assess)
+    for sort, kept in ((worse_than_chosen, "worse"), (acceptable, "fine")):
+        [pair], verdicts = sort(judge, pairs, answers, "bot")
+        assert (pair.id, pair.rejected, pair.chosen) == (kept, answers[kept], "a") and len(verdicts) == 2
 
 
 def test_a_null_reply_never_wins():

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from guardalign.models import hub
-from guardalign.models.loading import LoraSettings, base_model, load_frozen, load_model, load_tokenizer
+from guardalign.models.loading import LoraSettings, base_model, load_frozen, load_model, load_tokenizer, redrawn
 from guardalign.world import BASE_MODEL
 from hub_server import serving
 from tiny import save_checkpoint
@@ -154,3 +154,21 @@ def test_the_base_is_the_shipped_model_a_folder_or_a_hub_name(tmp_path):
     assert base_model("embedded") == str(BASE_MODEL)
     assert base_model(str(tmp_path)) == str(tmp_path)
     assert base_model("mistralai/Mistral-7B-v0.1") == "mistralai/Mistral-7B-v0.1"
+
+
+def test_weights_drawn_anew_are_the_seeds_and_find_all_tokens_about_equally_likely(tmp_path):
+    base = base_model("embedded")
+    before = torch.get_rng_state()
+    folders = [redrawn(base, tmp_path / "models" / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    assert torch.equal(torch.get_rng_state(), before)
+    first, again, other = (load_frozen(each) for each in folders)
+    ids = torch.tensor([load_tokenizer(folders[0])("hello, the parcel is late")["input_ids"]])
+    same, different = (float((first(ids).logits - each(ids).logits).abs().max()) for each in (again, other))
+    assert same == 0 < different
+    assert (
+        first(ids).logits.log_softmax(-1).std(-1).max()
+        < 0.5
+        < load_frozen(base)(ids).logits.log_softmax(-1).std(-1).min()
+    )
+    assert redrawn("nowhere", tmp_path / "models" / "a", 9) == folders[0]
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["a", "b", "c"]

@@ -71,6 +71,6 @@ def test_seeds_have_folders_of_their_own_and_share_the_data(experiment, tmp_path
 def test_a_control_learns_from_the_same_prompts_with_the_datas_rejected_replies(experiment):
     pairs = experiment.pairs_of("M_1SFT")
     worse = [pair.model_copy(update={"rejected": "own"}) for pair in pairs if pair.id in ("c10", "c12")]
-    experiment._kept["N_1SFT", ("feedback",), 1] = worse
+    experiment._kept["N_1SFT", ("feedback",), None, "worse", 1] = worse
     assert [(pair.id, pair.rejected) for pair in experiment.pairs_of("N_1SFT_ipo")] == [("c10", "own"), ("c12", "own")]
     assert [(pair.id, pair.rejected) for pair in experiment.pairs_of("N_1SFT_data")] == [("c10", "b"), ("c12", "b")]

@@ -87,6 +87,25 @@ def test_the_policys_entropy_is_that_of_its_reply_tokens(base, tmp_path):
         assert metrics(given.output)[0]["entropy"] == pytest.approx(np.mean(expected), abs=1e-4)
 
 
+def test_without_a_reference_the_loss_is_that_of_the_policys_own_log_probs(base, tmp_path):
+    own, constant = (
+        config(base, tmp_path / "own", "ipo_mean"),
+        config(base, tmp_path / "c", "ipo_mean", reference="none"),
+    )
+    for given in (own, constant):
+        train(given, EXAMPLES, quiet)
+    first = plan(encode_examples(load_tokenizer(str(base)), EXAMPLES, constant), constant)[0]
+    model, means = load_frozen(str(base)), []
+    for sequence in first.sequences:
+        ids = torch.as_tensor(sequence.tokens)
+        log_probs = model(ids[None]).logits[0, sequence.start - 1 : -1].double().log_softmax(-1)
+        means.append(float(log_probs.gather(1, ids[sequence.start :, None].long()).mean()))
+    margins = np.array(means[: first.chosen]) - np.array(means[first.chosen :])
+    assert metrics(constant.output)[0]["loss"] == pytest.approx(np.mean((margins - 5) ** 2), rel=1e-4)
+    assert metrics(own.output)[0]["loss"] == pytest.approx(25, rel=1e-4)
+    assert distance(own.output, constant.output) > 0
+
+
 def test_the_critics_loss_is_told_before_advantages_are_whitened(base, tmp_path):
     """Values start at zero: the advantage of the token k before a reply's last is (γλ)^k times its reward."""
     given = config(base, tmp_path / "ppo", "ppo_offline")

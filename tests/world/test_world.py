@@ -11,7 +11,7 @@ import pytest
 
 from guardalign.world.domains import DOMAINS
 from guardalign.world.kinds import BY_KEY, KINDS, read_rule, sentences, word_rule
-from guardalign.world.scripts import write_script, write_scripts
+from guardalign.world.scripts import some_kinds, write_script, write_scripts
 from guardalign.world.situation import read_situation
 
 
@@ -30,6 +30,14 @@ def test_the_same_seed_gives_the_same_conversations_and_another_seed_others():
     first, again, other = (write_scripts(30, seed, ["bank", "shop"]) for seed in (5, 5, 6))
     assert first == again
     assert all(one.conversation.turns != two.conversation.turns for one, two in zip(first, other, strict=True))
+
+
+def test_conversations_may_have_guardrails_of_few_kinds_alone():
+    few = some_kinds(8, 3)
+    written = write_scripts(40, 5, ["bank", "shop"], kinds=few)
+    assert {rule.kind.key for script in written for rule in script.rules} == set(few) and len(set(few)) == 8
+    assert min(len(script.rules) for script in written) >= 2
+    assert set(few) < set(some_kinds(20, 3)) and some_kinds(len(KINDS), 4) != some_kinds(len(KINDS), 3)
 
 
 def test_conversations_have_two_to_ten_exchanges_that_alternate(scripts):

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from guardalign.config.sections import NAME, Count, Method, Positive, Rate, Section, own_options
 
 BASE, CARE = "base", "care"
-TAKEN = (BASE, "chosen", "rejected", "data")
+RANDOM, NONE = "random", "none"
+TAKEN = (BASE, RANDOM, NONE, "chosen", "rejected", "data")
 Stage = Literal["sft", "flow1", "flow2", "methods"]
 NOTEBOOKS: dict[Stage, str] = {
     "sft": "02_sft",
@@ -29,14 +30,21 @@ class Pairs(Section):
     """What an arm learns from: the first ``count`` pairs (default: all) of ``splits``.
 
     ``rejected`` is ``data``, or an arm whose own replies to these prompts take the place of the data's rejected ones;
-    then only prompts are kept where the judge finds its reply worse than the chosen one (paper A's Flow 2).
+    then only prompts are kept where the judge finds its reply worse than the chosen one (paper A's Flow 2), or, with
+    ``replies: acceptable``, where its reply, another than the chosen one, keeps all guardrails.
     ``prompts_of`` keeps the same prompts of an arm together with the data's rejected replies.
+    ``part: [k, n]`` takes the k-th of n equal parts of the splits' conversations; ``swapped`` is the share of pairs,
+    drawn by the training seed, whose chosen and rejected replies are exchanged.
     """
 
     splits: tuple[Literal["train", "feedback"], ...] = Field(default=("train", "feedback"), min_length=1)
     count: Positive | None = None
     rejected: str = "data"
     prompts_of: str | None = None
+    # Left out where they say nothing: the fingerprints of arms without them stay what they were.
+    replies: Literal["worse", "acceptable"] = Field(default="worse", exclude_if=lambda value: value == "worse")
+    part: tuple[Positive, Positive] | None = Field(default=None, exclude_if=lambda value: value is None)
+    swapped: Annotated[float, Field(ge=0, le=1)] = Field(default=0.0, exclude_if=lambda value: value == 0)
 
     @property
     def judged(self) -> str | None:
@@ -47,6 +55,8 @@ class Pairs(Section):
     def _keeps_one_arms_prompts(self) -> Pairs:
         if self.prompts_of and self.rejected != "data":
             raise ValueError("prompts_of needs rejected: data; rejected: <arm> implies that arm's prompts")
+        if self.part and self.part[0] > self.part[1]:
+            raise ValueError("part: [k, n] is the k-th of n parts, so k is at most n")
         return self
 
 
@@ -71,10 +81,11 @@ class Rlhf(Section):
 class Arm(Section):
     """A model of the study: trained from ``start`` with ``method`` on ``pairs``.
 
-    ``reference`` is the frozen model of the loss (default: the start), ``seed`` the training seed (default: each of the
-    plan's). ``steps`` are optimiser steps in place of ``epochs``: a number, or arms whose steps together it matches.
-    ``stage`` says which notebook trains it (default: ``Plan.stage``). Method ``rlhf`` trains a reward model and then
-    the policy against it; its ``options`` are those of ``Rlhf``.
+    ``reference`` is the frozen model of the loss (default: the start): an arm, ``base``, ``random`` (the base model's
+    architecture with weights drawn anew by the training seed) or ``none`` (a constant: log-probabilities of 0).
+    ``seed`` is the training seed (default: each of the plan's). ``steps`` are optimiser steps in place of ``epochs``: a
+    number, or arms whose steps together it matches. ``stage`` says which notebook trains it (default: ``Plan.stage``).
+    Method ``rlhf`` trains a reward model and then the policy against it; its ``options`` are those of ``Rlhf``.
     """
 
     name: str = Field(default="", exclude=True)
@@ -167,7 +178,7 @@ class Plan(Section):
                 raise ValueError(f"arm {name!r}: names have letters, digits, . _ - and are not {', '.join(TAKEN)}")
         for name, arm in self.arms.items():
             for role, other in _mentions(arm):
-                if other not in self.arms and other != BASE:
+                if other not in self.arms and other not in ((BASE, RANDOM, NONE) if role == "reference" else (BASE,)):
                     raise ValueError(f"arm {name}: its {role} {other!r} is not an arm of the study")
         for name in self.arms:
             if name in self.ancestors(name):
@@ -203,7 +214,7 @@ class Plan(Section):
         arm = self.arms[name]
         needed = [arm.start, arm.reference, arm.pairs.judged]
         needed += [self.arms[other].pairs.judged for other in _matched(arm)]
-        return [other for other in dict.fromkeys(needed) if other is not None and other != BASE]
+        return [other for other in dict.fromkeys(needed) if other not in (None, BASE, RANDOM, NONE)]
 
     def order(self) -> tuple[str, ...]:
         """All arms in the order they were written, but after those they depend on."""

@@ -18,6 +18,7 @@ Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+KindsOfGuardrail = Annotated[int, Field(ge=4)]
 
 
 class Section(BaseModel):
@@ -136,7 +137,8 @@ class Annotation(Server):
 class Source(Section):
     """Where conversations or ready pairs come from: the embedded ``world``, the ``care`` corpus, or a ``jsonl`` file.
 
-    ``conversations`` is the world's, ``shares`` your own data's; the care corpus has its own splits.
+    ``conversations`` is the world's, ``shares`` your own data's; the care corpus has its own splits. ``kinds``:
+    how many kinds of guardrail a split's conversations in the world have (default: all that the world knows).
 
     ``seed`` makes the world and the splits; the training seed is another one, so that several of them share the data.
     """
@@ -145,6 +147,7 @@ class Source(Section):
     path: str | None = None
     seed: Count = 0
     conversations: Conversations | None = None
+    kinds: dict[Literal["train", "feedback"], KindsOfGuardrail] = Field(default={}, exclude_if=lambda value: not value)
     shares: Shares = Shares()
     ignore_roles: tuple[str, ...] = ()
     annotation: Annotation | None = None
@@ -155,6 +158,8 @@ class Source(Section):
             raise ValueError("kind: jsonl needs a path")
         if self.kind == "world" and self.conversations is None:
             raise ValueError("kind: world needs conversations: {train, feedback, validation, test, transfer}")
+        if self.kinds and self.kind != "world":
+            raise ValueError("kinds is for kind: world, whose guardrails are written to order")
         return self
 
 

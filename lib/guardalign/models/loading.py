@@ -6,6 +6,7 @@ import json
 import logging as standard_logging
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +99,28 @@ def load_frozen(path: str, precision: Precision = "fp32") -> PreTrainedModel:
     if is_adapter(path):
         model = on_base(model, path)
     return model.eval().requires_grad_(False)
+
+
+def redrawn(path: str, folder: Path, seed: int) -> str:
+    """A folder with a model of the same architecture and tokenizer, its weights drawn anew; made where it is missing.
+
+    With the usual small initial weights such a model finds all tokens about equally likely.
+    """
+    if not folder.exists():
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with torch.random.fork_rng(devices=[]), without_bars(), reaching(path):
+            torch.manual_seed(seed)
+            config = AutoConfig.from_pretrained(path, trust_remote_code=may_run_code(path))
+            AutoModelForCausalLM.from_config(config).save_pretrained(made)
+            load_tokenizer(path).save_pretrained(made)
+        try:
+            made.rename(folder)
+        except OSError:  # another process was first, with the same weights
+            shutil.rmtree(made)
+    return str(folder)
 
 
 def _load_base(path: str, precision: Precision) -> Any:

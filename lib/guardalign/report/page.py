@@ -189,10 +189,14 @@ def _made(plan: Plan | None, name: str) -> str:
     parts = [f"{words.arm(arm.method)} from {words.arm(arm.start)}", f"learning rate {arm.learning_rate:g}"]
     parts += [] if arm.method == "sft" else [f"β {arm.beta:g}"]
     parts += [f"reference {words.arm(arm.reference)}"] if arm.reference not in (None, arm.start) else []
-    parts += [f"{' and '.join(arm.pairs.splits)} pairs"]
-    if arm.pairs.judged:
-        parts += [f"of these the prompts that {words.arm(arm.pairs.judged)} answers worse than the chosen reply"]
-        parts += ["with its replies as the rejected ones"] if arm.pairs.rejected != "data" else []
+    pairs = arm.pairs
+    parts += [f"{f'the first {pairs.count} ' if pairs.count else ''}{' and '.join(pairs.splits)} pairs"]
+    parts += [f"part {pairs.part[0]} of {pairs.part[1]}"] if pairs.part else []
+    if pairs.judged:
+        how = "worse than the chosen reply" if pairs.replies == "worse" else "otherwise than the chosen reply, all kept"
+        parts += [f"of these the prompts that {words.arm(pairs.judged)} answers {how}"]
+        parts += ["with its replies as the rejected ones"] if pairs.rejected != "data" else []
+    parts += [f"{100 * pairs.swapped:g} % of them exchanged"] if pairs.swapped else []
     return ", ".join(parts)
 
 

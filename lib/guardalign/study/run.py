@@ -15,10 +15,11 @@ import pandas as pd
 
 from guardalign import stats
 from guardalign.config.params import Params
-from guardalign.config.plan import BASE, CARE, NOTEBOOKS, Contrast, Plan, Stage
+from guardalign.config.plan import BASE, CARE, NONE, NOTEBOOKS, RANDOM, Contrast, Pairs, Plan, Stage
 from guardalign.data import splitting
 from guardalign.data.conversations import PreferencePair, Reply, Split
 from guardalign.data.examples import Example, Prompt
+from guardalign.data.selection import exchanged, part
 from guardalign.errors import InputError
 from guardalign.files import RunFolder, require, write_rows, write_text
 from guardalign.generation.hosted import hosted_replies
@@ -26,12 +27,12 @@ from guardalign.generation.job import GenerationJob
 from guardalign.generation.replies import GenerationSettings
 from guardalign.generation.side_by_side import generate_side_by_side
 from guardalign.judging.choice import chosen_judge
-from guardalign.judging.feedback import worse_than_chosen
+from guardalign.judging.feedback import acceptable, worse_than_chosen
 from guardalign.judging.stage import compare_arms, compare_preferred, different_from_chosen
 from guardalign.judging.verdicts import Judge
 from guardalign.launch.accelerate import run_generation, run_training
 from guardalign.models.encoding import examples_of, fitted
-from guardalign.models.loading import RECORD, LoraSettings, base_model, drop_weights, dropped, load_tokenizer
+from guardalign.models.loading import RECORD, LoraSettings, base_model, drop_weights, dropped, load_tokenizer, redrawn
 from guardalign.study import heldout, tasks
 from guardalign.training import TrainingConfig, TrainingResult
 
@@ -113,7 +114,7 @@ class Study:
         return TrainingConfig(
             arm=name,
             model=self.model_of(arm.start, seed),
-            reference=self.model_of(arm.reference, seed) if arm.reference else None,
+            reference=self._reference(arm.reference, seed) if arm.reference else None,
             output=own.model(name),
             method=arm.method,
             learning_rate=arm.learning_rate,
@@ -127,6 +128,11 @@ class Study:
             lora=LoraSettings(**model.lora.model_dump()) if model.lora else None,
             **self.settings.training.model_dump(),
         )
+
+    def _reference(self, name: str, seed: int) -> str:
+        if name == RANDOM:
+            return redrawn(base_model(self.settings.model.name), self.folder(seed).model(RANDOM), seed)
+        return name if name == NONE else self.model_of(name, seed)
 
     def _steps(self, name: str, seed: int) -> int | None:
         """An arm's optimiser steps where epochs do not decide them."""
@@ -163,12 +169,12 @@ class Study:
 
     def pairs_of(self, name: str, seed: int | None = None) -> list[Any]:
         """What an arm learns from. Raises MissingStage if the arm whose mistakes they are is not trained yet."""
-        wanted = self.plan.arms[name].pairs
-        found = self.rows(*wanted.splits)
+        wanted, seed = self.plan.arms[name].pairs, self.seeds[0] if seed is None else seed
+        found = part(self.rows(*wanted.splits), wanted.part)
         if wanted.judged:
-            worse = {pair.id: pair for pair in self.mistakes(wanted.judged, wanted.splits, seed)}
-            found = [worse[pair.id] if wanted.rejected != "data" else pair for pair in found if pair.id in worse]
-        return found[: wanted.count]
+            own = {pair.id: pair for pair in self.own_replies(wanted.judged, wanted, seed)}
+            found = [own[pair.id] if wanted.rejected != "data" else pair for pair in found if pair.id in own]
+        return exchanged(found[: wanted.count], wanted.swapped, seed)
 
     def mistakes(self, name: str, splits: Sequence[Split], seed: int | None = None) -> list[PreferencePair]:
         """The pairs of ``splits`` where the judge finds an arm's reply worse than the chosen one, the reply in place of
@@ -176,26 +182,38 @@ class Study:
 
         Without a judge, the pairs whose reply is not the chosen one. Raises InputError if there are none.
         """
+        return self.own_replies(name, Pairs(splits=tuple(splits), rejected=name), seed)
+
+    def own_replies(self, name: str, wanted: Pairs, seed: int | None = None) -> list[PreferencePair]:
+        """As ``mistakes``, but of the part of the conversations and of the sort of replies that ``wanted`` names."""
         seed = self.seeds[0] if seed is None else seed
-        key = (name, tuple(splits), seed)
+        key = (name, wanted.splits, wanted.part, wanted.replies, seed)
         if key not in self._kept:
-            self._kept[key] = self._mistakes(name, splits, seed)
+            self._kept[key] = self._own_replies(name, wanted, seed)
         return self._kept[key]
 
-    def _mistakes(self, name: str, splits: Sequence[Split], seed: int) -> list[PreferencePair]:
-        own, pairs = self.folder(seed), self.rows(*splits)
-        replies = self.answers(name, pairs, own.root / "samples" / f"feedback-{name}.jsonl", seed)
+    def _own_replies(self, name: str, wanted: Pairs, seed: int) -> list[PreferencePair]:
+        own, pairs = self.folder(seed), part(self.rows(*wanted.splits), wanted.part)
+        place = name if wanted.part is None else f"{name}-{wanted.part[0]}of{wanted.part[1]}"
+        replies = self.answers(name, pairs, own.root / "samples" / f"feedback-{place}.jsonl", seed)
         said = {reply.pair_id: reply.text for reply in replies}
         judge = chosen_judge(self.settings.judge, self.run.root / "llm")
-        kept, verdicts = worse_than_chosen(judge, pairs, said, name) if judge else different_from_chosen(pairs, said)
-        write_rows(own.root / "verdicts" / "feedback" / f"chosen-vs-{name}.jsonl", verdicts)
+        place += "" if wanted.replies == "worse" else f"-{wanted.replies}"
+        if judge:
+            chosen = worse_than_chosen if wanted.replies == "worse" else acceptable
+            kept, verdicts = chosen(judge, pairs, said, name)
+        elif wanted.replies == "worse":
+            kept, verdicts = different_from_chosen(pairs, said)
+        else:
+            raise InputError(f"{name}: nothing judges here which of its replies are acceptable")
+        write_rows(own.root / "verdicts" / "feedback" / f"chosen-vs-{place}.jsonl", verdicts)
         tokenizer = load_tokenizer(base_model(self.settings.model.name))
         kept, too_long = fitted(kept, tokenizer, self.settings.model)  # the arm's own replies may be longer
         if too_long:
             print(f"{name}: {len(too_long)} replies left out, longer than model.max_length")
-        write_rows(own.data(f"feedback-{name}"), kept)
+        write_rows(own.data(f"feedback-{place}"), kept)
         if not kept:
-            raise InputError(f"{name}: every reply worse than the chosen one is longer than model.max_length")
+            raise InputError(f"{name}: every reply that is kept is longer than model.max_length")
         return kept
 
     # Replies

@@ -19,7 +19,7 @@ from guardalign.errors import InputError
 from guardalign.files import json_line, resolved
 from guardalign.models.encoding import fitted
 from guardalign.world.domains import DOMAINS
-from guardalign.world.scripts import Script, write_scripts
+from guardalign.world.scripts import Script, some_kinds, write_scripts
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ def world(source: Source) -> Sourced:
     for split in SPLITS:
         count = getattr(source.conversations, split)
         domains = [transfer] if split == "transfer" else home
-        for script in write_scripts(count, source.seed, domains, prefix=split):
+        kinds = some_kinds(source.kinds[split], source.seed) if split in source.kinds else None
+        for script in write_scripts(count, source.seed, domains, prefix=split, kinds=kinds):
             conversations.append(script.conversation)
             pairs += [pair.model_copy(update={"split": split}) for pair in _points(script)]
     return Sourced(pairs, conversations)

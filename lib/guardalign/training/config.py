@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from guardalign.config.plan import NONE
 from guardalign.config.precision import Precision
 from guardalign.losses import METHODS, LossOptions, Method, Replies, check_options
 from guardalign.models.loading import LoraSettings
@@ -21,7 +22,8 @@ class TrainingConfig(BaseModel):
     ppo_offline) take twice as many replies, so that a step sees the same data for every method. ``row_tokens`` is
     the most distinct tokens in one forward pass: a batch that needs more is accumulated, with the same result;
     TRL's engine accumulates ``trl_micro_batch_size`` pairs (KTO: replies) a process instead. ``steps``, where given, is
-    the number of optimiser steps in place of ``epochs``: the data are repeated as often as needed.
+    the number of optimiser steps in place of ``epochs``: the data are repeated as often as needed. ``reference`` is a
+    model (default: ``model``), or ``none``: its log-probs are 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,6 +85,11 @@ class TrainingConfig(BaseModel):
         if self.method == "rpo" and not self.loss_options.rpo_paired:
             return "single"
         return self.loss.replies
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether another model's log-probs go into the loss."""
+        return self.loss.reference and self.reference != NONE
 
     @property
     def reference_model(self) -> str:

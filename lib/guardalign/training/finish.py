@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from guardalign.config.plan import NONE
 from guardalign.data.examples import Example
 from guardalign.errors import InputError
 from guardalign.files import fingerprint, space_for, write_text
@@ -28,7 +29,7 @@ def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) ->
     """What determines the resulting weights: settings, data, initial model and reference."""
     models = [model_fingerprint(config.model)]
     if config.loss.reference:
-        models.append(model_fingerprint(config.reference_model))
+        models.append(model_fingerprint(config.reference_model) if config.reads_reference else NONE)
     return fingerprint(config.facts(), models, [example.model_dump() for example in examples])
 
 

@@ -234,7 +234,7 @@ class _Run:
 
     def _references(self) -> References:
         config = self.config
-        if not config.loss.reference:
+        if not config.reads_reference:
             return lambda batch: None
         sequences = [sequence for batch in self.batches for sequence in batch.sequences]
         weights = model_fingerprint(config.reference_model)

@@ -102,6 +102,8 @@ def _check(config: TrainingConfig) -> None:
         )
     if config.method == "sft" and config.loss_options.average != "token":
         raise GuardalignError(f"{config.arm}: TRL averages SFT over the batch's tokens: set options.average to token")
+    if config.loss.reference and not config.reads_reference:
+        raise GuardalignError(f"{config.arm}: TRL needs a reference model: engine tree trains without one")
 
 
 def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer: Any) -> Trainer:

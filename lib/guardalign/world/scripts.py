@@ -6,8 +6,9 @@ The same seed gives the same bytes: every conversation draws from its own ``rand
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from guardalign.data.construction import Rejection
 from guardalign.data.conversations import Conversation, Turn
@@ -68,16 +69,29 @@ def _acts(rng: random.Random, length: int, reference_first: bool) -> list[Act]:
     return [*acts, "close" if rng.random() < 0.8 or not middle else middle[-1]][:length]
 
 
-def _choose_kinds(rng: random.Random, present: set[str]) -> list[Kind]:
-    """Four to seven kinds that do not contradict each other, most of which the conversation will put to the test."""
+def some_kinds(count: int, seed: int) -> tuple[str, ...]:
+    """Keys of ``count`` kinds, drawn in turn from those that open a reply, conditional ones, bans and endings."""
+    rng = random.Random(f"{seed}/kinds")
+    groups = [rng.sample(keys, len(keys)) for keys in (OPENING, tuple(CONDITIONAL), BANS, ENDING)]
+    return tuple(key for turn in zip_longest(*groups) for key in turn if key is not None)[:count]
+
+
+def _choose_kinds(rng: random.Random, present: set[str], among: Collection[str] | None = None) -> list[Kind]:
+    """Four to seven kinds (fewer ``among`` few) that do not contradict each other, most of which the conversation will
+    put to the test."""
     fitting = [key for key, trigger in CONDITIONAL.items() if trigger in present]
     other = [key for key in CONDITIONAL if key not in fitting]
+
+    def draw(keys: Sequence[str], count: int) -> list[str]:
+        own = [key for key in keys if among is None or key in among]
+        return rng.sample(own, min(len(own), count))
+
     wanted = [
-        *rng.sample(OPENING, rng.choice((1, 1, 2))),
-        *rng.sample(fitting, min(len(fitting), rng.choice((1, 2, 2, 3)))),
-        *rng.sample(other, rng.choice((0, 0, 1))),
-        *rng.sample(BANS, rng.choice((1, 1, 2))),
-        *rng.sample(ENDING, rng.choice((1, 1, 2))),
+        *draw(OPENING, rng.choice((1, 1, 2))),
+        *draw(fitting, rng.choice((1, 2, 2, 3))),
+        *draw(other, rng.choice((0, 0, 1))),
+        *draw(BANS, rng.choice((1, 1, 2))),
+        *draw(ENDING, rng.choice((1, 1, 2))),
     ]
     chosen: list[Kind] = []
     for key in wanted:
@@ -161,8 +175,15 @@ def _reject(
     return rng.choice(candidates[:2])[1] if candidates else None
 
 
-def write_script(seed: str, domain: Domain, identifier: str = "", habits: Mapping[str, float] | None = None) -> Script:
-    """Make one conversation up. Without ``habits`` its agent keeps every guardrail that applies.
+def write_script(
+    seed: str,
+    domain: Domain,
+    identifier: str = "",
+    habits: Mapping[str, float] | None = None,
+    kinds: Collection[str] | None = None,
+) -> Script:
+    """Make one conversation up, with guardrails of ``kinds`` alone (keys; default: all). Without ``habits`` its agent
+    keeps every guardrail that applies.
 
     ``habits`` (kind's key to the chance that it is kept at a turn) makes agents as careless as the text a base model
     is pretrained on; such scripts have no rejections.
@@ -172,7 +193,7 @@ def write_script(seed: str, domain: Domain, identifier: str = "", habits: Mappin
     own = replace(domain, companies=(setting.company,), processes=(setting.process,), services=(setting.service,))
     situations = _situations(rng, setting)
     present = {str(situation.act) for situation in situations} | {str(situation.mood) for situation in situations}
-    rules = tuple(word_rule(kind, rng, own) for kind in _choose_kinds(rng, present))
+    rules = tuple(word_rule(kind, rng, own) for kind in _choose_kinds(rng, present, kinds))
     while (replies := _replies(rng, seed, situations, setting, rules, habits)) is None:
         # What the guardrails ask for does not fit the sentence limit: the limit goes.
         rules = tuple(rule for rule in rules if rule.kind.key != "at_most_sentences")
@@ -212,12 +233,21 @@ def _replies(
 
 
 def write_scripts(
-    count: int, seed: int, domains: Sequence[str], prefix: str = "world", habits: Mapping[str, float] | None = None
+    count: int,
+    seed: int,
+    domains: Sequence[str],
+    prefix: str = "world",
+    habits: Mapping[str, float] | None = None,
+    kinds: Collection[str] | None = None,
 ) -> list[Script]:
     """``count`` scripts, domains in turn; ids are ``<prefix>-<number>``. Raises KeyError for an unknown domain."""
     return [
         write_script(
-            f"{seed}/{prefix}/{number}", DOMAINS[domains[number % len(domains)]], f"{prefix}-{number:04d}", habits
+            f"{seed}/{prefix}/{number}",
+            DOMAINS[domains[number % len(domains)]],
+            f"{prefix}-{number:04d}",
+            habits,
+            kinds,
         )
         for number in range(count)
     ]
