@@ -13,7 +13,8 @@ the vocabulary.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +22,23 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+)
 from transformers.cache_utils import Cache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from guardalign.models.encoding import left_padded
 from guardalign.tree.prefix_tree import common_prefix
 
+GROUPED = "guardalign_grouped"
 GROWTH = 128  # cache slots added at once
 PREFILL_TOKENS = {True: 1536, False: 16384}  # prompt tokens of one forward pass, on a CPU and elsewhere
 
@@ -106,6 +118,41 @@ def can_share(model: PreTrainedModel, length: int) -> bool:
     window = getattr(config, "sliding_window", None)
     sdpa_or_eager = config._attn_implementation in ("sdpa", "eager")
     return sdpa_or_eager and kinds <= {"full_attention", "sliding_attention"} and (not window or length <= window)
+
+
+def attend_grouped(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """sdpa, with the query heads that share a key head as queries of that one: transformers' own copies keys and values
+    for each of them as soon as there is a mask, which took a sixth of the time."""
+    rows, heads, columns, width = query.shape
+    group = heads // key.shape[1]
+    plain = attention_mask is None or attention_mask.shape[1] != 1 or kwargs.get("softcap") is not None
+    if plain or group == 1:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    attended = scaled_dot_product_attention(
+        query.reshape(rows, key.shape[1], group * columns, width),
+        key,
+        value,
+        attn_mask=attention_mask.expand(-1, group, -1, -1).reshape(rows, 1, group * columns, -1),
+        scale=kwargs.get("scaling"),
+    )
+    return attended.reshape(rows, heads, columns, width).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(GROUPED, attend_grouped)
+AttentionMaskInterface.register(GROUPED, sdpa_mask)
+
+
+@contextmanager
+def _grouped(model: PreTrainedModel) -> Iterator[None]:
+    before = model.config._attn_implementation
+    if before == "sdpa":
+        model.set_attn_implementation(GROUPED)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 class _GrowingLayer(DynamicLayer):
@@ -247,6 +294,13 @@ def decode_shared(
     Returns the completions by the branches' ``index``, which is also the row of ``sampler.draws``. The model must pass
     ``can_share`` for the longest sequence.
     """
+    with _grouped(model):
+        return _decoded(model, trunks, limit, stop, sampler)
+
+
+def _decoded(
+    model: PreTrainedModel, trunks: Sequence[Trunk], limit: int, stop: Sequence[int], sampler: Sampler
+) -> dict[int, Completion]:
     state = _Branching(model, trunks)
     tokens = np.zeros(state.owner.shape, dtype=np.int64)
     replies: dict[int, list[int]] = {}
