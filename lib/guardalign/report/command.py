@@ -24,16 +24,25 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
 
 def judge_sample(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, e.g. outputs/embedded")
-    parser.add_argument("--items", type=int, default=36, help="pairs of replies, divided evenly between the contrasts")
+    parser.add_argument(
+        "--rules", action="store_true", help="single replies, for readers who check the rules' statuses of guardrails"
+    )
+    parser.add_argument("--items", type=int, help="pairs of replies, evenly over the contrasts (36); or replies (400)")
     parser.add_argument("--seed", type=int, default=0, help="another seed draws another sample")
-    parser.add_argument("--output", type=Path, help="the folder to write to (default: RUN/people)")
+    parser.add_argument("--output", type=Path, help="the folder to write to (default: RUN/people, or RUN/readings)")
     chosen = parser.parse_args(given)
-    from guardalign.report import load, people
+    from guardalign.report import load, people, read, readings
 
+    if chosen.rules:
+        answered, known = readings.replies_of(chosen.run), read(chosen.run).pairs
+        drawn = readings.draw(answered, known.values(), chosen.items or 400, chosen.seed)
+        for path in readings.export(drawn, chosen.output or chosen.run / "readings"):
+            print(path)
+        return
     results = load(chosen.run)
     compared = list(dict.fromkeys(zip(results.rates["arm_1"], results.rates["arm_2"], strict=True)))
     replies = results.replies[min(results.replies)]
     pairs = [pair for pair in results.pairs.values() if pair.split == "test"]
-    sample = people.draw(pairs, replies, compared, chosen.items, chosen.seed)
+    sample = people.draw(pairs, replies, compared, chosen.items or 36, chosen.seed)
     for path in people.export(sample, chosen.output or chosen.run / "people"):
         print(path)

@@ -11,6 +11,8 @@
 >>> stats.live(stats.compliance(said))                # by guardrail and arm; which kinds tell arms apart
 >>> stats.rank(rows)                                  # Bradley–Terry with ties; .scores, .fit
 >>> stats.kappa(rows, "judge a", "judge b"), stats.krippendorff_alpha(rows)
+>>> stats.cohens_kappa(one, two, conversations)       # of any two lists of answers, with an interval
+>>> stats.ratings_needed(kappa=0.8, share=0.3)        # for an interval of ± 5 points
 >>> stats.gold_accuracy(rows)                         # judge against pairs whose better side is known
 
 evalica is imported where it is used, as few notebooks rank arms.
@@ -20,12 +22,12 @@ Everywhere: a *prompt* counts once (its two orders are averaged), an invalid ver
 conversations, because neither the prompts of a conversation nor the replies of a trained model are independent.
 """
 
-from guardalign.stats.agreement import gold_accuracy, kappa, krippendorff_alpha
+from guardalign.stats.agreement import cohens_kappa, gold_accuracy, kappa, krippendorff_alpha
 from guardalign.stats.compliance import adherence, compliance, exchanged, live, statuses
 from guardalign.stats.frame import MEASURES, frame
 from guardalign.stats.inference import DIFFERENCE, SHARE, UNBOUNDED, Estimate, estimate
 from guardalign.stats.intervals import means
-from guardalign.stats.planning import planning
+from guardalign.stats.planning import planning, ratings_needed
 from guardalign.stats.ranking import Ranking, rank
 from guardalign.stats.rates import opponents, table
 
@@ -37,6 +39,7 @@ __all__ = [
     "Estimate",
     "Ranking",
     "adherence",
+    "cohens_kappa",
     "compliance",
     "estimate",
     "exchanged",
@@ -49,6 +52,7 @@ __all__ = [
     "opponents",
     "planning",
     "rank",
+    "ratings_needed",
     "statuses",
     "table",
 ]

@@ -5,8 +5,13 @@ People are judges like any other: their answers are rows of the same frame, unde
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
+
+from guardalign.stats.inference import standard_error
 
 UNIT = ["comparison", "seed", "pair_id", "dimension"]
 
@@ -27,6 +32,42 @@ def kappa(rows: pd.DataFrame, judge_a: str, judge_b: str) -> pd.DataFrame:
         found = {"kappa": float(cohen_kappa_score(a, b)) if varied else np.nan, "agreement": float((a == b).mean())}
         result.append({"dimension": dimension, **found, "n": len(both)})
     return pd.DataFrame(result)
+
+
+def cohens_kappa(
+    one: Sequence[Hashable], two: Sequence[Hashable], clusters: Sequence[Hashable], level: float = 0.95
+) -> dict[str, float]:
+    """Cohen's κ of two judges' answers to the same units: ``kappa``, ``kappa_low``, ``kappa_high``, ``agreement``
+    (share equal), ``n`` (units), ``clusters``.
+
+    Units of a cluster (a conversation) may depend on each other: the variance is that of the clusters' sums of κ's
+    influence values; with one unit per cluster it is that of Fleiss, Cohen & Everitt (1969, *Psychological Bulletin*
+    72:323-327). The interval is by t on the scale of artanh κ, so it stays within -1 and 1; where the judges never
+    differ it reaches as far down as the exact binomial one does after as many equal clusters. κ is NaN if both gave
+    one and the same answer throughout, the interval also if one of them did, or for fewer than two clusters.
+    """
+    codes = pd.factorize(np.concatenate([np.asarray(one, dtype=object), np.asarray(two, dtype=object)]))[0]
+    first, second = codes[: len(codes) // 2], codes[len(codes) // 2 :]
+    members, names = pd.factorize(np.asarray(clusters, dtype=object))
+    n, count = len(first), len(names)
+    equal = (first == second).astype(float)
+    found = {"kappa": np.nan, "kappa_low": np.nan, "kappa_high": np.nan}
+    if len(set(codes)) > 1:
+        share_1, share_2 = (np.bincount(each, minlength=codes.max() + 1) / n for each in (first, second))
+        same, chance = equal.mean(), share_1 @ share_2
+        kappa = (same - chance) / (1 - chance)
+        moves_chance = share_2[first] + share_1[second] - 2 * chance
+        influence = (equal - same) / (1 - chance) - moves_chance * (1 - same) / (1 - chance) ** 2
+        error, degrees = standard_error(np.bincount(members, influence, count)[None] * count / n)
+        if len(set(first)) == 1 or len(set(second)) == 1:
+            low = high = np.nan
+        elif same < 1:
+            reach = stdtrit(degrees, 0.5 + level / 2) * error / (1 - kappa**2)
+            low, high = np.tanh(np.arctanh(kappa) + reach * np.array([-1, 1]))
+        else:
+            low, high = 1 - (1 - ((1 - level) / 2) ** (1 / count)) / (1 - chance), 1.0
+        found = {"kappa": float(kappa), "kappa_low": float(max(low, -1)), "kappa_high": float(high)}
+    return found | {"agreement": float(equal.mean()) if n else np.nan, "n": n, "clusters": count}
 
 
 def krippendorff_alpha(rows: pd.DataFrame) -> pd.DataFrame:

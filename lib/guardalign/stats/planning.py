@@ -1,4 +1,5 @@
-"""How small a difference a study could have found, and how large one that finds a given difference would be."""
+"""How small a difference a study could have found, how large one that finds a given difference would be, and how many
+ratings an agreement needs."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from guardalign.judging.verdicts import Verdict
 from guardalign.stats.frame import KEYS, as_frame, prompts
@@ -74,3 +75,16 @@ def needed(variances: Floats, difference: float, seeds: int, power: float, level
     counts = np.arange(2.0, MOST_CONVERSATIONS + 1)
     enough = detectable(variances, seeds, counts, power, level) <= difference
     return float(counts[enough.argmax()]) if enough.any() else float("inf")
+
+
+def ratings_needed(kappa: float, share: float, width: float = 0.05, level: float = 0.95) -> int:
+    """How many units two readers must both rate so that the interval of Cohen's κ is ± ``width``.
+
+    ``kappa`` is the κ to expect, ``share`` (above 0, below 1) the share of units to which either gives the one of two
+    answers. n = z² V / width², V = (1 − κ) [(1 − κ)(1 − 2κ) + κ(2 − κ) / (2 share (1 − share))]: κ's large-sample
+    variance with equal shares (Bloch & Kraemer 1989, *Biometrics* 45:269-287; for planning Donner & Eliasziw 1992,
+    *Statistics in Medicine* 11:1511-1519). Units are independent: of a conversation with several, more are needed.
+    """
+    apart = 1 - kappa
+    variance = apart * (apart * (1 - 2 * kappa) + kappa * (2 - kappa) / (2 * share * (1 - share)))
+    return int(np.ceil(ndtri(0.5 + level / 2) ** 2 * variance / width**2))
