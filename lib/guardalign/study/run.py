@@ -63,6 +63,11 @@ class Study:
         """The seeds whose arms are scored on the data's own replies: the first alone where weights are not kept."""
         return self.seeds if self.plan.keep or self.task != CARE else self.seeds[:1]
 
+    def to_score(self, pairs: Sequence[Any]) -> list[Any]:
+        """The pairs they are scored on: where weights are not kept, those of the (smaller) validation split."""
+        smaller = [] if self.plan.keep or self.task != CARE else self.rows("validation")
+        return smaller or list(pairs)
+
     def folder(self, seed: int | None = None) -> RunFolder:
         """Folder of the arms of a seed (default: the first)."""
         seed = self.seeds[0] if seed is None else seed
@@ -278,7 +283,7 @@ class Study:
 
     def held_out(self, names: Sequence[str], pairs: Sequence[PreferencePair]) -> pd.DataFrame:
         """Held-out figures, an arm a row in the order of ``names``; the arms they start from are scored too."""
-        starts = {name: self.plan.arms[name].start for name in names if name != BASE}
+        starts, pairs = {name: self.plan.arms[name].start for name in names if name != BASE}, self.to_score(pairs)
         needed = dict.fromkeys([*starts.values(), *names])
         rows = []
         for seed in self.scored:

@@ -177,7 +177,9 @@ class Job:
             ]
             study.answers(self.arm, asked, self._instructed, self.seed, log)
         if self.measured and self.seed in study.scored:
-            heldout.score_arm(own, self.arm, str(self.model), study.rows(self.split), study.settings.model)
+            heldout.score_arm(
+                own, self.arm, str(self.model), study.to_score(study.rows(self.split)), study.settings.model
+            )
             if study.task != CARE:
                 write_rows(self._distances, self._measured(replies))
         if study.plan.is_needed(self.arm):
