@@ -7,9 +7,9 @@ import pytest
 from guardalign.data.conversations import Turn
 from guardalign.judging.rules.catalogue import KINDS, read_guardrail
 from guardalign.judging.rules.cues import cue_quote
-from guardalign.judging.rules.gold import CASES, QUALITY, GoldCase, QualityCase
 from guardalign.judging.rules.judge import UNKNOWN, assess
 from guardalign.judging.rules.text import plain
+from rule_gold import CASES, QUALITY, GoldCase, QualityCase
 
 
 def _turns(said: tuple[str, ...]) -> tuple[Turn, ...]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
+
+import yaml
 
 from guardalign.judging.rules import conduct, copying
 from guardalign.judging.rules.case import Check
 from guardalign.judging.rules.text import plain
-from guardalign.judging.rules.wordings import WORDINGS
 
+WORDINGS: dict[str, tuple[str, ...]] = {
+    kind: tuple(wordings)
+    for kind, wordings in yaml.safe_load(Path(__file__).with_name("wordings.yaml").read_text(encoding="utf-8")).items()
+}
 Group = Literal["copying", "conditional", "prohibition", "setting"]
 Form = Literal["every", "only", "when", "never", "setting"]
 
