@@ -23,6 +23,7 @@ from guardalign.errors import ParameterError
 from guardalign.files import RunFolder
 from guardalign.generation.replies import load_policy
 from guardalign.models.encoding import encode_prompt
+from guardalign.models.loading import dropped, model_fingerprint
 from guardalign.report import figures
 from guardalign.report.comparison import RLHF, SFT, dynamics, findings, results, showing, tables
 from guardalign.stats import alpaca
@@ -229,6 +230,8 @@ def test_a_clone_resumes_from_packed_results_and_trains_only_what_it_must(done, 
     jobs["slic"].outcome.unlink()
     settle(list(jobs.values()), log=said.append)
     assert [line.split("/")[-1].split(":")[0] for line in said] == [SFT, "slic"]  # SLiC starts from SFT's weights
+    packed = dropped(jobs["dpo"].model)
+    assert packed and model_fingerprint(jobs["dpo"].study.weights_of("dpo")) == packed  # the same weights again
 
 
 def gained(arm: str, low: float, **measured: float) -> dict[str, object]:
