@@ -127,8 +127,7 @@ def attend_grouped(
     for each of them as soon as there is a mask, which took a sixth of the time."""
     rows, heads, columns, width = query.shape
     group = heads // key.shape[1]
-    plain = attention_mask is None or attention_mask.shape[1] != 1 or kwargs.get("softcap") is not None
-    if plain or group == 1:
+    if attention_mask is None or attention_mask.shape[1] != 1 or kwargs.get("softcap") is not None or group == 1:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     attended = scaled_dot_product_attention(
         query.reshape(rows, key.shape[1], group * columns, width),
