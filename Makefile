@@ -67,7 +67,7 @@ book: $(READY)  ## Build the site of the notebooks and docs in build/book/html
 # Pages are laid out as the repository is, with the care study's executed notebooks in place of bare ones.
 BOOK     ?= build/book
 EXECUTED := $(wildcard outputs/care/notebooks/*.ipynb)
-READ     := $(addprefix outputs/care/,report.html run.json figures tables)
+READ     := $(addprefix outputs/care/,report.html run.json figures tables readings notebooks)
 site:
 	@rm -rf $(BOOK) && mkdir -p $(BOOK)/source
 	@tar -cf - --exclude=__pycache__ --exclude='*.safetensors' *.md CITATION.cff LICENSE docs notebooks params benchmarks lib tests outputs/reference* $(wildcard $(READ)) | tar -xf - -C $(BOOK)/source

@@ -34,7 +34,9 @@ def pack(run: RunFolder) -> Path:
     for record in sorted(run.root.rglob(f"models/*/{RECORD}")):
         content = json.loads(record.read_text(encoding="utf-8"))
         gone = dropped(record.parent) or model_fingerprint(str(record.parent))
-        members[record] = (json.dumps(content | {"dropped": gone}, indent=1) + "\n").encode()
+        text = json.dumps(content | {"dropped": gone}, indent=1) + "\n"
+        # Where the run was made is true nowhere else.
+        members[record] = text.replace(f"{run.root}/", "").replace(str(Path.home()), "~").encode()
         members[record.with_name("metrics.jsonl")] = record.with_name("metrics.jsonl").read_bytes()
     archive = run.root / ARCHIVE
     with replacing(archive) as part, tarfile.open(part, "w:xz", preset=9) as tar:
