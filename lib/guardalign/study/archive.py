@@ -1,7 +1,8 @@
 """A study's results without its weights, in one file of a few MB: what is committed, and what a clone resumes from.
 
-The file holds data, replies, verdicts, scores, and each arm's training record with its weights' fingerprint. With
-these all arms count as settled; only an arm that starts from another one's weights has them trained again.
+The file holds data, replies, verdicts, scores, and of each arm's folder all but the weights: the training record with
+their fingerprint, the tokenizer. With these all arms count as settled and their replies as theirs; only an arm that
+starts from another one's weights has them trained again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from pathlib import Path
 from guardalign.config.params import Params
 from guardalign.errors import InputError
 from guardalign.files import RunFolder, replacing
+from guardalign.generation.replies import TEXT_FILES
 from guardalign.models.loading import RECORD, dropped, model_fingerprint
+from guardalign.training.finish import METRICS
 
 ARCHIVE = "results.tar.xz"
 FOLDERS = {"data", "outcomes", "replies", "samples", "scores", "verdicts"}
@@ -37,7 +40,9 @@ def pack(run: RunFolder) -> Path:
         text = json.dumps(content | {"dropped": gone}, indent=1) + "\n"
         # Where the run was made is true nowhere else.
         members[record] = text.replace(f"{run.root}/", "").replace(str(Path.home()), "~").encode()
-        members[record.with_name("metrics.jsonl")] = record.with_name("metrics.jsonl").read_bytes()
+        for beside in (METRICS, *TEXT_FILES):  # replies are known by the tokenizer too
+            if (path := record.with_name(beside)).exists():
+                members[path] = path.read_bytes()
     archive = run.root / ARCHIVE
     with replacing(archive) as part, tarfile.open(part, "w:xz", preset=9) as tar:
         for path, content in members.items():

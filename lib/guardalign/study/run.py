@@ -6,12 +6,15 @@ another task, and of several seeds, are in folders of their own (``<task>/seed-<
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from guardalign import stats
 from guardalign.config.params import Params
@@ -21,7 +24,7 @@ from guardalign.data.conversations import PreferencePair, Reply, Split
 from guardalign.data.examples import Example, Prompt
 from guardalign.data.selection import exchanged, part
 from guardalign.errors import InputError
-from guardalign.files import RunFolder, require, write_rows, write_text
+from guardalign.files import RunFolder, fingerprint, require, write_rows, write_text
 from guardalign.generation.hosted import hosted_replies
 from guardalign.generation.job import GenerationJob
 from guardalign.generation.replies import GenerationSettings
@@ -32,9 +35,20 @@ from guardalign.judging.stage import compare_arms, compare_preferred, different_
 from guardalign.judging.verdicts import Judge
 from guardalign.launch.accelerate import run_generation, run_training
 from guardalign.models.encoding import examples_of, fitted
-from guardalign.models.loading import RECORD, LoraSettings, base_model, drop_weights, dropped, load_tokenizer, redrawn
+from guardalign.models.loading import (
+    RECORD,
+    LoraSettings,
+    base_model,
+    drop_weights,
+    dropped,
+    load_frozen,
+    load_tokenizer,
+    model_fingerprint,
+    redrawn,
+)
 from guardalign.study import heldout, tasks
-from guardalign.training import TrainingConfig, TrainingResult
+from guardalign.training import TrainingConfig, TrainingResult, completion_logprobs
+from guardalign.tree import TokenSequence
 
 Log = Callable[[str], object]
 
@@ -164,6 +178,20 @@ class Study:
                 (folder / RECORD).unlink()
                 self.train_arm(each, seed)
         return self.model_of(name, seed)
+
+    def logps(self, name: str, sequences: Sequence[TokenSequence]) -> list[Tensor]:
+        """Log-probs (nats) of the replies' tokens under an arm of the first seed, (completion_length,) each.
+
+        They are kept in ``samples/``, so that a notebook that is executed again needs no weights for its example.
+        """
+        path, precision = self.folder().root / "samples" / f"{name}.logps.json", self.settings.model.precision
+        asked = [(each.tokens.tolist(), each.start) for each in sequences]
+        made = fingerprint(model_fingerprint(self.model_of(name)), precision, asked)
+        if path.exists() and (kept := json.loads(path.read_text(encoding="utf-8")))["made"] == made:
+            return [torch.tensor(each) for each in kept["logps"]]
+        found = completion_logprobs(load_frozen(self.weights_of(name), precision), sequences)
+        write_text(path, json.dumps({"made": made, "logps": [each.tolist() for each in found]}) + "\n")
+        return found
 
     def metrics(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
         """What each arm's training with the first seed recorded, one row per step."""
