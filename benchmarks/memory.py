@@ -31,10 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "lib"))
 
 from guardalign.config.sections import Lora  # noqa: E402
+from guardalign.training.memory import Row, measured, training_memory  # noqa: E402
 from guardalign.tree import tree_attention  # noqa: E402
 from guardalign.tree.prefix_tree import TokenSequence, tree_row  # noqa: E402
 from guardalign.tree.scoring import TreeScorer  # noqa: E402
-from guardalign.workflow.estimate import Row, measured, training_memory  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 SHAPE = {"vocab_size": 32768, "hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32,

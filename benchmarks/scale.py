@@ -41,7 +41,17 @@ from guardalign.study.run import Study
 from guardalign.study.sources import load, world
 from guardalign.training.progress import peak_memory
 from guardalign.tree import TokenSequence, TreeScorer, tree_row
-from guardalign.workflow.estimate import GIB, TERA, Estimate, Machine, TooSmall, check, estimate, flops_a_token
+from guardalign.workflow.estimate import (
+    GIB,
+    LIBRARIES,
+    TERA,
+    Estimate,
+    Machine,
+    TooSmall,
+    check,
+    estimate,
+    flops_a_token,
+)
 from guardalign.world import BASE_MODEL
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,7 +165,7 @@ def write(settings: Params, found: Estimate) -> dict[str, Any]:
 
 def _peaks(found: Estimate, tensors: float, peak: float) -> dict[str, float]:
     """``peak`` (GiB, by ``peak_memory``) beside the estimate: tensors on a GPU, the whole process on a CPU."""
-    expected = (tensors if found.gpu else tensors + found.process - found.peak) / GIB
+    expected = (tensors if found.gpu else tensors + LIBRARIES[False]) / GIB
     return {"peak_gib": round(peak, 2), "estimated_gib": round(expected, 2), "error": round(expected / peak - 1, 3)}
 
 
