@@ -55,6 +55,21 @@ class GenerationSettings(Row):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
+class GenerationJob(Row):
+    """One arm's replies as a file for ``python -m guardalign.generation``: the model, the JSONL of ``Prompt`` rows it
+    answers, and where the replies go."""
+
+    model: str
+    arm: str
+    settings: GenerationSettings = GenerationSettings()
+    output: Path
+    pairs: Path | None = None
+
+    def store(self, pairs: Sequence[Prompt]) -> Store:
+        """Where the replies to ``pairs`` are kept; its ``is_complete`` says whether all exist."""
+        return Store(self.output, made_with(self.model, pairs, self.arm, self.settings))
+
+
 @dataclass(frozen=True)
 class Policy:
     """A model ready to decode, its tokenizer, and the tokens that end a reply."""

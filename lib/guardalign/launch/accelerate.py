@@ -24,8 +24,7 @@ from guardalign.data.conversations import Reply
 from guardalign.data.examples import Example, Prompt
 from guardalign.errors import Preempted, StageFailed
 from guardalign.files import read_rows, write_rows, write_text
-from guardalign.generation.job import GenerationJob
-from guardalign.generation.replies import GenerationSettings, generate
+from guardalign.generation.replies import GenerationJob, GenerationSettings, generate
 from guardalign.launch import accelerate_config
 from guardalign.processes import (
     CALLER,

@@ -26,9 +26,7 @@ from guardalign.data.selection import exchanged, part
 from guardalign.errors import InputError
 from guardalign.files import RunFolder, fingerprint, require, write_rows, write_text
 from guardalign.generation.hosted import hosted_replies
-from guardalign.generation.job import GenerationJob
-from guardalign.generation.replies import GenerationSettings
-from guardalign.generation.side_by_side import generate_side_by_side
+from guardalign.generation.replies import GenerationJob, GenerationSettings
 from guardalign.judging.choice import chosen_judge
 from guardalign.judging.feedback import acceptable, worse_than_chosen
 from guardalign.judging.stage import compare_arms, compare_preferred, different_from_chosen
@@ -292,9 +290,6 @@ class Study:
                 for end in ("", ".made"):  # the base model has no seed: its greedy replies are the first one's
                     path = f"{self.folder().replies(BASE)}{end}"
                     write_text(Path(f"{own.replies(BASE)}{end}"), Path(path).read_text(encoding="utf-8"))
-            if self.settings.launch.kind == "none":
-                written = [name for name in names if name not in self.settings.generation.replies]
-                generate_side_by_side([self._job(name, pairs, own.replies(name), seed) for name in written], pairs)
             for name in names:
                 found += self.answers(name, pairs, own.replies(name), seed)
                 self.drop(name, seed)

@@ -7,48 +7,32 @@ Each file is a ``TrainingConfig``; its ``data`` names a JSONL of ``Example`` row
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 from accelerate import PartialState
-from pydantic import ValidationError
 
 from guardalign.data.examples import Example
-from guardalign.errors import GuardalignError, ParameterError, Preempted
-from guardalign.files import first_error, read_rows
-from guardalign.processes import PREEMPTED, check_count, obey_sigterm, watch_caller
+from guardalign.errors import ParameterError
+from guardalign.files import read_rows
+from guardalign.processes import obey_sigterm
 from guardalign.training import TrainingConfig, train
+from guardalign.training.jobs import carry_out
 from guardalign.training.sharding import on_cpu
 
 
-def read_config(path: Path) -> TrainingConfig:
-    try:
-        return TrainingConfig.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise ParameterError(f"{path}: {first_error(error)}") from None
-
-
-def main(paths: list[str]) -> int:
-    if not paths:
-        print(__doc__)
-        return 2
-    watch_caller()
+def _begin() -> PartialState:
     obey_sigterm()
-    try:
-        check_count(PartialState(cpu=on_cpu()).num_processes)
-        for path in paths:
-            _train(Path(path))
-    except GuardalignError as error:
-        sys.stderr.write(f"error: {error}\n")  # in one piece: several processes may write at once
-        sys.stderr.flush()
-        return PREEMPTED if isinstance(error, Preempted) else 1
-    return 0
+    return PartialState(cpu=on_cpu())
 
 
-def _train(path: Path) -> None:
-    config = read_config(path)
+def _train(config: TrainingConfig, state: PartialState) -> None:
     if config.data is None:
-        raise ParameterError(f"{path}: data must name a JSONL of examples")
+        raise ParameterError(f"{config.arm}: data must name a JSONL of examples")
     train(config, read_rows(config.data, Example), log=lambda line: print(line, flush=True))
+
+
+def main(paths: Sequence[str]) -> int:
+    return carry_out(paths, TrainingConfig, _begin, _train)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from guardalign.config.precision import Precision
 from guardalign.losses import METHODS, LossOptions, Method, Replies, check_options
 from guardalign.models.loading import LoraSettings
 
-Device = Literal["auto", "cpu"]
-
 
 class TrainingConfig(BaseModel):
     """One arm's training.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,6 @@ class StepOutput:
     scored: ScoredBatch
     logical_tokens: int
     unique_tokens: int
-    extra: dict[str, float] = field(default_factory=dict)
 
 
 class BatchLoss:
