@@ -157,12 +157,18 @@ def test_free_text_may_be_cut_off_and_a_refusal_is_an_answer(tmp_path: Path) -> 
 
 
 def test_retry_after_holds_back_every_call(tmp_path: Path) -> None:
-    with Server(red, schedule=first("429 retry-after")) as server:
+    with Server(red, schedule=first("429 retry-after 0.8")) as server:
         list(client(server, tmp_path, concurrency=1).run([question(str(at)) for at in range(3)]))
-        assert server.times[1] - server.times[0] >= 0.2
+        assert server.times[1] - server.times[0] >= 0.8
 
 
-@pytest.mark.parametrize("wait", ["0", "-3", "Mon, 01 Jan 2001 00:00:00 GMT", "nan", "soon"])
+def test_tiny_waits_do_not_stop_the_backoff_from_growing(tmp_path: Path) -> None:
+    with Server(red, schedule=first(*["429 retry-after 0.001"] * 3)) as server:
+        assert client(server, tmp_path).ask(question()).value == Colour(colour="red")
+        assert server.times[3] - server.times[0] >= 0.75 * (0.5 + 1 + 2)
+
+
+@pytest.mark.parametrize("wait", ["0", "0.001", "-3", "Mon, 01 Jan 2001 00:00:00 GMT", "nan", "soon"])
 def test_no_retry_after_cancels_the_backoff(tmp_path: Path, wait: str) -> None:
     with Server(red, schedule=first(f"429 retry-after {wait}")) as server:
         assert client(server, tmp_path).ask(question()).value == Colour(colour="red")
@@ -352,7 +358,7 @@ def test_an_endpoint_that_stopped_answering_ends_the_run(tmp_path: Path) -> None
 
 def test_a_remote_endpoint_needs_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
-    with pytest.raises(EndpointError, match="set the environment variable MY_KEY"):
+    with pytest.raises(EndpointError, match="MY_KEY"):
         Client(endpoint("https://example.invalid/v1", api_key_env="MY_KEY"), tmp_path).ask(question())
 
 
@@ -389,7 +395,7 @@ def test_a_budget_in_tokens_counts_what_may_have_been_billed(tmp_path: Path) -> 
         asked = client(server, tmp_path, max_total_tokens=6000, retries=0, **IMPATIENT)
         assert (asked.ask(question("one")).invalid or "").startswith("no reply: time-out")
         assert asked.ledger.open_calls == 1
-        with pytest.raises(BudgetReached, match="1 calls with unknown outcome"):
+        with pytest.raises(BudgetReached, match="unknown outcome"):
             client(server, tmp_path, max_total_tokens=6000).ask(question("two"))
         assert server.calls == 1
 
@@ -415,7 +421,7 @@ def test_a_damaged_reply_file_is_asked_for_again(tmp_path: Path) -> None:
 
 def test_money_needs_a_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    with pytest.raises(ParameterError, match="No price is known for the model mystery"):
+    with pytest.raises(ParameterError, match="mystery"):
         Client(endpoint("https://example.invalid/v1", model="mystery", max_cost=1.0), tmp_path)
     own = tmp_path / "prices.yaml"
     own.write_text("models: {mystery: [1.0, 0.5, 2.0]}\n")

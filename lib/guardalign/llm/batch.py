@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from guardalign.files import write_text
 from guardalign.llm.budget import Spent
 from guardalign.llm.endpoint import EndpointError
-from guardalign.llm.examination import examine, good
+from guardalign.llm.examination import good, outcome
 from guardalign.llm.request import NO_TOKENS, Outcome, Request
 from guardalign.llm.store import Store
 from guardalign.llm.transport import UNREADABLE, Transport
@@ -56,30 +56,21 @@ async def batched(transport: Transport, store: Store, requests: Iterable[Request
         waiting: dict[str, list[Request]] = {}
         for request in chunk:
             key = request.key(endpoint)
-            if outcome := good(request, store.replies(key)):
-                yield outcome
+            if found := good(request, store.replies(key)):
+                yield found
             else:
                 waiting.setdefault(key, []).append(request)
         before = {key: len(store.replies(key)) for key in waiting}
         for ask in range(1, endpoint.asks + 1):
             wrong = await office.ask({key: each[0] for key, each in waiting.items()}) if waiting else {}
             for key in list(waiting):
-                outcome = _latest(store, waiting[key][0], key, before[key], wrong.get(key))
-                if outcome.invalid is None or ask == endpoint.asks:
-                    yield outcome
+                found = outcome(waiting[key][0], store.replies(key)[before[key] :], wrong.get(key))
+                if found.invalid is None or ask == endpoint.asks:
+                    yield found
                     for twin in waiting.pop(key)[1:]:
                         yield good(twin, store.replies(key)) or replace(
-                            outcome, request=twin, calls=0, usage=NO_TOKENS, cost=0.0
+                            found, request=twin, calls=0, usage=NO_TOKENS, cost=0.0
                         )
-
-
-def _latest(store: Store, request: Request, key: str, before: int, wrong: str | None) -> Outcome:
-    """The outcome after a batch: ``before`` replies were stored earlier, ``wrong`` says why it returned none."""
-    asked = store.replies(key)[before:]
-    usage, cost = sum((each.usage for each in asked), NO_TOKENS), sum(each.cost or 0.0 for each in asked)
-    if wrong is not None:
-        return Outcome(request, invalid=wrong, calls=len(asked), usage=usage, cost=cost)
-    return examine(request, asked[-1], calls=len(asked), usage=usage, cost=cost)
 
 
 def _chunks(requests: Iterable[Request], most: int) -> Iterator[list[Request]]:
@@ -191,7 +182,7 @@ class _Office:
             before = self.store.replies(key)
             if asked or reply not in before:
                 self.store.add(key, asked[key] if asked else {"batch": record.id}, reply, before)
-            spent += Spent(reply.usage.total, reply.cost or 0.0)
+            spent += reply.spent
             del wrong[key]
         self.transport.ledger.settle(record.call, spent)
         self._save(record.model_copy(update={"state": batch.status}))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from guardalign.llm.examination import examine, good
-from guardalign.llm.request import NO_TOKENS, Outcome, Request
+from guardalign.llm.examination import good, outcome
+from guardalign.llm.request import Outcome, Request
 from guardalign.llm.store import Store
 from guardalign.llm.transport import NoReply, Transport
 
@@ -34,8 +35,8 @@ async def direct(transport: Transport, store: Store, requests: Iterable[Request]
                 key = request.key(transport.endpoint)
                 lock = locks.setdefault(key, asyncio.Lock())
                 async with lock:  # an equal question that is on its way is not asked again
-                    outcome = await _outcome(transport, store, request, key)
-                await outcomes.put(outcome)
+                    found = await _outcome(transport, store, request, key)
+                await outcomes.put(found)
         except Exception as error:
             errors.append(error)
         await outcomes.put(None)
@@ -43,8 +44,8 @@ async def direct(transport: Transport, store: Store, requests: Iterable[Request]
     workers = [asyncio.create_task(work()) for _ in range(transport.endpoint.concurrency)]
     try:
         for _ in workers:
-            while (outcome := await outcomes.get()) is not None:
-                yield outcome
+            while (found := await outcomes.get()) is not None:
+                yield found
     finally:
         for worker in workers:
             worker.cancel()
@@ -57,7 +58,7 @@ async def _outcome(transport: Transport, store: Store, request: Request, key: st
     replies = store.replies(key)
     if stored := good(request, replies):
         return stored
-    endpoint, usage, cost = transport.endpoint, NO_TOKENS, 0.0
+    endpoint, known = transport.endpoint, len(replies)
     for calls in range(1, endpoint.asks + 1):
         asked = request.record(endpoint, len(replies))
         texts = sum(len(reply.text.encode()) + ROW for reply in replies)
@@ -65,10 +66,9 @@ async def _outcome(transport: Transport, store: Store, request: Request, key: st
             try:
                 reply = await transport.send(asked["body"], f"{key[:40]}-{len(replies)}")
             except NoReply as none:
-                return Outcome(request, invalid=str(none), calls=calls, usage=usage, cost=cost)
+                return replace(outcome(request, replies[known:], str(none)), calls=calls)
             replies = store.add(key, asked, reply, replies)
-        usage, cost = usage + reply.usage, cost + (reply.cost or 0.0)
-        outcome = examine(request, reply, calls=calls, usage=usage, cost=cost)
-        if outcome.invalid is None:
+        found = outcome(request, replies[known:])
+        if found.invalid is None:
             break
-    return outcome
+    return found

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from guardalign.llm.request import NO_TOKENS, Outcome, Request, Usage
+from guardalign.llm.request import NO_TOKENS, Outcome, Request
 from guardalign.llm.store import Delivered
 from guardalign.llm.structured import Unreadable, parse
 
 
-def examine(
-    request: Request,
-    reply: Delivered,
-    stored: bool = False,
-    calls: int = 0,
-    usage: Usage = NO_TOKENS,
-    cost: float = 0.0,
-) -> Outcome:
+def outcome(request: Request, asked: Sequence[Delivered], invalid: str | None = None) -> Outcome:
+    """The outcome of calls that brought ``asked``: what the last is worth, or ``invalid`` if another brought none."""
+    found = Outcome(request, invalid=invalid) if invalid is not None else examine(request, asked[-1])
+    usage, cost = sum((each.usage for each in asked), NO_TOKENS), sum(each.cost or 0.0 for each in asked)
+    return replace(found, calls=len(asked), usage=usage, cost=cost)
+
+
+def examine(request: Request, reply: Delivered, stored: bool = False) -> Outcome:
     """What a delivered reply is worth: the value asked for, or the reason why it is invalid."""
     value, invalid = None, _fault_of(request, reply)
     if invalid is None:
@@ -33,9 +34,6 @@ def examine(
         finished=reply.finish != "length",
         tokens=reply.usage.completion,
         stored=stored,
-        calls=calls,
-        usage=usage,
-        cost=cost,
     )
 
 

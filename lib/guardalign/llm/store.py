@@ -17,6 +17,7 @@ from typing import Any
 
 from guardalign.errors import InputError
 from guardalign.files import fingerprint, space_for
+from guardalign.llm.budget import Spent
 from guardalign.llm.request import NO_TOKENS, Usage
 
 
@@ -29,6 +30,10 @@ class Delivered:
     refusal: str | None = None
     usage: Usage = NO_TOKENS
     cost: float | None = None
+
+    @property
+    def spent(self) -> Spent:
+        return Spent(self.usage.total, self.cost or 0.0)
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Delivered:

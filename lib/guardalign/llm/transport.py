@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from typing import Any
 
@@ -32,6 +33,8 @@ REFUSED, SILENT = 3, 10
 """So many requests in a row without a reply end the run: refused for a reason that affects all requests, or for any."""
 MOST_TOKENS = 10**9
 """Of one reply: larger counts reported by a server are not plausible."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
+"""Seconds of the SDK's own back-off before the first retry and at most; it doubles with each."""
 UNREADABLE = (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError)
 
 
@@ -119,10 +122,15 @@ class Transport:
             if response.is_success:
                 reply = self.read(json.loads(response.content))
                 response.extensions["delivered"] = reply
-                spent = Spent(reply.usage.total, reply.cost or 0.0) if reply.usage.total else most
+                spent = reply.spent if reply.usage.total else most
             else:
                 spent = Spent()
                 self.faults[str(response.status_code)] += 1
+                # The SDK takes any positive Retry-After for its own back-off, which counts from the tries before.
+                tries = int(request.headers.get("x-stainless-retry-count", 0))
+                if _asked_to_wait(response.headers) < min(FIRST_WAIT * 2**tries, LONGEST_WAIT):
+                    for name in ("retry-after", "retry-after-ms"):
+                        response.headers.pop(name, None)
                 if "insufficient_quota" in response.text:  # a rate limit by status, but it does not pass
                     response.headers["x-should-retry"] = "false"
             return response
@@ -195,6 +203,17 @@ class Transport:
             f"reply; the last: {reason}. Every reply so far is stored; run again to resume."
         )
         return self._stopped
+
+
+def _asked_to_wait(headers: httpx2.Headers) -> float:
+    """The seconds that a response asks to wait (in any of Retry-After's forms); 0 if it asks for none."""
+    with suppress(KeyError, ValueError):
+        return float(headers["retry-after-ms"]) / 1000
+    with suppress(KeyError, ValueError):
+        return float(headers["retry-after"])
+    with suppress(KeyError, ValueError, TypeError, OverflowError):
+        return parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
+    return 0.0
 
 
 def _kind(error: BaseException | None) -> str:
