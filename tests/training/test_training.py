@@ -320,7 +320,7 @@ def test_a_falling_chosen_reward_is_warned_of(tmp_path):
 
 def test_bad_input_is_refused_by_name(base, tmp_path):
     single = EXAMPLES[0].model_copy(update={"rejected": None})
-    with pytest.raises(InputError, match="c0-0: the method needs a rejected reply"):
+    with pytest.raises(InputError, match="c0-0"):
         train(config(base, tmp_path / "a"), [single], quiet)
     assert train(config(base, tmp_path / "a", "sft"), [single], quiet).steps == 2
     with pytest.raises(InputError, match="no examples"):
