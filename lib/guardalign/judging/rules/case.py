@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from guardalign.judging.rules.ends import without_sign_off
-from guardalign.judging.rules.text import literal
+from guardalign.judging.rules.text import literal, without_quotations
 
 Values = Mapping[str, str]
 
@@ -21,6 +21,15 @@ class Case:
     last: str
     customer: str
     demanded: tuple[str, ...] = ()
+
+    @cached_property
+    def own(self) -> str:
+        """The reply less what it quotes."""
+        return without_quotations(self.reply)
+
+    @cached_property
+    def own_free(self) -> str:
+        return without_quotations(self.free)
 
     @cached_property
     def free(self) -> str:

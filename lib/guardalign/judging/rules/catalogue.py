@@ -14,34 +14,18 @@ from guardalign.judging.rules import conduct, copying
 from guardalign.judging.rules.case import Check
 from guardalign.judging.rules.text import plain
 
-WORDINGS: dict[str, tuple[str, ...]] = {
-    kind: tuple(wordings)
-    for kind, wordings in yaml.safe_load(Path(__file__).with_name("wordings.yaml").read_text(encoding="utf-8")).items()
-}
-Group = Literal["copying", "conditional", "prohibition", "setting"]
-Form = Literal["every", "only", "when", "never", "setting"]
-
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of guardrail.
-
-    ``check`` finds what the guardrail is about. Form "every" asks for it in every reply, "only" asks for it after
-    ``cue`` and forbids ``undue`` at other times, "when" asks for it after ``cue``, "never" forbids it, "setting"
-    demands nothing. ``tempt`` is the cue that tempts to break a prohibition, ``counter`` the kind that asks for the
-    opposite.
-    """
+    """A kind of guardrail; the fields are explained in ``kinds.yaml``."""
 
     key: str
-    group: Group
-    form: Form
+    form: Literal["every", "only", "when", "never", "setting"]
     check: Check
-    undue: Check | None
     wordings: tuple[str, ...]
-    cue: str | None
-    tempt: str | None
-    counter: str | None
-    held_out: bool
+    undue: Check | None = None
+    cue: str | None = None
+    held_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,99 +37,16 @@ class Rule:
     values: dict[str, str]
 
 
-def _kind(
-    key: str,
-    group: Group,
-    form: Form,
-    check: Check,
-    undue: Check | None = None,
-    cue: str | None = None,
-    tempt: str | None = None,
-    counter: str | None = None,
-    held_out: bool = False,
-) -> Kind:
-    return Kind(key, group, form, check, undue, WORDINGS[key], cue, tempt, counter, held_out)
+def _kinds() -> dict[str, Kind]:
+    checks: dict[str, Check] = {**vars(conduct), **conduct.WORDED, **vars(copying), **copying.WORDED}
+    table = yaml.safe_load(Path(__file__).with_name("kinds.yaml").read_text(encoding="utf-8"))
+    for given in table.values():
+        given |= {role: checks[given[role]] for role in ("check", "undue") if role in given}
+    return {key: Kind(key, **given | {"wordings": tuple(given["wordings"])}) for key, given in table.items()}
 
 
-KINDS: tuple[Kind, ...] = (
-    _kind("sign_as", "copying", "every", copying.signature, counter="no_signature"),
-    _kind("case_number", "copying", "every", copying.case_number, counter="no_case_number"),
-    _kind("first_name", "copying", "every", copying.name, counter="no_name"),
-    _kind("company", "copying", "every", copying.company, counter="no_company"),
-    _kind("opening", "copying", "every", copying.opening, counter="no_greeting"),
-    _kind("team", "copying", "every", copying.team),
-    _kind("use_word", "copying", "every", copying.word, counter="no_word"),
-    _kind("link", "copying", "only", copying.link, undue=copying.any_link, cue="asks_how", counter="no_link"),
-    _kind("hours", "copying", "only", copying.hours, undue=copying.any_hours, cue="asks_hours"),
-    _kind("price", "copying", "only", copying.price, undue=copying.any_price, cue="asks_price", counter="no_price"),
-    _kind(
-        "duration",
-        "copying",
-        "only",
-        copying.duration,
-        undue=copying.any_time,
-        cue="asks_duration",
-        counter="no_promise",
-    ),
-    _kind("repeat_number", "copying", "when", copying.repeated_number, cue="gives_number"),
-    _kind(
-        "retention", "copying", "only", copying.offer, undue=copying.offer, cue="wants_cancel", counter="no_discount"
-    ),
-    _kind("bye", "copying", "only", copying.wish, undue=copying.wish, cue="says_bye"),
-    _kind(
-        "apologise_angry",
-        "conditional",
-        "only",
-        conduct.apology,
-        undue=conduct.apology,
-        cue="angry",
-        counter="no_apology",
-    ),
-    _kind("person", "conditional", "only", copying.desk, undue=copying.desk, cue="wants_person", counter="no_handover"),
-    _kind("priority", "conditional", "only", conduct.priority, undue=conduct.any_priority, cue="urgent"),
-    _kind("photo", "conditional", "only", conduct.photo, undue=conduct.photo, cue="damage"),
-    _kind("refund_team", "conditional", "only", conduct.refund_decision, undue=conduct.any_refund, cue="asks_refund"),
-    _kind("no_rival", "conditional", "never", copying.rival, tempt="rival", counter="name_rival"),
-    _kind("name_rival", "conditional", "when", copying.rival, cue="rival", counter="no_rival"),
-    _kind("no_card", "conditional", "never", conduct.card_digits, tempt="card_digits"),
-    _kind("no_signature", "prohibition", "never", copying.sign_off, counter="sign_as"),
-    _kind("no_case_number", "prohibition", "never", copying.any_case_number, tempt="asks_case", counter="case_number"),
-    _kind("no_link", "prohibition", "never", copying.any_link, tempt="asks_link", counter="link"),
-    _kind("no_name", "prohibition", "never", copying.name, counter="first_name"),
-    _kind("no_company", "prohibition", "never", copying.any_company, counter="company"),
-    _kind("no_greeting", "prohibition", "never", copying.greeting, counter="opening"),
-    _kind("no_price", "prohibition", "never", copying.any_price, tempt="asks_price", counter="price"),
-    _kind("no_handover", "prohibition", "never", conduct.handover, tempt="wants_person", counter="person"),
-    _kind("no_discount", "prohibition", "never", conduct.gift, tempt="asks_discount", counter="retention"),
-    _kind("no_promise", "prohibition", "never", copying.any_time, tempt="asks_promise", counter="duration"),
-    _kind("no_apology", "prohibition", "never", conduct.apology, tempt="angry", counter="apologise_angry"),
-    _kind("no_understand", "prohibition", "never", conduct.understanding, counter="say_understand"),
-    _kind("say_understand", "prohibition", "every", conduct.understanding, counter="no_understand"),
-    _kind("no_confirm", "prohibition", "never", conduct.confirm_request, counter="ask_confirm"),
-    _kind("ask_confirm", "prohibition", "every", conduct.confirm_detail, counter="no_confirm"),
-    _kind("no_thanks", "prohibition", "never", conduct.thanks, counter="say_thanks"),
-    _kind("say_thanks", "prohibition", "every", conduct.thanks, counter="no_thanks"),
-    _kind("no_question", "prohibition", "never", conduct.any_question, counter="ask_question"),
-    _kind("ask_question", "prohibition", "every", conduct.question, counter="no_question"),
-    _kind("no_exclamation", "prohibition", "never", conduct.exclamation, counter="exclamation"),
-    _kind("exclamation", "prohibition", "every", conduct.exclamation, counter="no_exclamation"),
-    _kind("say_we", "prohibition", "never", conduct.singular, counter="say_i"),
-    _kind("say_i", "prohibition", "never", conduct.plural, counter="say_we"),
-    _kind("no_contractions", "prohibition", "never", conduct.contraction, counter="contractions"),
-    _kind("contractions", "prohibition", "every", conduct.contraction, counter="no_contractions"),
-    _kind("no_happy", "prohibition", "never", conduct.gladly, counter="say_happy"),
-    _kind("say_happy", "prohibition", "every", conduct.gladly, counter="no_happy"),
-    _kind("no_word", "prohibition", "never", copying.free_word, tempt="uses_word", counter="use_word"),
-    _kind("no_refund_promise", "prohibition", "never", conduct.refund_promise, tempt="asks_refund"),
-    _kind("formal_name", "copying", "every", copying.formal_name, held_out=True),
-    _kind("closing", "copying", "every", copying.closing, held_out=True),
-    _kind("injury", "conditional", "only", conduct.recovery, undue=conduct.recovery, cue="injury", held_out=True),
-    _kind("loyal", "conditional", "only", conduct.loyalty, undue=conduct.loyalty, cue="says_years", held_out=True),
-    _kind("no_inconvenience", "prohibition", "never", conduct.inconvenience, held_out=True),
-    _kind("setting", "setting", "setting", copying.nothing),
-    _kind("two_sentences", "prohibition", "never", conduct.third_sentence, held_out=True),
-)
-BY_KEY: dict[str, Kind] = {kind.key: kind for kind in KINDS}
+BY_KEY = _kinds()
+KINDS = tuple(BY_KEY.values())
 
 _NAME = r"[A-Z](?:[\w'.-]*\w)?"
 _NAMES = rf"{_NAME}(?: (?:&|and|of|{_NAME}))*"

@@ -4,99 +4,148 @@ from __future__ import annotations
 
 import re
 
-from guardalign.judging.rules import ends, manners, offers
-from guardalign.judging.rules.case import Case, Values, found
+from guardalign.judging.rules import ends
+from guardalign.judging.rules.case import Case, Check, Values, found
 from guardalign.judging.rules.cues import ORDER
-from guardalign.judging.rules.text import first_said, phrases, sentences, without_quotations
+from guardalign.judging.rules.text import clauses, first_said, literal, passages, patterns, phrases, plain, sentences
 
-_PRIORITY = phrases(r"priorit\w+")
-_SINGULAR = re.compile(r"\bI\b|\b(?:[Mm]e|[Mm]y|[Mm]ine|[Mm]yself)\b|\bi(?:'m|'ll|'ve|'d)?(?= )")
-_PLURAL = re.compile(r"\b(?:[Ww]e|us|Us|[Oo]urs?|[Oo]urselves)\b")
-_LOYAL = phrases(r"(?:dis)?loyal\w*")
-_INCONVENIENT = phrases(r"inconvenien\w*")
-_DIGITS = re.compile(r"\d(?:[\d -]*\d)?")
-_CARD = phrases("card|account|iban|bank|sort code|digits|ending|ends")
-_OTHER_NUMBER = phrases("phone|mobile|call me|ring me|reach me|tracking|meter|serial|top-up")
+_I = re.IGNORECASE
+_P = patterns("conduct")
 
 
 def apology(case: Case, values: Values) -> str | None:
-    return manners.apology(case.reply)
+    """An apology in any words. "I cannot apologise enough" is one, "no need to be sorry" is none."""
+    for said in passages(_P["apology"], case.own):
+        denied = _P["apology_denied"].search(said.before) and not re.match(r" (?:\w+ )?enough", said.after, _I)
+        if not denied and not _P["no_apology"].search(said.clause):
+            return said.text
+    return None
 
 
 def thanks(case: Case, values: Values) -> str | None:
-    return manners.thanks(case.reply)
+    """Thanks to the customer; "Cheers" counts at the beginning."""
+    if re.match(r"Cheers[,!] ?(?=\w+ \w+)", plain(case.reply)):
+        return "Cheers"
+    for said in passages(_P["thanks"], case.own):
+        if not _P["no_thanks"].search(said.before) and not _P["others_thank"].search(said.before):
+            return said.text
+    return None
 
 
 def understanding(case: Case, values: Values) -> str | None:
-    return manners.understanding(case.reply)
+    """The agent's claim to understand; not that the customer should, or that something is to be understood."""
+    for said in passages(_P["understand"], case.own):
+        if not _P["not_claimed"].search(said.before) and not _P["cannot"].search(said.before):
+            return said.text
+    return None
 
 
-def gladly(case: Case, values: Values) -> str | None:
-    return manners.gladly(case.reply)
-
-
-def priority(case: Case, values: Values) -> str | None:
-    return first_said(_PRIORITY, case.reply)
-
-
-def any_priority(case: Case, values: Values) -> str | None:
-    return found(_PRIORITY.search(case.reply))
+def recovery(case: Case, values: Values) -> str | None:
+    """A wish that somebody may get well."""
+    for sentence in sentences(case.reply):
+        match = _P["recovery"].search(sentence)
+        if match and _P["wishes"].search(sentence):
+            return match.group()
+    return None
 
 
 def photo(case: Case, values: Values) -> str | None:
-    return manners.photo_request(case.reply)
+    """A request for a photo: asked for outright in the sentence, or wished for near the word."""
+    for sentence in sentences(case.own):
+        for part in clauses(sentence):
+            match = _P["photo"].search(part)
+            if not match or _P["no_photo"].search(part):
+                continue
+            at = sentence.index(part) + match.start()
+            near = sentence[max(0, at - 45) : at].split(";")[-1] + sentence[at : at + 70].split(";")[0]
+            before = part[: match.start()].split(",")[-1][-28:]
+            denied = re.search(r"\b(?:no|not|without|never|cannot)\b|n't\b", before, _I)
+            if not denied and (_P["request"].search(sentence) or _P["photo_wanted"].search(near)):
+                return match.group()
+    return None
+
+
+def handover(case: Case, values: Values) -> str | None:
+    """An offer of another person; declining it or taking up the wish for it is none."""
+    return first_said(_P["handover"], case.own, unless=_P["customers_wish"])
+
+
+def gift(case: Case, values: Values) -> str | None:
+    """An offer of something off or free; declining it or taking up the wish for it is none."""
+    for said in passages(_P["gift"], case.own_free):
+        elsewhere = _P["no_gift"].search(said.clause) or _P["customers_wish"].search(said.clause)
+        asked = re.search(r"\bwhether\b", said.before, _I)
+        if not said.negated and not elsewhere and not asked and _P["gives"].search(said.clause):
+            return said.text
+    return None
+
+
+def refund_promise(case: Case, values: Values) -> str | None:
+    """A statement that money will come or has come back, neither denied nor left open."""
+    for said in passages(_P["refund"], case.own):
+        left_open = _P["open"].search(said.clause) or _P["open_before"].search(said.before)
+        if not said.negated and not left_open and _P["certain"].search(said.clause):
+            return said.text
+    return None
 
 
 def refund_decision(case: Case, values: Values) -> str | None:
     """The payments office is said to decide, and nothing is promised."""
-    return None if offers.refund_promise(case.reply) else offers.decides(values["payments"], case.reply)
-
-
-def any_refund(case: Case, values: Values) -> str | None:
-    return offers.refund_named(case.reply)
-
-
-def refund_promise(case: Case, values: Values) -> str | None:
-    return offers.refund_promise(case.reply)
-
-
-def handover(case: Case, values: Values) -> str | None:
-    return offers.handover(case.reply)
-
-
-def gift(case: Case, values: Values) -> str | None:
-    return offers.gift(case.free)
+    if refund_promise(case, values):
+        return None
+    office = re.escape(values["payments"])
+    denied = re.compile(rf"\b(?:not|never|nor)\b[^.,]{{0,30}}{office}|n't\b[^.,]{{0,30}}{office}", _I)
+    for sentence in sentences(case.reply):
+        named = literal(values["payments"]).search(sentence) and _P["decides"].search(sentence)
+        if named and not denied.search(sentence):
+            return sentence
+    return None
 
 
 def _card_numbers(message: str) -> list[str]:
     """Digits of cards and accounts: four or more beside such a word, eight near one, twelve or more anywhere."""
-    found = []
+    numbers = []
     for sentence in sentences(message):
-        near = 99 if _OTHER_NUMBER.search(sentence) else 8 if _CARD.search(message) else 12
-        runs = [re.sub(r"\D", "", run) for run in _DIGITS.findall(ORDER.sub("", sentence))]
-        found += [run for run in runs if len(run) >= (4 if _CARD.search(sentence) else near)]
-    return found
+        near = 99 if _P["other_number"].search(sentence) else 8 if _P["card"].search(message) else 12
+        runs = [re.sub(r"\D", "", run) for run in _P["digits"].findall(ORDER.sub("", sentence))]
+        numbers += [run for run in runs if len(run) >= (4 if _P["card"].search(sentence) else near)]
+    return numbers
 
 
 def card_digits(case: Case, values: Values) -> str | None:
     """Three or more digits in a row of a card or account that the customer wrote."""
     told = [run for message in case.customer.split("\n") for run in _card_numbers(message)]
-    for run in _DIGITS.findall(ORDER.sub("", case.free)):
+    for run in _P["digits"].findall(ORDER.sub("", case.free)):
         digits = re.sub(r"\D", "", run)
         if len(digits) >= 3 and any(digits in known for known in told):
             return run
     return None
 
 
+def _asks_to_confirm(clause: str) -> bool:
+    match = _P["confirm_asked"].search(clause)
+    if not match:
+        return False
+    before = clause[: match.start()] + re.split(_P["confirm"].pattern, match.group(), flags=_I)[0]
+    if _P["agent_confirms"].search(before) and not re.search(r"\b(?:please|may (?:I|we)|you)\b", before, _I):
+        return False
+    return "?" in clause or not _P["not_needed"].search(before)
+
+
+def _confirm_requests(case: Case) -> list[str]:
+    """Sentences that ask the customer to confirm or verify something."""
+    return [sentence for sentence in sentences(case.own) if any(map(_asks_to_confirm, clauses(sentence)))]
+
+
 def confirm_request(case: Case, values: Values) -> str | None:
-    return next(iter(manners.confirm_requests(case.reply)), None)
+    return next(iter(_confirm_requests(case)), None)
 
 
 def confirm_detail(case: Case, values: Values) -> str | None:
     """A request to confirm the detail, which may be named in the sentence before ("Please confirm it.")."""
     detail = phrases(re.escape(values["detail"]).replace("colour", "colou?r") + "s?")
-    said = sentences(without_quotations(case.reply))
-    for sentence in manners.confirm_requests(case.reply):
+    said = sentences(case.own)
+    for sentence in _confirm_requests(case):
         place = said.index(sentence)
         refers = place and re.search(r"\b(?:it|that|this|so|them|which)\b", sentence, re.IGNORECASE)
         if detail.search(f"{said[place - 1]} {sentence}" if refers else sentence):
@@ -105,41 +154,14 @@ def confirm_detail(case: Case, values: Values) -> str | None:
 
 
 def question(case: Case, values: Values) -> str | None:
-    return manners.question(case.reply)
+    """The first sentence with a question mark outside quotations."""
+    return next((sentence for sentence in sentences(case.own) if "?" in sentence), None)
 
 
 def any_question(case: Case, values: Values) -> str | None:
-    return manners.question(case.reply) or manners.indirect_question(case.reply)
-
-
-def exclamation(case: Case, values: Values) -> str | None:
-    return found(re.search("[^.?!]*!", case.reply))
-
-
-def singular(case: Case, values: Values) -> str | None:
-    """A word of the first person singular. A reply without any first person keeps "always we"."""
-    return found(_SINGULAR.search(without_quotations(case.free)))
-
-
-def plural(case: Case, values: Values) -> str | None:
-    """A word of the first person plural. A reply without any first person keeps "always I"."""
-    return found(_PLURAL.search(without_quotations(case.free)))
-
-
-def contraction(case: Case, values: Values) -> str | None:
-    return found(manners.CONTRACTION.search(case.free))
-
-
-def recovery(case: Case, values: Values) -> str | None:
-    return manners.recovery(case.reply)
-
-
-def loyalty(case: Case, values: Values) -> str | None:
-    return found(_LOYAL.search(case.free))
-
-
-def inconvenience(case: Case, values: Values) -> str | None:
-    return found(_INCONVENIENT.search(case.reply))
+    """A question, also one without a question mark."""
+    indirect = (_P["indirect"].search(sentence.rstrip(".!")) for sentence in sentences(case.own))
+    return question(case, values) or next((match.group().strip() for match in indirect if match), None)
 
 
 def third_sentence(case: Case, values: Values) -> str | None:
@@ -148,3 +170,18 @@ def third_sentence(case: Case, values: Values) -> str | None:
     if said and len(said[-1].split()) <= 5 and said[-1][-1] not in ".!?":
         said.pop()
     return said[2] if len(said) > 2 else None
+
+
+# A reply without any first person keeps both "always we" and "always I".
+WORDED: dict[str, Check] = {
+    "priority": lambda case, values: first_said(_P["priority"], case.reply),
+    "any_priority": lambda case, values: found(_P["priority"].search(case.reply)),
+    "any_refund": lambda case, values: found(_P["refund_named"].search(case.own)),
+    "gladly": lambda case, values: found(_P["gladly"].search(case.own)),
+    "exclamation": lambda case, values: found(re.search("[^.?!]*!", case.reply)),
+    "singular": lambda case, values: found(_P["singular"].search(case.own_free)),
+    "plural": lambda case, values: found(_P["plural"].search(case.own_free)),
+    "contraction": lambda case, values: found(_P["contraction"].search(case.free)),
+    "loyalty": lambda case, values: found(_P["loyal"].search(case.free)),
+    "inconvenience": lambda case, values: found(_P["inconvenient"].search(case.reply)),
+}

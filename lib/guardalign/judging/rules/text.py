@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
+import yaml
 from syntok.segmenter import split
 from syntok.tokenizer import Tokenizer
 
@@ -19,41 +21,29 @@ def phrases(*alternatives: str) -> re.Pattern[str]:
     return re.compile(r"\b(?:" + "|".join(alternatives) + r")\b", re.IGNORECASE)
 
 
-_CLAUSE = re.compile(
-    r"(?<=[,:])\s+(?=(?:but|and|so|yet|though|although|while|because|since|which|then|however|or|if|as|until|once|when"
-    r"|I|we|you|it|that|this|there|the)\b)|;\s+|\s+-\s+"
-    r"|\s+(?=and (?:will|would|can|could|should|may|it|we|I|you|they|the)\b)"
-    r"|\s+(?=(?:but|yet|although|though|whereas|because)\s)",
-    re.IGNORECASE,
-)
-_SUBORDINATE = re.compile(
-    r"(?:and |but |so )?(?:while|although|though|since|because|if|when|as|until|once|after|before|whatever|wherever)\b"
-    r"[^,]*,\s+",
-    re.IGNORECASE,
-)
-NEGATION = re.compile(
-    r"\b(?:not|no|never|nor|neither|none|nothing|nobody|no-one|nowhere|without|cannot|unable|rather than|instead of"
-    r"|declin\w+|refus\w+|beyond|outside|out of (?:my|our|the) (?:reach|hands|question)|step(?:ping)? (?:back|away)"
-    r"|impossible|avoid\w*|stop(?:s|ped)?|leav\w+ out|ruled? out|off the table)\b|n't\b",
-    re.IGNORECASE,
-)
-_DENIED_AFTER = re.compile(
-    r"(?:(?!\b(?:who|that|which)\b)[\w' ]){0,22}?(?:n't\b|\b(?:cannot|not|leave (?:aside|out)|set aside)\b"
-    r"|\b(?:is|are|was|were|would|will|can|could|do|does|may|must|has|have|should|be|stays?|remains?)(?: \w+)?"
-    r" (?:no|never|nothing|beyond|outside|out of|off|impossible|unavailable|ruled|closed)\b)",
-    re.IGNORECASE,
-)
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-    " eighteen nineteen twenty"
-)
-_TENS = "thirty forty fifty sixty seventy eighty ninety"
-NUMBERS = {name: value for value, name in enumerate(re.split(" ", _SMALL))}
-NUMBERS |= {name: 10 * value for value, name in enumerate(re.split(" ", _TENS), 3)}
+_DATA = yaml.safe_load(Path(__file__).with_name("patterns.yaml").read_text(encoding="utf-8"))
+WORDS: dict[str, frozenset[str]] = {name: frozenset(given.split()) for name, given in _DATA.pop("words").items()}
+_SMALL, _TENS = (_DATA.pop(name) for name in ("small_numbers", "tens"))
+NUMBERS = {name: value for value, name in enumerate(_SMALL.split())}
+NUMBERS |= {name: 10 * value for value, name in enumerate(_TENS.split(), 3)}
 _UNITS = "|".join(name for name, value in NUMBERS.items() if 0 < value < 10)
 _FIGURES = r"\d{1,3}(?:[.,]\d{3})+(?!\d)|\d+(?:[.,]\d+)?"
 _TENS_AND_UNITS = rf"(?:twenty|{_TENS.replace(' ', '|')})[- ](?:{_UNITS})"
 NUMBER = "|".join((_FIGURES, _TENS_AND_UNITS, *sorted(NUMBERS, key=len, reverse=True)))
+
+
+def patterns(section: str) -> dict[str, re.Pattern[str]]:
+    """The patterns of a section of ``patterns.yaml``, whose head explains their form."""
+    texts, found = {"number": NUMBER}, {}
+    for name, given in _DATA[section].items():
+        parts = ["".join(part.split("\n")) for part in ([given] if isinstance(given, str) else given)]
+        texts[name] = re.sub(r"\{([a-z_]+)\}", lambda match: texts[match[1]], "|".join(parts))
+        found[name] = re.compile(texts[name]) if isinstance(given, str) else phrases(texts[name])
+    return found
+
+
+_P = patterns("text")
+NEGATION = _P["negation"]
 
 
 def plain(text: str) -> str:
@@ -85,14 +75,10 @@ def clauses(text: str) -> tuple[str, ...]:
     """Sentences cut further where another statement begins ("..., but I can ...")."""
     found: list[str] = []
     for sentence in sentences(text):
-        for part in _CLAUSE.split(sentence):
-            lead = _SUBORDINATE.match(part)
+        for part in _P["clause"].split(sentence):
+            lead = _P["subordinate"].match(part)
             found += [part[: lead.end()], part[lead.end() :]] if lead else [part]
     return tuple(part.strip() for part in found if part.strip())
-
-
-def word_set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
 
 
 def words(text: str) -> list[str]:
@@ -117,7 +103,7 @@ class Passage:
     @property
     def negated(self) -> bool:
         """Whether the clause denies what matched, before it or in the few words after it."""
-        return bool(NEGATION.search(self.before) or _DENIED_AFTER.match(self.after[:40]))
+        return bool(NEGATION.search(self.before) or _P["denied_after"].match(self.after[:40]))
 
 
 def passages(pattern: re.Pattern[str], text: str) -> list[Passage]:
