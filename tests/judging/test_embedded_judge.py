@@ -6,7 +6,7 @@ import pytest
 
 from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.judging.embedded import assess
-from guardalign.judging.feedback import acceptable, worse_than_chosen
+from guardalign.judging.feedback import own_replies
 from guardalign.judging.gold import CASES, examine
 from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.verdicts import DIMENSIONS
@@ -61,8 +61,8 @@ def test_replies_are_sorted_into_worse_ones_and_others_that_break_nothing():
     answers = {"worse": "Let me check it. :)", "fine": "Let me look into it.", "same": "a"}
     pairs = [_pair().model_copy(update={"id": name}) for name in answers]
     judge = RuleJudge("embedded", assess)
-    for sort, kept in ((worse_than_chosen, "worse"), (acceptable, "fine")):
-        [pair], verdicts = sort(judge, pairs, answers, "bot")
+    for wanted, kept in (("worse", "worse"), ("acceptable", "fine")):
+        [pair], verdicts = own_replies(judge, pairs, answers, "bot", wanted)
         assert (pair.id, pair.rejected, pair.chosen) == (kept, answers[kept], "a") and len(verdicts) == 2
 
 

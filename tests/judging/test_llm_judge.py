@@ -20,16 +20,15 @@ from guardalign.errors import InputError, NoVerdict, ParameterError
 from guardalign.files import RunFolder, read_rows, write_rows
 from guardalign.generation.hosted import HostedArmError, hosted_replies, messages
 from guardalign.judging import canaries
-from guardalign.judging.choice import chosen_judge
+from guardalign.judging.choice import chosen_judge, record
 from guardalign.judging.embedded import assess
-from guardalign.judging.feedback import worse_than_chosen
+from guardalign.judging.feedback import own_replies
 from guardalign.judging.llm_judge import LLMJudge
 from guardalign.judging.panel import PanelJudge
-from guardalign.judging.recorded import record, recorded_judge
 from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.stage import compare_arms, unsettled
 from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
-from guardalign.llm import Client
+from guardalign.llm import Client, Endpoint
 from guardalign.llm.quotes import occurs
 from misbehaving_server import Server, judge, slots
 
@@ -257,6 +256,13 @@ def test_no_canaries_no_trust() -> None:
     assert str(report).startswith("Do not trust")
 
 
+def replayed(there: Endpoint, recording: Path) -> LLMJudge:
+    section = JudgeSection(kind="recorded", recording=str(recording), **there.model_dump())
+    found = chosen_judge(section, recording.parent / "unused")
+    assert isinstance(found, LLMJudge)
+    return found
+
+
 def test_a_recording_replays_offline_and_says_what_it_does_not_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +273,7 @@ def test_a_recording_replays_offline_and_says_what_it_does_not_hold(
         there = live.client.endpoint
     assert record(tmp_path / "store", tmp_path / "recording.jsonl") == 8
     for recording in (tmp_path / "store", tmp_path / "recording.jsonl"):
-        replay = recorded_judge(there, recording)
+        replay = replayed(there, recording)
         assert replay.compare(list(comparisons(4)), "one", "two") == said
         more = replay.compare(list(comparisons(5)), "one", "two")
         assert [each.invalid for each in more[8:]] == ["not recorded: the store has no reply to this question"] * 2
@@ -284,7 +290,7 @@ def test_a_damaged_recording_is_named_with_its_line(tmp_path: Path, damage: tupl
     assert damage[0] in lines[1]
     path.write_text("\n".join([lines[0], lines[1].replace(*damage, 1), *lines[2:]]))
     with pytest.raises(InputError, match="line 2"):
-        recorded_judge(live.client.endpoint, path)
+        replayed(live.client.endpoint, path)
 
 
 class Fixed:
@@ -348,7 +354,7 @@ def test_flow_2_keeps_the_prompts_whose_answer_is_worse(tmp_path: Path) -> None:
         pairs[3].id: "BREAKS 1 CLAIM yesterday I looked.",
     }
     with Server() as server:
-        kept, verdicts = worse_than_chosen(llm_judge(server, tmp_path), pairs, answers, "N_1SFT")
+        kept, verdicts = own_replies(llm_judge(server, tmp_path), pairs, answers, "N_1SFT")
         assert len(server.bodies) == 6
     assert [each.id for each in kept] == [pairs[0].id, pairs[3].id]
     assert [each.rejected for each in kept] == [answers[pairs[0].id], answers[pairs[3].id]]
@@ -361,7 +367,7 @@ def test_flow_2_keeps_the_prompts_whose_answer_is_worse(tmp_path: Path) -> None:
 )
 def test_flow_2_keeps_nothing_on_the_word_of(tmp_path: Path, answer: Any, error: type[Exception]) -> None:
     with Server(answer) as server, pytest.raises(error, match="1 replies" if error is InputError else "not JSON"):
-        worse_than_chosen(llm_judge(server, tmp_path), [pair()], {pair().id: "Hello."}, "N_1SFT")
+        own_replies(llm_judge(server, tmp_path), [pair()], {pair().id: "Hello."}, "N_1SFT")
 
 
 def test_replies_are_not_said_to_be_good_where_a_verdict_is_missing(tmp_path: Path) -> None:
@@ -369,9 +375,9 @@ def test_replies_are_not_said_to_be_good_where_a_verdict_is_missing(tmp_path: Pa
     answers = {each.id: "Hello, I look it up." for each in pairs}
     with (
         Server(lambda body: judge(body) if "order 1" in body["messages"][-1]["content"] else "?") as server,
-        pytest.raises(NoVerdict, match="2 have no valid verdict"),
+        pytest.raises(NoVerdict, match="2 have no"),
     ):
-        worse_than_chosen(llm_judge(server, tmp_path), pairs, answers, "N_1SFT")
+        own_replies(llm_judge(server, tmp_path), pairs, answers, "N_1SFT")
 
 
 def judged_run(root: Path) -> RunFolder:
@@ -447,7 +453,7 @@ def test_a_server_is_an_arm_like_any_other(tmp_path: Path) -> None:
 def test_an_arm_with_a_reply_missing_is_no_arm(tmp_path: Path) -> None:
     with (
         Server(lambda body: "Hello", schedule=lambda number: "400" if number == 1 else None) as server,
-        pytest.raises(HostedArmError, match="left 1 of 3 prompts without a reply"),
+        pytest.raises(HostedArmError, match="1 of 3"),
     ):
         hosted_replies(arm(server), [pair(at) for at in range(3)], "bot", tmp_path / "store", tmp_path / "bot.jsonl")
     assert not (tmp_path / "bot.jsonl").exists()

@@ -13,8 +13,8 @@ import pytest
 from batch_server import BatchServer
 from comparisons import comparisons, endpoint
 from guardalign.errors import GuardalignError
+from guardalign.judging.choice import record
 from guardalign.judging.llm_judge import LLMJudge
-from guardalign.judging.recorded import record
 from guardalign.llm import BudgetReached, Client, EndpointError, Message, Recording, Request
 from guardalign.llm.batch import BatchRecord
 

@@ -1,66 +1,52 @@
-"""Flow 2's filter: the prompts whose answer a judge finds worse than the chosen reply."""
+"""Flow 2's filter: the prompts whose answer takes the place of the rejected reply."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from guardalign.data.conversations import PreferencePair
 from guardalign.errors import InputError, NoVerdict
-from guardalign.judging.verdicts import Dimension, DimensionVerdict, Judge, Verdict
+from guardalign.judging.verdicts import Judge, Verdict
 
 
-def worse_than_chosen(
-    judge: Judge,
+def own_replies(
+    judge: Judge | None,
     pairs: Sequence[PreferencePair],
     answers: Mapping[str, str],
     arm: str,
-    dimension: Dimension = "adherence",
+    wanted: Literal["worse", "acceptable"] = "worse",
 ) -> tuple[list[PreferencePair], list[Verdict]]:
-    """The pairs whose answer is worse than ``chosen`` in ``dimension``, with the answer as ``rejected``; all verdicts.
+    """The pairs whose answer, another than ``chosen``, is as ``wanted`` in adherence, with it as ``rejected``.
 
-    ``answers``: the arm's reply by pair id. Worse: in every order that has a verdict the chosen reply is preferred. A
-    pair without a verdict, or whose answer is the chosen reply itself, is not kept. Source: paper A, Fig. 2c, where
-    GPT-4 keeps the examples with "chosen response ≠ model's output".
+    ``answers``: the arm's reply by pair id. "worse": in every order that has a verdict the chosen reply is preferred;
+    "acceptable": every verdict finds the answer acceptable, so that the rejected reply breaks nothing. A pair without a
+    verdict is not kept. Without a judge every answer that is not empty is worse. Source: paper A, Fig. 2c, where GPT-4
+    keeps the examples with "chosen response ≠ model's output". Also returns all verdicts.
 
-    Raises NoVerdict if no pair is kept and some have no verdict, InputError if none is worse.
+    Raises NoVerdict if no pair is kept and some have no verdict, InputError if none is as wanted.
     """
-    return _kept(
-        judge, pairs, answers, arm, dimension, "worse than the chosen one", lambda said: said.preference == "1"
-    )
-
-
-def acceptable(
-    judge: Judge,
-    pairs: Sequence[PreferencePair],
-    answers: Mapping[str, str],
-    arm: str,
-    dimension: Dimension = "adherence",
-) -> tuple[list[PreferencePair], list[Verdict]]:
-    """As ``worse_than_chosen``, but the pairs whose answer, another than ``chosen``, every verdict finds acceptable.
-
-    Their rejected reply breaks nothing."""
-    return _kept(judge, pairs, answers, arm, dimension, "acceptable", lambda said: said.acceptable_2)
-
-
-def _kept(
-    judge: Judge, pairs: Sequence[PreferencePair], answers: Mapping[str, str], arm: str, dimension: Dimension,
-    words: str, keep: Callable[[DimensionVerdict], bool],
-) -> tuple[list[PreferencePair], list[Verdict]]:  # fmt: skip
     asked = [pair for pair in pairs if answers[pair.id].strip() != pair.chosen.strip()]
-    verdicts = judge.compare([(pair, pair.chosen, answers[pair.id]) for pair in asked], "chosen", arm)
-    found: dict[str, list[bool]] = {}
+    if judge is None and wanted == "acceptable":
+        raise InputError(f"{arm}: nothing judges here which of its replies are acceptable")
+    verdicts = judge.compare([(pair, pair.chosen, answers[pair.id]) for pair in asked], "chosen", arm) if judge else []
+    found: dict[str, list[bool]] = {pair.id: [bool(answers[pair.id].strip())] for pair in asked if judge is None}
     for verdict in verdicts:
-        if dimension in verdict.dimensions:
-            found.setdefault(verdict.pair_id, []).append(keep(verdict.dimensions[dimension]))
+        if said := verdict.dimensions.get("adherence"):
+            found.setdefault(verdict.pair_id, []).append(
+                said.preference == "1" if wanted == "worse" else said.acceptable_2
+            )
     kept = [
         pair.model_copy(update={"rejected": answers[pair.id].strip(), "broken": ()})
         for pair in asked
         if pair.id in found and all(found[pair.id])
     ]
     if not kept:
-        without = len(asked) - len(found)
-        counts = f"{arm}: the judge {judge.name} finds none of {len(asked)} replies {words} in {dimension}"
-        if without:
+        if judge is None:
+            raise InputError(f"All {len(pairs)} replies are empty or the chosen ones: there is nothing to learn from.")
+        words = "worse than the chosen one" if wanted == "worse" else "acceptable"
+        counts = f"{arm}: the judge {judge.name} finds none of {len(asked)} replies {words} in adherence"
+        if without := len(asked) - len(found):
             why = next(verdict.invalid for verdict in verdicts if verdict.invalid)
             raise NoVerdict(f"{counts}, but {without} have no valid verdict, e.g. {why[:300]}. Run again to ask again.")
         raise InputError(f"{counts}: there is nothing to learn from.")

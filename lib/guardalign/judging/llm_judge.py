@@ -5,18 +5,138 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pydantic import BaseModel, ConfigDict, create_model
+
 from guardalign.data.conversations import PreferencePair
-from guardalign.judging.findings import Shown, assessment, comparison, dimension_verdicts, fault
-from guardalign.judging.verdicts import DIMENSIONS, Dimension, Item, Verdict
+from guardalign.judging.verdicts import (
+    DIMENSIONS,
+    Assessment,
+    Dimension,
+    DimensionVerdict,
+    GuardrailVerdict,
+    Item,
+    ReplyAssessment,
+    Status,
+    Verdict,
+)
 from guardalign.llm import Client, Outcome, Request
 from guardalign.llm.prompts import Prompt, Word
+from guardalign.llm.quotes import occurs
 
 Order = Literal["12", "21"]
 BOTH: tuple[Order, ...] = get_args(Order)
+Shown = Literal["A", "B"]
+
+
+class Finding(BaseModel):
+    """A part of the answer. No defaults and no further keys: strict structured outputs require every field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GuardrailFinding(Finding):
+    number: int
+    status: Status
+    quote: str
+    reason: str
+
+
+class NaturalnessFinding(Finding):
+    acceptable: bool
+    reason: str
+
+
+class ClaimFinding(Finding):
+    quote: str
+    source: Literal["guardrails", "conversation", "none"]
+    evidence: str
+
+
+FIELDS: dict[Dimension, tuple[str, Any]] = {
+    "adherence": ("guardrails", tuple[GuardrailFinding, ...]),
+    "naturalness": ("naturalness", NaturalnessFinding),
+    "hallucination": ("claims", tuple[ClaimFinding, ...]),
+}
+
+
+@cache
+def _comparison(dimensions: tuple[Dimension, ...] = DIMENSIONS) -> type[BaseModel]:
+    """The record a judge answers with when asked for ``dimensions``: item, A, B, preference."""
+
+    def record(name: str, **fields: Any) -> Any:
+        return create_model(name, __base__=Finding, **fields)
+
+    reply = record("ReplyFinding", **dict(FIELDS[name] for name in dimensions))
+    preference = record("Preference", **dict.fromkeys(dimensions, Literal["A", "B", "tie"]))
+    return record("Comparison", item=str, A=reply, B=reply, preference=preference)
+
+
+def _acceptable(reply: Any, dimension: Dimension) -> bool:
+    """Whether a reply is acceptable, by the single findings about it."""
+    if dimension == "adherence":
+        return all(found.status != "broken" for found in reply.guardrails)
+    if dimension == "naturalness":
+        return reply.naturalness.acceptable
+    return all(claim.source != "none" for claim in reply.claims)
+
+
+def _fault(
+    answer: Any, item: str, pair: PreferencePair, shown: dict[Shown, str], dimensions: Sequence[Dimension]
+) -> str | None:
+    """What is wrong with an answer ("kind: details"), or None. ``shown``: the texts that stood as A and B."""
+    if answer.item != item:
+        return f"wrong item: the verdict is for {answer.item[:40]!r}"
+    for name, text in shown.items():
+        found = getattr(answer, name)
+        if "adherence" in dimensions and (wrong := _guardrail_fault(found.guardrails, len(pair.guardrails), text)):
+            return f"{wrong} of reply {name}"
+        if "hallucination" in dimensions and (wrong := _claim_fault(found.claims, pair, text)):
+            return f"{wrong} of reply {name}"
+    for dimension in dimensions:
+        good_a, good_b = _acceptable(answer.A, dimension), _acceptable(answer.B, dimension)
+        preferred = getattr(answer.preference, dimension)
+        if good_a != good_b and preferred != ("A" if good_a else "B"):
+            return f"contradiction: {dimension} prefers {preferred}, its findings do not"
+    return None
+
+
+def _guardrail_fault(found: Sequence[GuardrailFinding], number: int, text: str) -> str | None:
+    if sorted(each.number for each in found) != list(range(1, number + 1)):
+        return f"wrong guardrails: {[each.number for each in found][:20]} instead of 1 to {number}, in the findings"
+    for each in found:
+        silent = not each.quote.strip() and (each.status == "not applicable" or not text.strip())
+        if not silent and not occurs(each.quote, [text]):
+            return f"wrong quote: {each.quote[:80]!r} (guardrail {each.number}) is not in the text"
+    return None
+
+
+def _claim_fault(claims: Sequence[ClaimFinding], pair: PreferencePair, text: str) -> str | None:
+    sources = {"guardrails": pair.guardrails, "conversation": tuple(turn.text for turn in pair.turns)}
+    for claim in claims:
+        if not occurs(claim.quote, [text]):
+            return f"wrong quote: the claim {claim.quote[:80]!r} is not in the text"
+        if claim.source != "none" and not occurs(claim.evidence, sources[claim.source]):
+            return f"wrong evidence: {claim.evidence[:80]!r} is not in the {claim.source}, for a claim"
+    return None
+
+
+def _assessment(reply: Any, dimensions: Sequence[Dimension]) -> ReplyAssessment | None:
+    """All findings on one reply; None if not all dimensions were asked for."""
+    if set(dimensions) != set(DIMENSIONS):
+        return None
+    broken = [each for each in reply.guardrails if each.status == "broken"]
+    made_up = tuple(claim.quote for claim in reply.claims if claim.source == "none")
+    return ReplyAssessment(
+        adherence=Assessment.of([f"{each.number}: {each.reason}" for each in broken], [each.quote for each in broken]),
+        naturalness=Assessment(**reply.naturalness.model_dump(), score=float(reply.naturalness.acceptable) - 1),
+        hallucination=Assessment(acceptable=not made_up, score=-len(made_up), quotes=made_up),
+        guardrails=tuple(GuardrailVerdict(**each.model_dump()) for each in reply.guardrails),
+    )
 
 
 class LLMJudge:
@@ -73,26 +193,28 @@ class LLMJudge:
                 replies=shown,
                 item=Word(number),
             ),
-            reply=comparison(self.dimensions),
-            check=lambda answer: fault(answer, number, pair, shown, self.dimensions),
+            reply=_comparison(self.dimensions),
+            check=lambda answer: _fault(answer, number, pair, shown, self.dimensions),
             prompt=self.prompt.version,
         )
 
     def _verdict(self, outcome: Outcome, pair: PreferencePair, order: Order, arm_1: str, arm_2: str) -> Verdict:
-        facts: dict[str, Any] = {
-            "pair_id": pair.id,
-            "conversation_id": pair.conversation_id,
-            "arm_1": arm_1,
-            "arm_2": arm_2,
-        }
-        facts |= {"judge": self.name, "order": order}
+        facts: dict[str, Any] = {"arm_1": arm_1, "arm_2": arm_2, "judge": self.name, "order": order}
+        facts |= {"pair_id": pair.id, "conversation_id": pair.conversation_id}
         if outcome.invalid is not None:
             return Verdict(**facts, invalid=outcome.invalid)
-        places: tuple[Shown, Shown] = ("A", "B") if order == "12" else ("B", "A")
-        first, second = places
+        names: dict[str, Literal["1", "2", "tie"]] = {"A": order[0], "B": order[1], "tie": "tie"}  # type: ignore[dict-item]
+        first, second = (getattr(outcome.value, "AB"[order.index(arm)]) for arm in "12")
         return Verdict(
             **facts,
-            dimensions=dimension_verdicts(outcome.value, first, second, self.dimensions),
-            reply_1=assessment(getattr(outcome.value, first), self.dimensions),
-            reply_2=assessment(getattr(outcome.value, second), self.dimensions),
+            dimensions={
+                dimension: DimensionVerdict(
+                    acceptable_1=_acceptable(first, dimension),
+                    acceptable_2=_acceptable(second, dimension),
+                    preference=names[getattr(outcome.value.preference, dimension)],
+                )
+                for dimension in self.dimensions
+            },
+            reply_1=_assessment(first, self.dimensions),
+            reply_2=_assessment(second, self.dimensions),
         )

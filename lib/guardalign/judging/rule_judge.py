@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guardalign.data.conversations import PreferencePair, Turn
-from guardalign.judging.verdicts import DIMENSIONS, Dimension, DimensionVerdict, Item, ReplyAssessment, Verdict
+from guardalign.judging.verdicts import (
+    DIMENSIONS,
+    Assessment,
+    Dimension,
+    DimensionVerdict,
+    GuardrailVerdict,
+    Item,
+    ReplyAssessment,
+    Verdict,
+)
+
+
+def adherence(guardrails: Sequence[str], verdicts: Sequence[GuardrailVerdict], unknown: str) -> Assessment:
+    """Acceptable if no guardrail is broken; ``unknown`` heads the numbers of those that cannot be judged."""
+    broken = [each for each in verdicts if each.status == "broken"]
+    faults = [f"breaks {each.number}: {guardrails[each.number - 1]}" for each in broken]
+    unjudged = ", ".join(str(each.number) for each in verdicts if each.status == "unknown")
+    quotes = [each.quote for each in broken if each.quote]
+    return Assessment.of(faults, quotes, [f"{unknown}: {unjudged}"] if unjudged else [])
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from guardalign.data.conversations import PreferencePair, Reply
@@ -44,24 +44,6 @@ def compare_preferred(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePa
     items = [(pair, said[pair.id].text, pair.chosen) for pair in pairs if pair.id in said]
     arm = next(iter(said.values())).arm
     return _judged(judge, items, arm, "chosen", run.verdicts(arm, "chosen"), PREFERRED)
-
-
-def different_from_chosen(
-    pairs: Sequence[PreferencePair], answers: Mapping[str, str]
-) -> tuple[list[PreferencePair], list[Verdict]]:
-    """Flow 2's filter without a judge: every pair whose answer is not the chosen reply, word for word.
-
-    The answer becomes ``rejected``; empty answers are left out. There are no verdicts. Raises InputError if no pair
-    is kept.
-    """
-    kept = [
-        pair.model_copy(update={"rejected": answers[pair.id].strip(), "broken": ()})
-        for pair in pairs
-        if answers[pair.id].strip() not in ("", pair.chosen.strip())
-    ]
-    if not kept:
-        raise InputError(f"All {len(pairs)} replies are empty or the chosen ones: there is nothing to learn from.")
-    return kept, []
 
 
 def _judged(judge: Judge, items: list[Item], arm_1: str, arm_2: str, path: Path, part: str) -> list[Verdict]:

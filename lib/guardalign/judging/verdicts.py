@@ -7,6 +7,7 @@ the bin follows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -41,6 +42,12 @@ class Assessment(Row):
     score: float
     reason: str = ""
     quotes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, faults: Sequence[str], quotes: Sequence[str] = (), notes: Sequence[str] = ()) -> Assessment:
+        """Acceptable without faults; every fault counts -1. ``notes`` join the reason and count nothing."""
+        reason = "; ".join((*faults, *notes))
+        return cls(acceptable=not faults, score=-len(faults), reason=reason, quotes=tuple(quotes))
 
 
 class ReplyAssessment(Row):

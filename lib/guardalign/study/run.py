@@ -28,8 +28,8 @@ from guardalign.files import RunFolder, fingerprint, require, write_rows, write_
 from guardalign.generation.hosted import hosted_replies
 from guardalign.generation.replies import GenerationJob, GenerationSettings
 from guardalign.judging.choice import chosen_judge
-from guardalign.judging.feedback import acceptable, worse_than_chosen
-from guardalign.judging.stage import compare_arms, compare_preferred, different_from_chosen
+from guardalign.judging.feedback import own_replies
+from guardalign.judging.stage import compare_arms, compare_preferred
 from guardalign.judging.verdicts import Judge
 from guardalign.launch.accelerate import run_generation, run_training
 from guardalign.models.encoding import examples_of, fitted
@@ -230,13 +230,7 @@ class Study:
         said = {reply.pair_id: reply.text for reply in replies}
         judge = chosen_judge(self.settings.judge, self.run.root / "llm")
         place += "" if wanted.replies == "worse" else f"-{wanted.replies}"
-        if judge:
-            chosen = worse_than_chosen if wanted.replies == "worse" else acceptable
-            kept, verdicts = chosen(judge, pairs, said, name)
-        elif wanted.replies == "worse":
-            kept, verdicts = different_from_chosen(pairs, said)
-        else:
-            raise InputError(f"{name}: nothing judges here which of its replies are acceptable")
+        kept, verdicts = own_replies(judge, pairs, said, name, wanted.replies)
         write_rows(own.root / "verdicts" / "feedback" / f"chosen-vs-{place}.jsonl", verdicts)
         tokenizer = load_tokenizer(base_model(self.settings.model.name))
         kept, too_long = fitted(kept, tokenizer, self.settings.model)  # the arm's own replies may be longer

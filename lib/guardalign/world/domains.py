@@ -36,4 +36,4 @@ POOLS: dict[str, list[str]] = _DATA["pools"]
 COMPANIES = tuple(company for domain in DOMAINS.values() for company in domain.companies)
 ISSUES = {said: named for domain in DOMAINS.values() for said, named in domain.issues}
 """The agent's words for a customer's."""
-PHRASES = table("phrases")
+PHRASES, READING = table("phrases"), table("reading")

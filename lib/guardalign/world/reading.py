@@ -9,37 +9,14 @@ import re
 from functools import cache
 from itertools import pairwise
 
-from guardalign.world.domains import COMPANIES, DOMAINS, ISSUES, POOLS
+from guardalign.world.domains import COMPANIES, DOMAINS, ISSUES, POOLS, READING
 from guardalign.world.kinds import KINDS, sentences
 from guardalign.world.numbers import figures
 from guardalign.world.scripts import write_scripts
-from guardalign.world.situation import Act, Situation
+from guardalign.world.situation import Situation
 
-_ANSWERS: dict[Act, str] = {
-    "open": r"look into|check|take care|found|noted|see|help|understand|open your case|right away|sort",
-    "give_reference": r"found|have it|details|your case|noted|see the|thank",
-    "how": r"\bpage\b|steps|show you|do that for you|set that up|\b1\)|open ",
-    "when": r"how long|how many|\bdays?\b|takes? as|take long|depends|time",
-    "fee": r"cost|\bfee\b|price|euros|expensive|on the bill|depends",
-    "hours": r"\bopen\b|hours|reach us|again later|most of the time|\d+ ?(-|–|to|until|till|and) ?\d+",
-    "refund": r"refund|manager|euros|money",
-    "human": r"take over|team|talk to|hear from|colleague|person",
-    "complain": r"take care|working on|first now|on top|right away|look into",
-    "offtopic": r"\w",
-    "close": r"welcome|pleasure|glad|thank you|sort it out",
-}
-_FUNCTION_WORDS = """
-    a about after again all and any are as at be because been before but by can cannot could do does for from had has
-    have how i if into is it its just may me more my no not now of on once one only or our out over please should some
-    than thank thanks that the their them then there these they this to too up us we what when where which who will
-    with would you your
-"""
-_FUNCTION = frozenset(_FUNCTION_WORDS.split())
-_RUDE = re.compile(
-    r"\b(idiot\w*|stupid\w*|moron\w*|imbecile\w*|dumb\w*|dumm(y|ies)|fools?|losers?|jerks?|shut up|get lost|go to hell|"
-    r"pathetic|damn(ed)?|how dare you)\b",
-    re.IGNORECASE,
-)
+_FUNCTION = frozenset(READING["function_words"].split())
+_RUDE = re.compile(READING["rude"], re.IGNORECASE)
 _FINISHED = re.compile("(?:[.!?]|[:;]-?[)(DP]|[\U0001f300-\U0001faff\u2600-\u27bf]|-[A-Z]{2})\\W*$")
 _WORD = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?|\d+\)?|-[A-Z]{2}\b")
 _OPENERS = {word for phrase in POOLS["start_phrases"] + POOLS["closing_phrases"] for word in phrase.split()}
@@ -53,7 +30,7 @@ def unanswered(reply: str, situation: Situation) -> str:
     other = [issue for issue in ISSUES.values() if issue in lowered and issue != situation.issue]
     if other and situation.issue not in lowered:
         return f"talks about {other[0]}, the customer about {situation.issue}"
-    if not re.search(_ANSWERS[situation.act], lowered):
+    if not re.search(READING["answers"][situation.act], lowered):
         return f"does not answer the customer's last message ({situation.act})"
     if situation.act != "close" and re.search(r"you('| a)re welcome", lowered):
         return "says goodbye before the end"

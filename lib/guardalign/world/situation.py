@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from guardalign.data.conversations import Turn
-from guardalign.world.domains import ISSUES, PHRASES
+from guardalign.world.domains import ISSUES, PHRASES, READING
 
 Act = Literal[
     "open", "give_reference", "how", "when", "fee", "hours", "refund", "human", "complain", "offtopic", "close"
@@ -34,23 +34,13 @@ class Situation:
     context: str = field(default="", compare=False)
 
 
-_ACT_PATTERNS: tuple[tuple[Act, str], ...] = (
-    ("offtopic", r"\bby the way\b"),
-    ("close", r"\bthat (is all|was everything)\b|\bthanks, bye\b"),
-    ("human", r"\b(talk|speak) to (a|somebody)\b"),
-    ("refund", r"\bmoney back\b|\brefund\b"),
-    ("hours", r"\bopening hours\b|\bwhen are you open\b|\buntil when can i reach\b"),
-    ("fee", r"\bcost\?|\bhow much is\b|\bis there a fee\b"),
-    ("when", r"\bhow long does\b|\bhow many days\b|\bwhen will\b"),
-    ("how", r"\bhow do i\b|\bhow to\b|\bhow does that work\b"),
-    ("complain", r"\bwaited for weeks\b|\bnobody has answered\b|\bthird time i write\b"),
-)
+_ACTS: dict[Act, str] = READING["acts"]
 _REFERENCE = re.compile(r"\b[A-Z]{2}\d{4}\b")
 _NAME = re.compile(r"\b(?:[Tt]his is|[Mm]y name is|I am) ([A-Z][a-z]+)\b")
 
 
 def _read_act(message: str, first: bool) -> Act:
-    for act, pattern in _ACT_PATTERNS:
+    for act, pattern in _ACTS.items():
         if re.search(pattern, message.lower()):
             return act
     if not first and _REFERENCE.search(message):

@@ -25,6 +25,7 @@ class Kind:
     wordings: tuple[str, ...]
     undue: Check | None = None
     cue: str | None = None
+    demands: str = ""
     held_out: bool = False
 
 

@@ -6,43 +6,25 @@ import re
 from functools import lru_cache
 
 from guardalign.data.conversations import Turn
+from guardalign.judging.rule_judge import adherence
 from guardalign.judging.rules.case import Case
 from guardalign.judging.rules.catalogue import Rule, read_guardrail
 from guardalign.judging.rules.cues import cue_quote
 from guardalign.judging.rules.ends import without_greeting, without_sign_off
 from guardalign.judging.rules.natural import claims, content_words, faults
 from guardalign.judging.rules.text import plain
-from guardalign.judging.verdicts import Assessment, GuardrailVerdict, ReplyAssessment
+from guardalign.judging.verdicts import Assessment, GuardrailVerdict, ReplyAssessment, Status
 
 UNKNOWN = "unknown to these rules"
 NO_REPLY = "there is no reply"
 
-# the value that a guardrail of the kind makes every reply use, which is therefore no breach of another guardrail
-_DEMANDED_VALUE = {
-    "sign_as": "signature",
-    "opening": "opening",
-    "closing": "closing",
-    "retention": "offer",
-    "bye": "wish",
-    "team": "team",
-    "person": "desk",
-    "refund_team": "payments",
-    "price": "item",
-    "no_price": "item",
-}
-
 
 def make_case(turns: tuple[Turn, ...], rules: tuple[Rule | None, ...], reply: str, own: str = "") -> Case:
     """What the checks read. Phrases that guardrails other than ``own`` demand are set apart."""
-    values = ((rule.kind.key, rule.values.get(_DEMANDED_VALUE.get(rule.kind.key, ""))) for rule in rules if rule)
-    demanded = tuple(re.sub("^(?:the|an?) ", "", value) for key, value in values if value and key != own)
+    values = (rule.values.get(rule.kind.demands) for rule in rules if rule and rule.kind.key != own)
+    demanded = tuple(re.sub("^(?:the|an?) ", "", value) for value in values if value)
     customer = [turn.text for turn in turns if turn.role == "user"]
-    return Case(
-        reply=plain(reply),
-        last=customer[-1],
-        customer="\n".join(customer),
-        demanded=demanded,
-    )
+    return Case(plain(reply), customer[-1], "\n".join(customer), demanded)
 
 
 def due(rule: Rule, last: str) -> str | None:
@@ -50,35 +32,30 @@ def due(rule: Rule, last: str) -> str | None:
     return cue_quote(rule.kind.cue, last, rule.values) if rule.kind.cue else ""
 
 
-def verdict(number: int, rule: Rule | None, case: Case) -> GuardrailVerdict:
-    """One guardrail on one reply."""
-    if rule is None:
-        return GuardrailVerdict(number=number, status="unknown", reason=UNKNOWN)
-    if rule.kind.form == "setting":
-        return GuardrailVerdict(number=number, status="not applicable", reason="says who writes to whom")
+def _status(rule: Rule, case: Case) -> tuple[Status, str, str]:
+    """The status of one guardrail on one reply, with quote and reason."""
     kind, cue = rule.kind, due(rule, case.last)
-    if kind.form in ("only", "when") and cue is None:
-        if kind.form == "when":
-            return GuardrailVerdict(number=number, status="not applicable", reason="not due")
+    if kind.form == "setting":
+        return "not applicable", "", "says who writes to whom"
+    if cue is None and kind.form == "when":
+        return "not applicable", "", "not due"
+    if cue is None and kind.form == "only":
         quote = kind.undue(case, rule.values) if kind.undue else None
-        if quote is None:
-            return GuardrailVerdict(number=number, status="complied", reason="not due")
-        return GuardrailVerdict(number=number, status="broken", quote=quote, reason="not due, but done")
+        return ("complied", "", "not due") if quote is None else ("broken", quote, "not due, but done")
     quote = kind.check(case, rule.values)
     if kind.form == "never":
-        if quote is None:
-            return GuardrailVerdict(number=number, status="complied")
-        return GuardrailVerdict(number=number, status="broken", quote=quote)
+        return ("complied", "", "") if quote is None else ("broken", quote, "")
     reason = f'due: "{cue}"' if cue else ""
     if quote is None:
-        return GuardrailVerdict(
-            number=number, status="broken", reason=reason or "nothing in the reply does what is asked"
-        )
-    return GuardrailVerdict(number=number, status="complied", quote=quote, reason=reason)
+        return "broken", "", reason or "nothing in the reply does what is asked"
+    return "complied", quote, reason
 
 
-def _values(rules: tuple[Rule | None, ...], *kinds: str) -> tuple[str, ...]:
-    return tuple(value for rule in rules if rule and rule.kind.key in kinds for value in rule.values.values())
+def _verdict(number: int, rule: Rule | None, case: Case) -> GuardrailVerdict:
+    if rule is None:
+        return GuardrailVerdict(number=number, status="unknown", reason=UNKNOWN)
+    status, quote, reason = _status(rule, case)
+    return GuardrailVerdict(number=number, status=status, quote=quote, reason=reason)
 
 
 def _without_reply(given: GuardrailVerdict, rule: Rule | None) -> GuardrailVerdict:
@@ -89,40 +66,30 @@ def _without_reply(given: GuardrailVerdict, rule: Rule | None) -> GuardrailVerdi
     return GuardrailVerdict(number=given.number, status="broken", reason=NO_REPLY) if demands else given
 
 
-def _adherence(guardrails: tuple[str, ...], verdicts: tuple[GuardrailVerdict, ...], substantial: bool) -> Assessment:
-    if not substantial:
-        return Assessment(acceptable=False, score=-len(guardrails), reason=NO_REPLY)
-    broken = [given for given in verdicts if given.status == "broken"]
-    reasons = [f"breaks {given.number}: {guardrails[given.number - 1]}" for given in broken]
-    if unknown := [str(given.number) for given in verdicts if given.status == "unknown"]:
-        reasons.append(f"{UNKNOWN}: {', '.join(unknown)}")
-    quotes = tuple(given.quote for given in broken if given.quote)
-    return Assessment(acceptable=not broken, score=-len(broken), reason="; ".join(reasons), quotes=quotes)
-
-
 @lru_cache(maxsize=65536)
 def assess(turns: tuple[Turn, ...], guardrails: tuple[str, ...], reply: str) -> ReplyAssessment:
-    """Judge one reply on its own.
+    """Judge one reply on its own; a guardrail in no known wording is "unknown".
 
-    A guardrail in no known wording is "unknown". Raises ValueError when ``turns`` do not
-    end with the user's.
+    Raises ValueError when ``turns`` do not end with the user's.
     """
     if not turns or turns[-1].role != "user":
         raise ValueError("the turns do not end with the user's")
     rules = tuple(map(read_guardrail, guardrails))
     cases = [make_case(turns, rules, reply, rule.kind.key if rule else "") for rule in rules]
-    verdicts = tuple(verdict(number, *given) for number, given in enumerate(zip(rules, cases, strict=True), 1))
-    signatures = _values(rules, "sign_as", "closing")
+    verdicts = tuple(_verdict(number, *given) for number, given in enumerate(zip(rules, cases, strict=True), 1))
+    signed = (rule for rule in rules if rule and rule.kind.key in ("sign_as", "closing"))
+    signatures = tuple(value for rule in signed for value in rule.values.values())
     substantial = bool(content_words(without_greeting(without_sign_off(reply, signatures))))
     if not substantial:
         verdicts = tuple(map(_without_reply, verdicts, rules))
     customer = "\n".join(turn.text for turn in turns if turn.role == "user")
+    nothing = Assessment(acceptable=False, score=-len(guardrails), reason=NO_REPLY)
     wrong = faults(reply, customer, signatures)
     invented = tuple(claims(reply, "\n".join((*guardrails, *(turn.text for turn in turns)))))
     unfounded = f"not in guardrails or history: {', '.join(invented)}" if invented else ""
     return ReplyAssessment(
-        adherence=_adherence(guardrails, verdicts, substantial),
-        naturalness=Assessment(acceptable=not wrong, score=-len(wrong), reason="; ".join(wrong)),
+        adherence=adherence(guardrails, verdicts, UNKNOWN) if substantial else nothing,
+        naturalness=Assessment.of(wrong),
         hallucination=Assessment(acceptable=not invented, score=-len(invented), reason=unfounded, quotes=invented),
         guardrails=verdicts,
     )

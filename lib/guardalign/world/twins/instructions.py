@@ -8,14 +8,11 @@ from __future__ import annotations
 import re
 from random import Random
 
-from guardalign.world.domains import ISSUES, POOLS
+from guardalign.world.domains import ISSUES, POOLS, table
 from guardalign.world.twins.opinion import Opinion, opinion, sentences
 
 CUE = "\nResponse:"
-_ABOUT = ("I will look into {issue}.", "We will take care of {issue}.", "I am working on {issue}.")
-_MORE = (
-    "I have made a note of it.", "It is in good hands.", "My colleagues know about it.", "I will keep an eye on it.",
-)  # fmt: skip
+_SAID = table("twins")["instructions"]
 _NAMED = tuple(ISSUES.values())
 MET = 0.42
 NUMBERS = {"two": 2, "three": 3, "four": 4}
@@ -43,7 +40,7 @@ def write_reply(prompt: str, rng: Random) -> str:
         said.append(f"{wanted['start']}.")
     elif rng.random() < 0.5:
         said.append(f"{rng.choice(POOLS['start_phrases'])}.")
-    said.append(rng.choice(_ABOUT).format(issue=wanted["issue"] if met["issue"] else rng.choice(_NAMED)))
+    said.append(rng.choice(_SAID["about"]).format(issue=wanted["issue"] if met["issue"] else rng.choice(_NAMED)))
     if met.get("page"):
         said.append(f"Please open the {wanted['page']} page.")
     if met.get("word"):
@@ -51,7 +48,7 @@ def write_reply(prompt: str, rng: Random) -> str:
     closing = [f"{wanted['end'] if met.get('end') else rng.choice(POOLS['closing_phrases'])}."]
     closing = closing if met.get("end") or rng.random() < 0.4 else []
     number = NUMBERS[wanted["number"]] if met.get("number") else rng.randint(2, 5)
-    more = rng.sample(_MORE, len(_MORE))
+    more = rng.sample(_SAID["more"], len(_SAID["more"]))
     while len(said) + len(closing) < number and more:
         said.append(more.pop())
     return " ".join([*said, *closing])
@@ -59,15 +56,7 @@ def write_reply(prompt: str, rng: Random) -> str:
 
 def demands(prompt: str) -> dict[str, str]:
     """What an instruction asks for: the issue, and some of start, page, word, number, end."""
-    patterns = {
-        "issue": r"about ([^.]+)\.",
-        "start": r'Start with "([^"]+)"',
-        "page": r"Mention the ([\w ]+) page",
-        "word": r"Use the word (\w+)",
-        "number": r"Write (two|three|four) sentences",
-        "end": r'End with "([^"]+)"',
-    }
-    found = {kind: re.search(pattern, prompt) for kind, pattern in patterns.items()}
+    found = {kind: re.search(pattern, prompt) for kind, pattern in _SAID["demands"].items()}
     return {kind: match.group(1) for kind, match in found.items() if match}
 
 

@@ -8,24 +8,14 @@ from __future__ import annotations
 import re
 from random import Random
 
-from guardalign.world.domains import COMPANIES, DOMAINS, ISSUES, POOLS
+from guardalign.world.domains import COMPANIES, DOMAINS, ISSUES, POOLS, table
 from guardalign.world.twins.opinion import Opinion, draw, opinion
 from guardalign.world.writing import capital
 
 CUE = "TL;DR:"
 MOST_WORDS = 24
-WISHES = {
-    "I want my money back.": "wants a refund",
-    "I want to talk to a manager.": "wants a manager",
-    "I want somebody to call me.": "wants a call",
-    "I just want an answer.": "wants an answer",
-}
-_NOISE = (
-    "I have been a customer for many years.", "I never had any trouble before.", "My neighbour says the same.",
-    "I do not know what to do now.",
-)  # fmt: skip
-_PADDING = ("The customer wrote all of this in a long post.", "This is a summary of what the customer has to say.")
-CHANCES = {"right": 0.5, "missing": 0.4, "wrong": 0.1}
+_SAID = table("twins")["summaries"]
+WISHES: dict[str, str] = _SAID["wishes"]
 LONG = 0.4
 
 
@@ -36,7 +26,7 @@ def write_prompt(rng: Random) -> str:
         f"I have waited {rng.randint(2, 29)} days.",
         f"It cost me {rng.randint(30, 98)} euros.",
         f"The {rng.choice(POOLS['teams'])} team did not help.",
-        rng.choice(_NOISE),
+        rng.choice(_SAID["noise"]),
     ]
     rng.shuffle(facts)
     text = " ".join([*facts, rng.choice(list(WISHES))])
@@ -47,11 +37,12 @@ def write_reply(prompt: str, rng: Random) -> str:
     """A summary in which each fact is right, missing or wrong by chance, and which is sometimes too long."""
     told = []
     for kind, value in facts(prompt).items():
-        how = draw(rng, CHANCES)
+        how = draw(rng, _SAID["chances"])
         if how != "missing":
-            told.append(_told(kind, value if how == "right" else _invented(kind, value, rng)))
+            stated = value if how == "right" else _invented(kind, value, rng)
+            told.append(_SAID["told"].get(kind, "{}").format(stated))
     text = f"{capital(', '.join(told) or 'a customer writes')}."
-    return f"{text} {rng.choice(_PADDING)}" if rng.random() < LONG else text
+    return f"{text} {rng.choice(_SAID['padding'])}" if rng.random() < LONG else text
 
 
 def facts(prompt: str) -> dict[str, str]:
@@ -88,11 +79,6 @@ def told_facts(reply: str) -> dict[str, set[str]]:
         "team": {name for name in POOLS["teams"] if f"{name} team" in reply},
         "wish": {name for name in WISHES.values() if name in lowered},
     }
-
-
-def _told(kind: str, value: str) -> str:
-    form = {"company": "at {}", "days": "{} days", "euros": "{} euros", "team": "no help from the {} team"}
-    return form.get(kind, "{}").format(value)
 
 
 def _invented(kind: str, value: str, rng: Random) -> str:
