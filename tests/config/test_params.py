@@ -167,7 +167,7 @@ def test_a_notebook_reads_the_sections_it_shows():
     settings = params.read(shown)
     assert settings.training.batch_size == 4
     assert settings.sections().keys() == {"run", "seed", "training"}
-    with pytest.raises(ParameterError, match="`judge` is used but not shown"):
+    with pytest.raises(ParameterError, match="not shown"):
         _ = settings.judge
 
 
@@ -194,7 +194,7 @@ def test_a_typo_in_either_cell_is_refused_and_one_put_right_is_not():
 
 
 def test_a_notebook_refuses_names_that_are_no_section():
-    with pytest.raises(ParameterError, match="unknown parameter `traning`; did you mean `training`"):
+    with pytest.raises(ParameterError, match="did you mean `training`"):
         params.read({"run": "x", "traning": {"batch_size": 4}})
-    with pytest.raises(ParameterError, match=r"`training.batch_size` is missing"):
+    with pytest.raises(ParameterError, match="batch_size"):
         params.read({"run": "x", "training": {}})

@@ -5,38 +5,36 @@ from __future__ import annotations
 import pytest
 
 from guardalign.data.conversations import Turn
+from guardalign.judging.gold import GoldCase, cases, examine
 from guardalign.judging.rules.catalogue import KINDS, read_guardrail
 from guardalign.judging.rules.cues import cue_quote
 from guardalign.judging.rules.judge import UNKNOWN, assess
 from guardalign.judging.rules.text import plain
-from rule_gold import CASES, QUALITY, GoldCase, QualityCase
 
 
 def _turns(said: tuple[str, ...]) -> tuple[Turn, ...]:
     return tuple(Turn(role="agent" if place % 2 else "user", text=text) for place, text in enumerate(said))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}: {case.reply[:50]}")
-def test_guardrail_status(case: GoldCase) -> None:
-    rule = read_guardrail(case.guardrail)
+@pytest.mark.parametrize("case", cases("rules"), ids=lambda case: case.name[:60])
+def test_hand_made_replies(case: GoldCase) -> None:
+    for result in examine(assess, (case,)):
+        assert result.said == result.expected, f"{result.question}: {result.reason or 'nothing found'}"
+
+
+@pytest.mark.parametrize("case", [case for case in cases("rules") if case.status], ids=lambda case: case.name[:60])
+def test_kind_and_quote_of_hand_made_replies(case: GoldCase) -> None:
+    rule = read_guardrail(case.guardrails[0])
     assert rule is not None and rule.kind.key == case.kind
-    given = assess(_turns(case.said), (case.guardrail,), case.reply).guardrails[0]
-    assert given.status == case.status, given
-    assert given.quote.lower() in plain(case.reply).lower() or rule.kind.form != "never"
-
-
-@pytest.mark.parametrize("case", QUALITY, ids=lambda case: case.reply[:50])
-def test_quality(case: QualityCase) -> None:
-    said = assess(_turns(case.said), case.guardrails, case.reply)
-    assert said.naturalness.acceptable == case.natural, said.naturalness
-    assert said.hallucination.acceptable == case.grounded, said.hallucination
+    quote = assess(case.turns, case.guardrails, case.reply).guardrails[0].quote
+    assert quote.lower() in plain(case.reply).lower() or rule.kind.form != "never"
 
 
 def test_every_kind_has_gold_cases() -> None:
     for kind in KINDS:
         if kind.form == "setting":
             continue
-        statuses = [case.status for case in CASES if case.kind == kind.key]
+        statuses = [case.status for case in cases("rules") if case.kind == kind.key]
         assert statuses.count("complied") >= 2 and statuses.count("broken") >= 2, kind.key
         if kind.form == "when":
             assert statuses.count("not applicable") >= 2, kind.key

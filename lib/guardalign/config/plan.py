@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from guardalign.config.sections import NAME, Count, Method, Positive, Rate, Section, own_options
+from guardalign.config.sections import NAME, Count, Method, Positive, Rate, Section
 
 BASE, CARE = "base", "care"
 RANDOM, NONE = "random", "none"
@@ -104,7 +104,10 @@ class Arm(Section):
     @model_validator(mode="after")
     def _has_its_methods_options(self) -> Arm:
         if self.method != "rlhf":
-            own_options(self.method, self.options)
+            if self.options:  # the losses, which declare them, need torch
+                from guardalign.losses import check_options
+
+                check_options(self.method, self.options)
         elif not isinstance(self.steps, int):
             raise ValueError("method rlhf needs steps: how many the policy is trained for")
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 Method = Literal[
     "sft", "dpo", "ipo_sum", "ipo_mean", "slic", "hinge", "kto", "kto_tanh", "kto_pair", "ppo_offline", "rpo"
 ]
+Precision = Literal["fp32", "bf16", "int8", "nf4"]
+"""The number formats a model's weights are loaded in."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 """A name that is also a file's or a folder's: of an arm, a task, a run."""
 Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
@@ -184,7 +185,7 @@ class Model(Section):
     max_length: Positive
     overlong: Literal["refuse", "truncate"] = "refuse"
     prompt: Literal["plain", "chat"] = "plain"
-    precision: Literal["fp32", "bf16", "int8", "nf4"] = "fp32"
+    precision: Precision = "fp32"
     lora: Lora | None = None
 
     @model_validator(mode="after")
@@ -207,14 +208,6 @@ class Training(Section):
     row_tokens: Positive = 8192
     save_steps: Positive = 50
     gradient_checkpointing: bool = False
-
-
-def own_options(method: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that are not the method's. The losses, which declare them, need torch: asked only where needed."""
-    if options:
-        from guardalign.losses import check_options
-
-        check_options(method, options)
 
 
 class ServerArm(Server):

@@ -15,7 +15,7 @@ from guardalign.world.kinds import read_rule
 from guardalign.world.reading import cut_off, echoed, foreign, invented, odd_wording, repeated, rude, unanswered
 from guardalign.world.situation import Situation, read_situation
 
-# A reply in other words than the world's has some odd pairs (up to 31 % in judging.gold), word salad 70 %.
+# A reply in other words than the world's has some odd pairs (up to 31 % in gold/embedded.yaml), word salad 70 %.
 ODD_SHARE_ALLOWED = 1 / 3
 
 

@@ -1,64 +1,81 @@
-"""Hand-made replies with a person's verdict (``gold.yaml``): test cases for judges of the embedded world."""
+"""Hand-made replies with a person's verdict: what the judges that apply rules are examined with, and tested by."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from guardalign.data.conversations import Turn
-from guardalign.judging.verdicts import DIMENSIONS, Dimension, ReplyAssessment
+from guardalign.judging.verdicts import DIMENSIONS, Dimension, ReplyAssessment, Status
 
 
 @dataclass(frozen=True)
 class GoldCase:
-    """A reply to the last of ``turns``, the user's, and the dimensions in which it is not acceptable."""
+    """A reply to the last of ``turns``, the user's, and what a person says of it.
+
+    ``acceptable``: by dimension, where that is asked. ``status``: of the only guardrail, which is of ``kind``.
+    """
 
     name: str
     guardrails: tuple[str, ...]
     turns: tuple[Turn, ...]
     reply: str
-    faults: tuple[Dimension, ...]
+    acceptable: Mapping[Dimension, bool] = field(default_factory=dict)
+    status: Status | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class GoldResult:
-    """A judge's result on one dimension of one case."""
+    """A judge's result on one question about one case: a dimension's acceptability, or the guardrail's status."""
 
     case: GoldCase
-    dimension: Dimension
-    expected: bool
-    said: bool
+    question: str
+    expected: bool | str
+    said: bool | str
     reason: str
 
 
-def _cases() -> tuple[GoldCase, ...]:
-    data = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+@cache
+def cases(judge: str) -> tuple[GoldCase, ...]:
+    """The cases for the ``embedded`` judge or the judge by ``rules``, from ``gold/<judge>.yaml``."""
+    path = Path(__file__).parent / "gold" / f"{judge}.yaml"
+    return tuple(_cases(yaml.safe_load(path.read_text(encoding="utf-8"))))
+
+
+def _cases(data: Mapping[str, Any]) -> Iterator[GoldCase]:
     turns = {
         name: tuple(Turn(role="agent" if place % 2 else "user", text=text) for place, text in enumerate(said))
         for name, said in data["conversations"].items()
     }
-    return tuple(
-        GoldCase(
-            each["name"], tuple(each["guardrails"]), turns[each["said"]], each["reply"], tuple(each.get("faults", ()))
-        )
-        for each in data["cases"]
-    )
-
-
-CASES = _cases()
+    for each in data["replies"]:
+        acceptable = {name: name not in each.get("faults", ()) for name in data["dimensions"]}
+        name, guardrails = each.get("name", each["reply"]), tuple(each.get("guardrails", ()))
+        yield GoldCase(name, guardrails, turns[each["said"]], each["reply"], acceptable)
+    for each in data.get("guardrails", ()):
+        for status in ("complied", "broken", "not applicable"):
+            for reply in each.get(status, ()):
+                name = f"{each['kind']}: {reply}"
+                yield GoldCase(name, (each["guardrail"],), turns[each["said"]], reply, {}, status, each["kind"])
 
 
 def examine(
-    assess: Callable[[tuple[Turn, ...], tuple[str, ...], str], ReplyAssessment], cases: Sequence[GoldCase] = CASES
+    assess: Callable[[tuple[Turn, ...], tuple[str, ...], str], ReplyAssessment], given: Sequence[GoldCase]
 ) -> list[GoldResult]:
-    """Put every case to a judge; three results a case."""
+    """Put every question about every case to a judge."""
     results = []
-    for case in cases:
+    for case in given:
         found = assess(case.turns, case.guardrails, case.reply)
         for name in DIMENSIONS:
-            said = found.dimension(name)
-            results.append(GoldResult(case, name, name not in case.faults, said.acceptable, said.reason))
+            if name in case.acceptable:
+                said = found.dimension(name)
+                results.append(GoldResult(case, name, case.acceptable[name], said.acceptable, said.reason))
+        if case.status:
+            (judged,) = found.guardrails
+            results.append(GoldResult(case, "guardrail", case.status, judged.status, judged.reason or judged.quote))
     return results

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from guardalign.config.precision import Precision
+from guardalign.config.sections import Precision
 from guardalign.errors import GuardalignError, InputError
 from guardalign.files import fingerprint, resolved, write_text
 from guardalign.models import packaged

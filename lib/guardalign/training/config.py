@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from guardalign.config.plan import NONE
-from guardalign.config.precision import Precision
+from guardalign.config.sections import Precision
 from guardalign.losses import METHODS, LossOptions, Method, Replies, check_options
 from guardalign.models.loading import LoraSettings
 
