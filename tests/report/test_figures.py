@@ -182,7 +182,7 @@ def test_an_arms_applications_and_prompts_stand_side_by_side(drawn, verdicts):
 
 def test_captions_say_what_numbers_rest_on(drawn):
     caption = drawn["one"].get_supxlabel().replace("\n", " ")
-    for part in ("75 judged prompts of 25 conversations × 1 seed", "judge: embedded", "95 %", "these trained models"):
+    for part in ("75 judged prompts of 25", "1 seed", "embedded", "95 %", "these trained models"):
         assert part in caption
     assert "test" in drawn["figure4"].get_label()
 

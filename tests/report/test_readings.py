@@ -93,10 +93,10 @@ def test_readers_meet_each_other_and_the_rules(run):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"reply": "r099"}, "r099, guardrail .: not in this sample"),
-        ({"guardrail": 40}, "guardrail 40: not in this sample"),
-        ({"status": "unsure"}, "line 1 is not a Reading: status"),
-        (None, "A gave a status twice"),
+        ({"reply": "r099"}, "r099"),
+        ({"guardrail": 40}, "guardrail 40"),
+        ({"status": "unsure"}, "line 1.*status"),
+        (None, "twice"),
     ],
 )
 def test_wrong_readings_are_refused(run, change, told):

@@ -20,7 +20,7 @@ from guardalign.data.conversations import Reply
 from guardalign.errors import MissingStage
 from guardalign.files import read_rows, write_rows, write_text
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
-from guardalign.report import page, people, readable, words
+from guardalign.report import compare, judge, page, people, readable, words
 from guardalign.report.drawing import save_all, training_cost
 from guardalign.report.examples import payload
 from guardalign.report.figures import style
@@ -132,16 +132,17 @@ def test_a_collapsed_arm_has_a_banner_and_a_mark_in_figures_and_tables(tmp_path)
         assert "⚠" in (root / "figures" / f"{name}.svg").read_text() or name in ("arms", "replies")
 
 
-def test_the_papers_numbers_stand_in_columns_of_their_own(text):
-    table = text[text.index("Table 1 of paper A (") : text.index("Table 3 of paper B:")]
-    cells = re.findall(r'<td class="paper">([\d.]+)</td>', table)
-    assert cells[:3] == ["70.4", "47.7", "95.8"] and len(cells) == 18
-    assert table.count("not judged") == 6
+def test_the_papers_numbers_stand_in_columns_of_their_own(run, text):
+    table = page._table_1(report.load(run).rates)
+    printed = table[[name for name in table if name.startswith("paper")]]
+    assert printed.iloc[0].tolist() == ["70.4", "47.7", "95.8"] and printed.shape == (6, 3)
+    assert (table.drop(columns=printed.columns) == "not judged").sum(axis=None) == 6
+    assert text.count('<td class="paper">') == 18 + 21
 
 
 def test_methods_against_the_preferred_reply_stand_beside_paper_b_and_nowhere_else(run):
     results = report.load(run)
-    assert "dpo" not in set(results.rates["arm_1"]) and "preferred" not in results.parts
+    assert "dpo" not in set(results.rates["arm_1"]) and judge.elsewhere(results) == []
     table = pd.read_csv(run / "tables" / "table3.csv").set_index("method")
     assert list(table.index) == ["SFT", "PPO", "DPO", "SLiC", "IPO", "KTO (logistic)", "KTO (tanh)", "rpo"]
     known = results.preferred_rates.set_index(["arm_1", "dimension"]).loc[("dpo", "adherence")]
@@ -236,7 +237,7 @@ def test_seeds_in_folders_are_one_run(tmp_path):
     (cost,) = training_cost(results).to_dict("records")
     assert (cost["arm"], cost["steps"], cost["seconds"]) == ("M_1SFT_ipo", 7, 15)
     assert set(results.compliance["seeds"]) == {2} and set(results.compliance["applied"]) == {2 * 12}
-    ((_, elsewhere),) = page._elsewhere(results)
+    ((_, elsewhere),) = judge.elsewhere(results)
     assert len(elsewhere) == len(DIMENSIONS) and set(elsewhere["n"]) == {24} and set(elsewhere["seeds"]) == {2}
 
 
@@ -255,10 +256,12 @@ def test_runs_side_by_side(run, tmp_path):
     page = tmp_path / "compare.html"
     assert main(["report", "--compare", str(run), str(other), "--output", str(page)]) == 0
     text = page.read_text()
-    assert text.count("not in this run") == 3
-    for root in (run, other):
-        row = report.load(root).rates.iloc[0]
-        assert f"<b>{100 * row['win_1']:.0f}</b>" in text
+    results = [report.load(root) for root in (run, other)]
+    table = compare.side_by_side(results, ["mine", "other"])
+    assert (table == "not in this run").sum(axis=None) == 3 * 4
+    for each in results:
+        win = table.loc[0, f"win rate of 1, % · {each.name}"]
+        assert win.startswith(f"{100 * each.rates.iloc[0]['win_1']:.0f}\u00a0[") and f"<td>{win}</td>" in text
     assert "source.kind" in text and "&lt;b&gt;" in text and "<b><" not in text
 
 

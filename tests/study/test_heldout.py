@@ -14,6 +14,7 @@ from guardalign.errors import MissingStage
 from guardalign.files import RunFolder, write_rows
 from guardalign.generation.replystats import reply_statistics
 from guardalign.report import figures, tables, words
+from guardalign.report.page import leads
 from guardalign.study import heldout
 from guardalign.study.sources import load
 from guardalign.training import PairScore
@@ -80,9 +81,10 @@ def test_a_run_without_a_judge_has_a_report_that_claims_nothing_about_guardrails
     planned = {name: {"method": "sft", "learning_rate": 1e-4} | arm for name, arm in arms.items()}
     RunFolder(root).record("06_judging", parameters={"study": {"arms": planned}})
     page = report.write(root).read_text()
-    assert "No judge read" in page and "keeps all its guardrails" not in page and "src=" not in page
-    told = report.unjudged.render(report.read(root), [], root)
-    assert "SFT then IPO</b> finds the chosen reply more likely in 100" in told and "+50.0" in told
+    assert "keeps all guardrails" not in page and "src=" not in page
+    results = report.read(root)
+    (said,) = leads(results.held_out, results.plan)
+    assert said in page and "+50.0" in said
     assert page.count("<details><summary>") >= 4 and "<script" not in page
     assert (root / "figures" / "held_out.png").exists()
     assert set(pd.read_csv(root / "tables" / "held_out.csv")["seeds"]) == {len(seeds)}

@@ -16,11 +16,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from guardalign.files import RunFolder, write_text
-from guardalign.report import notebooks, unjudged
+from guardalign.report import notebooks
 from guardalign.report.compare import compare
 from guardalign.report.drawing import drawings, save_all
 from guardalign.report.page import render
 from guardalign.report.results import Results, load, read
+from guardalign.report.tables import against_preferred, table_1, table_3
 
 __all__ = ["Results", "compare", "draw_all", "load", "publish", "read", "render", "write"]
 
@@ -44,7 +45,7 @@ def draw_all(results: Results) -> list[str]:
 
     Raises MissingStage if nothing was judged nor scored.
     """
-    return save_all(drawings(results) if results.judged else unjudged.drawings(results), results.root / "figures")
+    return save_all(drawings(results), results.root / "figures")
 
 
 def publish(
@@ -58,25 +59,14 @@ def publish(
     judged nor scored.
     """
     path = Path(output) if output else results.root / "report.html"
-    page = _judged_page if results.judged else _unjudged_page
-    write_text(path, page(results, figure_names, path.parent, most_examples))
-    return path
-
-
-def _judged_page(results: Results, figure_names: list[str], beside: Path, most_examples: int) -> str:
-    from guardalign.report.tables import against_preferred, table_1, table_3
-
-    made = {"win_rates": results.rates, "contrasts": results.differences, "arms": results.kept}
-    made["table1"] = table_1(results.rates)
-    if len(results.preferred_rates):
-        made["table3"] = table_3(against_preferred(results.preferred_rates))
+    made = {} if results.judged else {"held_out": results.held_out}
+    if results.judged:
+        made |= {"win_rates": results.rates, "contrasts": results.differences, "arms": results.kept}
+        made["table1"] = table_1(results.rates)
+        if len(results.preferred_rates):
+            made["table3"] = table_3(against_preferred(results.preferred_rates))
     for name, table in made.items():
         write_text(results.root / "tables" / f"{name}.csv", table.to_csv(index=False))
     notebooks.convert(results.root)
-    return render(results, figure_names, beside, most_examples)
-
-
-def _unjudged_page(results: Results, figure_names: list[str], beside: Path, _: int) -> str:
-    write_text(results.root / "tables" / "held_out.csv", results.held_out.to_csv(index=False))
-    notebooks.convert(results.root)
-    return unjudged.render(results, figure_names, beside)
+    write_text(path, render(results, figure_names, path.parent, most_examples))
+    return path

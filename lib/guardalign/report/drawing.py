@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -17,20 +15,13 @@ from guardalign.papers import PANELS
 from guardalign.report import figures, tables
 from guardalign.report.results import Results
 
-OWN = re.compile(
-    r"contrasts(_other)?|arms|parts|figure[34]|comparisons\d+|table[13]|forest|ranking|pairs_\w+|tradeoff|guardrails|cost|"
-    r"training|replies|held_out"
-)
-"""The names that reports' figures have or had; any other in the folder was not drawn here."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure by its file's name, the numbers behind it, and how to draw it."""
-
-    name: str
-    table: pd.DataFrame
-    draw: Callable[[], Figure]
+OWN = {
+    "contrasts", "contrasts_other", "arms", "parts", "guardrails", "figure3", "figure4", "table1", "table3", "ranking",
+    "replies", "cost", "training", "held_out",
+}  # fmt: skip
+"""The names that a report's figures have; any other in the folder was not drawn here."""
+Drawing = tuple[str, pd.DataFrame, Figure]
+"""A figure by its file's name, with the numbers behind it."""
 
 
 def save_all(wanted: Iterable[Drawing], folder: Path) -> list[str]:
@@ -39,63 +30,66 @@ def save_all(wanted: Iterable[Drawing], folder: Path) -> list[str]:
     Figures of an earlier report that are no longer drawn are removed.
     """
     names = []
-    for drawing in wanted:
-        figures.save(drawing.draw(), drawing.table, folder / drawing.name)
-        names.append(drawing.name)
+    for name, table, figure in wanted:
+        figures.save(figure, table, folder / name)
+        names.append(name)
     others = sorted({path.stem for path in folder.glob("*.svg")} - set(names))
-    for name in filter(OWN.fullmatch, others):
-        for path in folder.glob(f"{name}.*"):
-            path.unlink()
-    return names + [name for name in others if not OWN.fullmatch(name)]
-
-
-OTHERS = ("naturalness", "hallucination")
+    for path in (path for name in OWN.intersection(others) for path in folder.glob(f"{name}.*")):
+        path.unlink()
+    return names + [name for name in others if name not in OWN]
 
 
 def drawings(results: Results) -> Iterator[Drawing]:
-    """The figures of a judged run, in the order of the page."""
-    rates, profile, marks = results.rates, results.name, results.collapsed
-    apart = results.differences
+    """The run's figures. Raises MissingStage if nothing was judged nor scored."""
+    if results.judged:
+        yield from _judged(results)
+    else:
+        yield "held_out", results.held_out, figures.held_out(results.held_out, results.name)
+    if results.arms:
+        seeds, statistics = len(results.replies), reply_statistics(results.all_replies)
+        note = f"{seeds} training seeds." if seeds > 1 else ""
+        summary = statistics.groupby("arm")[["words", "tokens", "repetition", "finished"]].mean().reset_index()
+        yield "replies", summary, figures.reply_panels(statistics, results.name, note, results.collapsed)
+    if any(rows["step"].nunique() > 1 for rows in results.metrics.values()):
+        joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
+        seeds = len(results.verdicts)
+        note = f"Seed {min(results.verdicts)} of {seeds}." if seeds > 1 else ""
+        methods = {name: arm.method for name, arm in results.plan.arms.items()} if results.plan else {}
+        yield "training", joined, figures.training_curves(results.metrics, methods, results.name, note)
+
+
+def _judged(results: Results) -> Iterator[Drawing]:
+    rates, apart, looked = results.rates, results.differences, (results.name, results.collapsed)
     shown = [name for name in ("adherence", "applications") if name in set(apart["measure"])]
-    yield Drawing("contrasts", apart, lambda: figures.contrasts(apart, shown, profile, marks))
-    yield Drawing("arms", results.kept, lambda: figures.arms(results.kept, profile, marks))
-    yield Drawing("contrasts_other", apart, lambda: figures.contrasts(apart, OTHERS, profile, marks))
-    by_part = results.breakdown[[pair in results.named for pair in _pairs_of(results.breakdown)]]
+    yield "contrasts", apart, figures.contrasts(apart, shown, *looked)
+    yield "contrasts_other", apart, figures.contrasts(apart, ("naturalness", "hallucination"), *looked)
+    yield "arms", results.kept, figures.arms(results.kept, *looked)
+    by_part = results.breakdown[[pair in results.named for pair in _pairs(results.breakdown)]]
     if by_part["part"].nunique() > 1:
-        yield Drawing("parts", by_part, lambda: figures.parts(by_part, profile, marks))
+        yield "parts", by_part, figures.parts(by_part, *looked)
     if len(results.compliance):
-        yield Drawing(
-            "guardrails", results.compliance, lambda: figures.guardrail_map(results.compliance, profile, marks)
-        )
-    here = set(zip(rates["arm_1"], rates["arm_2"], strict=True))
+        yield "guardrails", results.compliance, figures.guardrail_map(results.compliance, *looked)
+    pairs = _pairs(rates)
     for number in ("4", "3"):
-        pairs = [pair for panel, pair in PANELS.items() if panel[0] == number and pair in here]
-        if pairs:
-            part = rates[[pair in pairs for pair in zip(rates["arm_1"], rates["arm_2"], strict=True)]]
-            yield Drawing(f"figure{number}", part, _bars(part, pairs, profile, marks))
-    if here & set(PANELS.values()):
-        yield Drawing("table1", tables.table_1(rates), lambda: figures.table_1(rates, profile))
+        wanted = [pair for panel, pair in PANELS.items() if panel[0] == number and pair in pairs]
+        if wanted:
+            own = rates[[pair in wanted for pair in pairs]]
+            yield f"figure{number}", own, figures.comparison_bars(own, wanted, *looked)
+    if set(pairs) & set(PANELS.values()):
+        yield "table1", tables.table_1(rates), figures.table_1(rates, results.name)
     if len(results.preferred_rates):
         beside = tables.table_3(tables.against_preferred(results.preferred_rates))
-        yield Drawing("table3", beside, lambda: figures.table_3(results.preferred_rates, profile, marks))
-    if len(here) > 1:
+        yield "table3", beside, figures.table_3(results.preferred_rates, *looked)
+    if len(set(pairs)) > 1:
         ranked = stats.rank(results.compared, results.level)
-        yield Drawing("ranking", ranked.scores, lambda: figures.ranking(ranked, rates, profile, marks))
-    yield from reply_lengths(results)
+        yield "ranking", ranked.scores, figures.ranking(ranked, rates, *looked)
     cost = training_cost(results)
-    if len(cost[cost["arm"].isin(set(results.kept["arm"]))].dropna(subset=["seconds_in_all"])) > 1:
-        yield Drawing("cost", cost, lambda: figures.cost(cost, results.kept, profile, marks))
-    yield from training(results)
+    if cost.loc[cost["arm"].isin(set(results.kept["arm"])), "seconds_in_all"].count() > 1:
+        yield "cost", cost, figures.cost(cost, results.kept, *looked)
 
 
-def _pairs_of(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    return zip(table["arm_1"], table["arm_2"], strict=True)
-
-
-def _bars(
-    part: pd.DataFrame, pairs: list[tuple[str, str]], profile: str, marks: dict[str, str]
-) -> Callable[[], Figure]:
-    return lambda: figures.comparison_bars(part, pairs, profile, marks)
+def _pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(table["arm_1"], table["arm_2"], strict=True))
 
 
 def training_cost(results: Results) -> pd.DataFrame:
@@ -103,46 +97,18 @@ def training_cost(results: Results) -> pd.DataFrame:
 
     ``seconds_in_all`` adds what the arms took that it was trained from. Empty if nothing was trained.
     """
-    rows, starts = [], dict[str, str]()
-    folders = ("models", "seed-*/models")
-    for path in sorted(path for folder in folders for path in results.root.glob(f"{folder}/*/training.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        found = content.get("result", {})
-        starts[path.parent.name] = Path(content.get("config", {}).get("model", "")).name
-        names = ("steps", "seconds", "logical_tokens", "unique_tokens")
-        rows.append({"arm": path.parent.name} | {name: found.get(name) for name in names})
-    recorded = pd.DataFrame(rows, columns=["arm", "steps", "seconds", "logical_tokens", "unique_tokens"])
-    table = recorded.groupby("arm").mean().round(1)
-    seconds = table["seconds"].to_dict()
-    in_all = [sum(seconds[each] for each in _line(str(arm), starts)) for arm in table.index]
+    columns, rows, starts = ["steps", "seconds", "logical_tokens", "unique_tokens"], [], dict[str, str]()
+    paths = [path for folder in ("models", "seed-*/models") for path in results.root.glob(f"{folder}/*/training.json")]
+    for path in sorted(paths):
+        content, arm = json.loads(path.read_text(encoding="utf-8")), path.parent.name
+        starts[arm] = Path(content.get("config", {}).get("model", "")).name
+        rows.append({"arm": arm} | content.get("result", {}))
+    table = pd.DataFrame(rows).reindex(columns=["arm", *columns]).groupby("arm").mean().round(1)
+    in_all = []
+    for arm in table.index:
+        line = [arm]  # and those it was trained from, one after the other
+        while (before := starts.get(line[-1], "")) in table.index and before not in line:
+            line.append(before)
+        in_all.append(table.loc[line, "seconds"].sum(skipna=False))
     table.insert(2, "seconds_in_all", in_all)
     return table.reset_index()
-
-
-def _line(arm: str, starts: dict[str, str]) -> list[str]:
-    """``arm`` and those it was trained from, one after the other."""
-    line = [arm]
-    while (before := starts.get(line[-1], "")) in starts and before not in line:
-        line.append(before)
-    return line
-
-
-def training(results: Results) -> Iterator[Drawing]:
-    """The first seed's training curves, if an arm has more than one step."""
-    if any(rows["step"].nunique() > 1 for rows in results.metrics.values()):
-        joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
-        seeds = list(results.verdicts)
-        note = f"Seed {seeds[0]} of {len(seeds)}." if len(seeds) > 1 else ""
-        methods = {name: arm.method for name, arm in results.plan.arms.items()} if results.plan else {}
-        yield Drawing("training", joined, lambda: figures.training_curves(results.metrics, methods, results.name, note))
-
-
-def reply_lengths(results: Results) -> Iterator[Drawing]:
-    """Length, repetition and cut-offs of all seeds' replies, if there are any."""
-    if results.arms:
-        statistics = reply_statistics(results.all_replies)
-        note = f"{len(results.replies)} training seeds." if len(results.replies) > 1 else ""
-        summary = statistics.groupby("arm")[["words", "tokens", "repetition", "finished"]].mean().reset_index()
-        yield Drawing(
-            "replies", summary, lambda: figures.reply_panels(statistics, results.name, note, results.collapsed)
-        )

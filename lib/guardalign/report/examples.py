@@ -13,18 +13,17 @@ import base64
 import json
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from guardalign.data.conversations import PreferencePair
 from guardalign.judging.guardrail_kinds import guardrail_kind
 from guardalign.judging.verdicts import BINS, DIMENSIONS, ReplyAssessment, Verdict
-from guardalign.report import words
-from guardalign.report.html import asset, environment, script_hash
+from guardalign.report import html
+from guardalign.report.figures.looks import plain
 from guardalign.report.results import Results
 
 STATUSES = ("complied", "broken", "not applicable", "unknown")
@@ -49,11 +48,10 @@ def browse(results: Results, interactive: bool | None = None, rows: int = 12) ->
 
 def page_of(block: dict[str, Any], seeds: int = 1) -> str:
     """A page of its own with nothing but the browser of ``block``, which is ``payload``'s result."""
-    script = asset("examples.js")
-    return environment().get_template("browser.html").render(
-        css=Markup(asset("page.css")), script=Markup(script), script_hashes=Markup(script_hash(script)),
-        example_count=len(block["examples"]), example_total=block["total"], seeds=seeds, data=packed(block),
-    )  # fmt: skip
+    count, total = len(block["examples"]), block["total"]
+    return html.render(
+        "browser.html", "examples.js", example_count=count, example_total=total, seeds=seeds, data=packed(block)
+    )
 
 
 def table(results: Results, rows: int = 12) -> pd.DataFrame:
@@ -70,6 +68,16 @@ def table(results: Results, rows: int = 12) -> pd.DataFrame:
         for group in taken.values()
         for v in group
     ])  # fmt: skip
+
+
+def side_by_side(results: Results, arms: Sequence[str], most: int = 30) -> list[dict[str, Any]]:
+    """Prompts of the test split, taken evenly, with the replies of those ``arms`` that have any."""
+    names, answered = [arm for arm in arms if arm in results.arms], {pair_id for _, pair_id in results.texts}
+    pairs = [pair for pair in results.pairs.values() if pair.split == "test" and pair.id in answered]
+    return [
+        {"pair": pair, "replies": [(arm, results.texts.get((arm, pair.id), "")) for arm in names]}
+        for pair in pairs[:: max(1, -(-len(pairs) // most))]
+    ]
 
 
 class Pool:
@@ -93,10 +101,10 @@ def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
     groups = _by_prompt(v for v in results.first_verdicts if v.judge == results.judge)
     comparisons = list(dict.fromkeys((key[0], key[1]) for key in groups))
     examples, asked = [], dict[str, int]()
-    for key in _thinned(list(groups), most):
-        arm_1, arm_2, pair_id = key
-        pair = results.pairs.get(pair_id)
-        said = groups[key]
+    step = max(1.0, len(groups) / most)
+    keys = list(groups)
+    for arm_1, arm_2, pair_id in (keys[int(at * step)] for at in range(min(len(keys), most))):
+        pair, said = results.pairs.get(pair_id), groups[arm_1, arm_2, pair_id]
         valid = next((verdict for verdict in said if verdict.invalid is None), None)
         if pair is None:
             continue
@@ -113,7 +121,7 @@ def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
         ])  # fmt: skip
     return {
         "comparisons": [list(pair) for pair in comparisons],
-        "names": {arm: words.arm(arm) for pair in comparisons for arm in pair},
+        "names": {arm: plain(arm) for pair in comparisons for arm in pair},
         "dimensions": list(DIMENSIONS),
         "bins": list(BINS),
         "statuses": list(STATUSES),
@@ -145,13 +153,6 @@ def _by_prompt(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], list[V
     for verdict in verdicts:
         groups.setdefault((verdict.arm_1, verdict.arm_2, verdict.pair_id), []).append(verdict)
     return groups
-
-
-def _thinned(keys: list[tuple[str, str, str]], most: int) -> list[tuple[str, str, str]]:
-    if len(keys) <= most:
-        return keys
-    step = len(keys) / most
-    return [keys[int(place * step)] for place in range(most)]
 
 
 def _prompt(pair: PreferencePair, texts: Pool, kinds: Pool) -> list[Any]:

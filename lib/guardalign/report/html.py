@@ -1,36 +1,60 @@
-"""What every page is made with: the templates, the filters that write numbers, and the files next to the templates."""
+"""What every page is made with: the templates, the filters that write numbers, the files next to them, and figures."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from html import escape, unescape
 from importlib import resources
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from guardalign.report import words
+from guardalign.report.figures.looks import plain
+from guardalign.report.figures.style import INK, MUTED, PAPER, RULE, SMALL
 from guardalign.report.readable import readable
 
+VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)"}
 
-def environment() -> Environment:
-    """jinja2 with autoescape and the page's filters."""
+
+def render(template: str, script: str = "", **values: object) -> str:
+    """A page from a template, with autoescape; ``script``, a file next to it, is the only one that may run there."""
     made = Environment(
         loader=PackageLoader("guardalign.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    made.filters |= {
-        "arm": words.arm, "notation": words.notation, "percent": words.percent, "share": words.share,
-        "p_value": words.p_value, "readable": readable,
-    }  # fmt: skip
-    made.filters["script_json"] = words.script_json
+    made.filters |= {"arm": plain, "readable": readable}
     made.tests["number"] = lambda cell: bool(re.fullmatch(r"[−+]?[\d,.]+", cell))
-    return made
+    run = asset(script) if script else ""
+    allowed = f"'sha256-{base64.b64encode(hashlib.sha256(run.encode()).digest()).decode()}'" if run else "'none'"
+    return made.get_template(template).render(
+        css=Markup(asset("page.css")), script=Markup(run), script_hashes=Markup(allowed), **values
+    )
 
 
 def asset(name: str) -> str:
     return resources.files("guardalign.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def script_hash(script: str) -> str:
-    """The only script that the page's content policy lets run."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+def inline(path: Path) -> Markup:
+    """A saved figure as an ``svg`` element: its ink and paper follow the page's, its ids are its own, a screen reader
+    announces it by its title and caption, and its smallest text never has less than 9 pixels.
+
+    Only for figures this package saved: the file's own markup is trusted, its title and caption are escaped.
+    """
+    text = path.read_text(encoding="utf-8")
+    notes = re.findall(r"<dc:(?:title|description)>(.*?)</dc:(?:title|description)>", text, re.DOTALL)
+    spoken = escape(". ".join(unescape(note).strip() for note in notes if note.strip()), quote=True)
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>|<!--.*?-->", "", text, flags=re.DOTALL)
+    prefix = re.sub(r"\W", "-", path.stem)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, variable)
+    wide = re.search(r'viewBox="0 0 ([\d.]+)', text)
+    least = f"{9 / SMALL * float(wide[1]):.0f}px" if wide else "0"
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 style="min-width: {least}"', text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r"\n\s*", "\n", text)
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{spoken}"', 1))

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from markupsafe import Markup
 
 from guardalign import stats
-from guardalign.judging import canaries
-from guardalign.judging.verdicts import DIMENSIONS, Verdict
-from guardalign.report import breakdown, tables, words
-from guardalign.report.about import about, drawn
-from guardalign.report.examples import packed, payload
-from guardalign.report.figures.looks import named
-from guardalign.report.figures.words import count, interval
-from guardalign.report.html import asset, environment, script_hash
-from guardalign.report.results import GOLD, Results, parameters
+from guardalign.report import breakdown, html, judge, notebooks, tables, words
+from guardalign.report.drawing import training_cost
+from guardalign.report.examples import packed, payload, side_by_side
+from guardalign.report.figures.looks import named, plain
+from guardalign.report.figures.words import count, interval, p_value
+from guardalign.report.readable import SIGNED, cell, readable
+from guardalign.report.results import Results
 from guardalign.study.plan import Plan
 
 CONTENTS = (
@@ -27,57 +27,71 @@ CONTENTS = (
     ("examples", "Examples"), ("win-rates", "Tables"), ("judge", "The judge"), ("precision", "Precision"),
     ("about", "Data, cost, environment"),
 )  # fmt: skip
-SHOWN = ("contrasts", "arms", "win_rates", "table1", "table3", "judging", "transfer", "tricky_replies", "data_card")
+SHOWN = ("contrasts", "arms", "win_rates", "table1", "table3", "judging", "transfer", "tricky_replies", "data_card",
+         "held_out")  # fmt: skip
+"""The run's tables that the page shows elsewhere, or that say the same as one of its own."""
 PLACED = (
     "contrasts", "arms", "contrasts_other", "parts", "guardrails", "figure4", "figure3", "table1", "table3", "replies",
     "ranking", "cost", "training",
 )  # fmt: skip
 """Figures that have a place of their own in the page; others are grouped before the tables."""
+RATES = ("arm_1", "arm_2", "dimension", "win_1", "win_2", "strict", "net", "p_holm", "n", "flips", "invalid")
+PAIR = ["arm_1", "arm_2"]
 
 
 def render(results: Results, figure_names: list[str], beside: Path, most_examples: int = 5_000) -> str:
-    """The whole page as text; links are relative to the folder ``beside``."""
-    script = asset("examples.js")
+    """The whole page as text; links are relative to the folder ``beside``.
+
+    Raises MissingStage if nothing was judged nor scored.
+    """
+    figures = _drawn(results.root / "figures", figure_names, beside)
+    shared = _about(results, beside) | {"name": results.name, "level": f"{100 * results.level:.0f} %"}
+    if not results.judged:
+        return html.render(
+            "unjudged.html",
+            answers=leads(results.held_out, results.plan),
+            remark=words.training_seeds(len(results.verdicts)),
+            held_out=readable(results.held_out, ("arm", "accuracy", "per_token", "lead", "gain", "nll", "n")),
+            others=list(figures.values()),
+            examples=side_by_side(results, list(results.held_out["arm"])),
+            **shared,
+        )
     block = payload(results, most_examples)
-    figures = drawn(results, figure_names, beside)
-    return environment().get_template("report.html").render(
-        name=results.name,
-        css=Markup(asset("page.css")),
-        script=Markup(script),
-        script_hashes=Markup(script_hash(script)),
+    preferred = results.preferred_rates
+    return html.render(
+        "report.html",
+        "examples.js",
         banners=results.collapsed,
         answers=answers(results.differences),
-        trust=_trust(results),
-        judged=_judged(results),
-        remarks=_remarks(results),
+        trust=judge.trust(results),
+        judged=judge.judged(results),
+        remarks=judge.remarks(results),
         arms=arms(results),
         terms=words.GLOSSARY,
         contents=CONTENTS,
-        level=f"{100 * results.level:.0f} %",
         judge=results.judge,
         seeds=len(results.verdicts),
         contrasts=contrasts(results.differences, results.exchanged, results.collapsed),
         kept=kept(results.kept, results.collapsed),
         parts=_parts(results),
         kinds=_kinds(results),
-        phrases=_phrases(results),
+        phrases=breakdown.phrases(results.replies),
         live=stats.live(results.compliance) if len(results.compliance) else None,
-        rates=results.rates.to_dict("records"),
-        dimensions=DIMENSIONS,
+        rates=readable(results.rates, RATES),
         table_1=_table_1(results.rates),
-        table_3=tables.table_3(tables.against_preferred(results.preferred_rates)).to_dict("records"),
-        table_3_prompts=int(results.preferred_rates["n"].max()) if len(results.preferred_rates) else 0,
+        table_3=tables.table_3(tables.against_preferred(preferred)).set_index("method").div(100).reset_index(),
+        table_3_prompts=int(preferred["n"].max()) if len(preferred) else 0,
         figures=figures,
         others=[figure for name, figure in figures.items() if name not in PLACED],
         example_count=len(block["examples"]),
         example_total=block["total"],
-        judge_facts=_judge_facts(results),
-        judge_tables=_judge_tables(results),
-        elsewhere=_elsewhere(results),
+        judge_facts=judge.facts(results),
+        judge_tables=judge.judge_tables(results),
+        elsewhere=judge.elsewhere(results),
         planning=stats.planning(results.compared, level=results.level).drop(columns=["comparison", "judge"]),
-        **about(results, SHOWN, beside),
         data=packed(block),
-    )  # fmt: skip
+        **shared,
+    )
 
 
 def answers(differences: pd.DataFrame) -> list[Markup]:
@@ -90,42 +104,46 @@ def answers(differences: pd.DataFrame) -> list[Markup]:
     return [words.sentence(row) for _, row in (named if len(named) else shown).iterrows()]
 
 
+def leads(held_out: pd.DataFrame, plan: Plan | None) -> list[Markup]:
+    """A sentence for each aligned arm of the plan and the arm it started from (rows of ``heldout.table``)."""
+    rows = {str(row["arm"]): row for _, row in held_out.iterrows()}
+    aligned = [arm for arm in plan.arms.values() if arm.method != "sft"] if plan else []
+    return [words.lead(rows[arm.name], rows[arm.start]) for arm in aligned if {arm.name, arm.start} <= rows.keys()]
+
+
 def contrasts(differences: pd.DataFrame, exchanged: pd.DataFrame, marks: Collection[str] = ()) -> pd.DataFrame:
     """All contrasts in readable form: differences in points by measure, applications gained and lost."""
-    rows = []
-    moved = {(each["arm_1"], each["arm_2"]): each for each in exchanged.to_dict("records")}
     order = differences.sort_values("named", ascending=False, kind="stable")
-    for (one, two), own in order.groupby(["arm_1", "arm_2"], sort=False):
-        first, cells = own.iloc[0], {each["measure"]: each for each in own.to_dict("records")}
-        row = {
-            "second arm": named(two, marks, 80),
-            "against": named(one, marks, 80),
-            "named": "yes" if first["named"] else "",
-        }
-        row |= {
-            f"{text}, points": interval(each["difference"] / 100, each["low"] / 100, each["high"] / 100, 1, signed=True)
-            for measure, text in tables.MEASURES.items()
-            if (each := cells.get(measure))
-        }
-        row["p (Holm)"] = words.p_value(own["p"].max())
-        if (one, two) in moved:
-            row |= {f"applications {way}": f"{moved[one, two][way]:,.0f}" for way in ("gained", "lost")}
-        rows.append(row | {"prompts": f"{first['prompts']:,} × {count(int(first['seeds']), 'seed')}"})
-    return pd.DataFrame(rows)
+    ends = {to: order[name] / 100 for to, name in (("value", "difference"), ("low", "low"), ("high", "high"))}
+    first = order.drop_duplicates(PAIR).merge(exchanged[[*PAIR, "gained", "lost"]], on=PAIR, how="left")
+    table = pd.DataFrame({
+        "second arm": [named(arm, marks, 80) for arm in first["arm_2"]],
+        "against": [named(arm, marks, 80) for arm in first["arm_1"]],
+        "named": ["yes" if named else "" for named in first["named"]],
+    })  # fmt: skip
+    table = table.join(_by_measure(order.assign(**ends), PAIR, SIGNED))
+    table["p (Holm)"] = [p_value(p) for p in order.groupby(PAIR, sort=False)["p"].max()]
+    for way in ("gained", "lost") if len(exchanged) else ():
+        table[f"applications {way}"] = [cell(round(number) if number == number else None) for number in first[way]]
+    seeds = [count(int(number), "seed") for number in first["seeds"]]
+    return table.assign(prompts=[f"{n:,} × {many}" for n, many in zip(first["prompts"], seeds, strict=True)])
 
 
 def kept(arms: pd.DataFrame, collapsed: dict[str, str]) -> pd.DataFrame:
     """What each arm keeps, in %, in readable form, and its caveats."""
-    rows = []
-    for arm, own in arms.groupby("arm", sort=False):
-        cells = {each["measure"]: each for each in own.to_dict("records")}
-        row = {"arm": words.arm(arm)} | {
-            f"{text}, %": interval(each["value"], each["low"], each["high"])
-            for measure, text in tables.MEASURES.items()
-            if (each := cells.get(measure))
-        }
-        rows.append(row | ({"beware": collapsed.get(str(arm), "")} if collapsed else {}))
-    return pd.DataFrame(rows)
+    order = arms["arm"].drop_duplicates()
+    table = _by_measure(arms, ["arm"])
+    table.insert(0, "arm", [plain(arm) for arm in order])
+    return table.assign(beware=[collapsed.get(arm, "") for arm in order]) if collapsed else table
+
+
+def _by_measure(table: pd.DataFrame, by: list[str], units: dict[str, str] | None = None) -> pd.DataFrame:
+    """A readable row per ``by``, in the order they first come, and column per measure, from value, low and high."""
+    wide = table.pivot(index=by, columns="measure", values=["value", "low", "high"])
+    wide.columns = pd.Index([measure if end == "value" else f"{measure}_{end}" for end, measure in wide.columns])
+    wide = table[by].drop_duplicates().merge(wide.reset_index(), on=by)
+    shown = [measure for measure in tables.MEASURES if measure in wide]
+    return readable(wide, shown, units) if units else readable(wide, shown)
 
 
 def _parts(results: Results) -> pd.DataFrame | None:
@@ -136,8 +154,8 @@ def _parts(results: Results) -> pd.DataFrame | None:
     rows = [
         {
             "part": breakdown.PARTS[each["part"]],
-            "second arm": words.arm(each["arm_2"]),
-            "against": words.arm(each["arm_1"]),
+            "second arm": plain(each["arm_2"]),
+            "against": plain(each["arm_1"]),
             "difference, points": interval(each["net"], each["net_low"], each["net_high"], 1, signed=True),
             "kept by the second, %": f"{100 * each['kept_2']:.0f}",
             "kept by the first, %": f"{100 * each['kept_1']:.0f}",
@@ -156,19 +174,9 @@ def _kinds(results: Results) -> list[tuple[str, pd.DataFrame]]:
     for one, two in results.named:
         table = breakdown.by_kind(results.statuses, (one, two))
         if len(table):
-            readable = table.assign(net=[f"{100 * net:+.1f}" for net in table["net"]]).rename(columns={"net": "points"})
-            found.append((f"{words.arm(two)} less {words.arm(one)}, by kind of guardrail", readable))
+            shown = table.assign(net=[f"{100 * net:+.1f}" for net in table["net"]]).rename(columns={"net": "points"})
+            found.append((f"{plain(two)} less {plain(one)}, by kind of guardrail", shown))
     return found
-
-
-def _phrases(results: Results) -> pd.DataFrame | None:
-    table = breakdown.phrases(results.replies)
-    if table.empty:
-        return None
-    return pd.DataFrame({
-        "arm": [words.arm(arm) for arm in table["arm"]],
-        "replies with a canned phrase, %": [f"{100 * share:.0f}" for share in table["canned"]],
-    })  # fmt: skip
 
 
 def arms(results: Results) -> list[dict[str, str | Markup]]:
@@ -176,7 +184,7 @@ def arms(results: Results) -> list[dict[str, str | Markup]]:
     plan = results.plan
     named = list(dict.fromkeys([*(plan.order() if plan else ()), *results.kept["arm"]]))
     return [
-        {"name": name, "words": words.arm(name), "notation": words.notation(name), "made": _made(plan, name)}
+        {"name": name, "words": plain(name), "notation": words.notation(name), "made": _made(plan, name)}
         for name in named
     ]
 
@@ -186,133 +194,70 @@ def _made(plan: Plan | None, name: str) -> str:
     arm = plan.arms.get(name) if plan else None
     if arm is None:
         return ""
-    parts = [f"{words.arm(arm.method)} from {words.arm(arm.start)}", f"learning rate {arm.learning_rate:g}"]
+    parts = [f"{plain(arm.method)} from {plain(arm.start)}", f"learning rate {arm.learning_rate:g}"]
     parts += [] if arm.method == "sft" else [f"β {arm.beta:g}"]
-    parts += [f"reference {words.arm(arm.reference)}"] if arm.reference not in (None, arm.start) else []
+    parts += [f"reference {plain(arm.reference)}"] if arm.reference not in (None, arm.start) else []
     pairs = arm.pairs
     parts += [f"{f'the first {pairs.count} ' if pairs.count else ''}{' and '.join(pairs.splits)} pairs"]
     parts += [f"part {pairs.part[0]} of {pairs.part[1]}"] if pairs.part else []
     if pairs.judged:
         how = "worse than the chosen reply" if pairs.replies == "worse" else "otherwise than the chosen reply, all kept"
-        parts += [f"of these the prompts that {words.arm(pairs.judged)} answers {how}"]
+        parts += [f"of these the prompts that {plain(pairs.judged)} answers {how}"]
         parts += ["with its replies as the rejected ones"] if pairs.rejected != "data" else []
     parts += [f"{100 * pairs.swapped:g} % of them exchanged"] if pairs.swapped else []
     return ", ".join(parts)
 
 
-def _trust(results: Results) -> dict[str, Any] | None:
-    """The canaries: one line if the judge passes, all of them if it does not.
-
-    None for a judge that is no language model and to which no canaries were put.
-    """
-    verdicts = _canary_verdicts(results)
-    if not verdicts and parameters(results).get("judge", {}).get("kind") not in ("llm", "recorded", "panel"):
-        return None
-    said = canaries.report(results.judge, verdicts)
-    lines = str(said).splitlines()
-    return {"trusted": said.trusted, "lines": lines[:1] if said.trusted else lines}
-
-
-def _judged(results: Results) -> list[str]:
-    """Who judged what, and how good the judge is, if known."""
-    rates = results.rates
-    prompts = int((rates["n"] / rates["seeds"].clip(lower=1)).max())
-    seeds = count(int(rates["seeds"].max()), "seed")
-    reads = "rules that read the text of each reply" if results.judge == "embedded" else results.judge
-    said = [
-        f"Judge: {reads}. It judged {prompts:,} test prompts of {int(rates['conversations'].max()):,} conversations × "
-        f"{seeds} in {count(rates['comparison'].nunique(), 'comparison')}."
-    ]
-    tricky = results.tables.get("tricky_replies")
-    if tricky is not None and {"a person says", "the judge says"} <= set(tricky):
-        agree = (tricky["a person says"] == tricky["the judge says"]).mean()
-        on = f"{agree:.1%} of {len(tricky)} verdicts on hand-made replies"
-        said.append(f"Examination: it agrees with a person on {on}.")
-    gold = stats.gold_accuracy(results.rows, *GOLD)
-    own = gold[(gold["judge"] == results.judge) & (gold["dimension"] == "adherence")] if len(gold) else gold
-    if len(own):
-        said.append(f"It prefers the data’s chosen reply to the rejected one in adherence on {_right(own)} of prompts.")
-    return said
-
-
-def _right(gold: pd.DataFrame) -> str:
-    name = next(column for column in ("accuracy", "right") if column in gold)
-    row = gold.iloc[0]
-    ends = (row.get(f"{name}_low", float("nan")), row.get(f"{name}_high", float("nan")))
-    number, _, brackets = interval(row[name], *ends).partition("\N{NO-BREAK SPACE}")
-    return f"{number} % {brackets}".strip()
-
-
-def _remarks(results: Results) -> list[str]:
-    remarks = []
-    if parameters(results).get("source", {}).get("kind") == "world" or results.judge == "embedded":
-        remarks.append(
-            "The numbers are of the embedded world: synthetic conversations, a small model and a rule-based judge. "
-            "They show how the methods compare there, not how they would with another model or data."
-        )
-    return [*remarks, words.training_seeds(len(results.verdicts))]
-
-
-def _table_1(rates: pd.DataFrame) -> list[dict[str, Any]]:
+def _table_1(rates: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for keys, rows in tables.table_1(rates).groupby(["flow", "panel", "arm", "opponent"], sort=False):
-        cells = rows.set_index("dimension")
-        lines.append({
-            "flow": keys[0], "arm": keys[2], "opponent": keys[3],
-            "cells": [cells.loc[name].to_dict() for name in DIMENSIONS],
-        })  # fmt: skip
-    return lines
+        line = {"flow": keys[0], "arm": plain(keys[2]), "against": plain(keys[3])}
+        for each in rows.to_dict("records"):
+            own = interval(each["here"] / 100, each["here_low"] / 100, each["here_high"] / 100)
+            line[f"{each['dimension']}, this run"] = own if each["n"] else "not judged"
+            line[f"paper A, {each['dimension']}"] = f"{each['paper']:.1f}"
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
-def _judge_facts(results: Results) -> list[str]:
-    rates = results.rates
-    facts = [f"Invalid verdicts: {words.share(1 - results.compared['valid'].mean())}."]
-    if not rates["flips"].isna().all():
-        flips, first = words.share(rates["flips"].mean()), words.share(rates["first_preferred"].mean())
-        facts.append(
-            f"The preference changes with the order on {flips} of prompts (mean over rows); of strict preferences, "
-            f"{first} go to the reply shown first."
-        )
-    widest = stats.opponents(rates)["range"].max()
-    if widest > 0:
-        facts.append(f"An arm’s win rate differs between opponents by at most {words.percent(widest, 1)} points.")
-    else:
-        facts.append("Win rates do not depend on the opponent: the judge scores each reply alone.")
-    return facts
+def _about(results: Results, beside: Path) -> dict[str, Any]:
+    """The last section's values: data, cost, environment, parameters, notebooks."""
+    extra = [(name.replace("_", " "), each) for name, each in results.tables.items() if name not in SHOWN]
+    parameters = yaml.safe_dump(results.parameters, sort_keys=False, allow_unicode=True) if results.parameters else ""
+    return {
+        "data_card": _data_card(results),
+        "cost": training_cost(results),
+        "extra_tables": extra,
+        "environment": pd.DataFrame(results.facts.get("versions", {}).items(), columns=["package", "version"]),
+        "parameters": parameters,
+        "notebooks": notebooks.links(results.root, beside),
+    }
 
 
-def _judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
-    found = []
-    gold = stats.gold_accuracy(results.rows, *GOLD)
-    if len(gold):
-        found.append(("The data’s own pairs: how often the judge puts chosen above rejected", gold))
-    if _canary_verdicts(results):
-        found.append(("Canaries: the judge’s preference where the answer is known", _canaries(results)))
-    judges = [name for name in results.rows["judge"].unique() if name != results.judge]
-    if judges:
-        kappas = [stats.kappa(results.rows, results.judge, name).assign(judge=name) for name in judges]
-        found.append((f"Agreement with {results.judge} (Cohen’s κ of the four bins)", pd.concat(kappas)))
-        found.append(("Agreement of all judges (Krippendorff’s α)", stats.krippendorff_alpha(results.rows)))
-    return found
+def _data_card(results: Results) -> pd.DataFrame:
+    rows = pd.DataFrame([
+        {
+            "split": pair.split, "conversation_id": pair.conversation_id, "domain": pair.domain,
+            "guardrails per pair": len(pair.guardrails), "messages per prompt": len(pair.turns),
+            "words per chosen reply": len(pair.chosen.split()),
+        }
+        for pair in results.pairs.values()
+    ])  # fmt: skip
+    if rows.empty:
+        return rows
+    by = rows.groupby("split", sort=False)
+    counts = by.agg(
+        conversations=("conversation_id", "nunique"), pairs=("split", "size"), domains=("domain", "nunique")
+    )
+    return counts.join(by[list(rows.columns[3:])].mean()).reset_index()
 
 
-def _canary_verdicts(results: Results) -> list[Verdict]:
-    return [verdict for said in results.parts.get("canaries", {}).values() for verdict in said]
-
-
-def _canaries(results: Results) -> pd.DataFrame:
-    """Share of preferences for the first arm (ties half) and how often the verdict failed."""
-    return stats.table(_canary_verdicts(results))[["arm_1", "arm_2", "dimension", "preferred", "n", "seeds", "invalid"]]
-
-
-def _elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
-    """Win rates on parts of the verdicts, such as a held-out domain."""
-    found = []
-    for part, by_seed in results.parts.items():
-        if part != "canaries" and any(by_seed.values()):
-            rows = pd.concat([stats.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
-            table = stats.table(rows, results.level, contrasts=())
-            names = [f"{name}{end}" for name in ("win_1", "win_2", "net") for end in ("", "_low", "_high")]
-            columns = ["arm_1", "arm_2", "dimension", *names, "n", "seeds"]
-            found.append((f"Prompts of the part “{part}”", table[columns]))
+def _drawn(folder: Path, names: Sequence[str], beside: Path) -> dict[str, dict[str, Any]]:
+    """The saved figures of these names, inline, each with links to those of its files that can be reached."""
+    kinds = {"png": "PNG", "svg": "SVG", "csv": "numbers (CSV)"}
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        paths = [(folder / f"{name}.{kind}", text) for kind, text in kinds.items()]
+        files = [(Path(os.path.relpath(path, beside)).as_posix(), text) for path, text in paths if path.exists()]
+        found[name] = {"name": name, "svg": html.inline(folder / f"{name}.svg"), "files": files}
     return found

@@ -3,7 +3,7 @@
 >>> from guardalign.report import people
 >>> sample = people.draw(pairs, replies, comparisons, size=60, seed=1)    # which prompts, which side each arm is on
 >>> people.export(sample, "people/")                  # judge.html (works offline), judge.csv, key.json (keep it apart)
->>> verdicts = people.read([Path("people/ann.csv"), Path("people/ben.json")], "people/key.json")
+>>> verdicts = people.read([Path("people/ann.csv"), Path("people/ben.csv")], "people/key.json")
 >>> stats.table(verdicts), stats.krippendorff_alpha(stats.frame(verdicts + judge_verdicts))
 
 A person sees "A" and "B", never an arm; each comparison has the same number of prompts (as far as the data allow), each
@@ -36,8 +36,6 @@ QUESTIONS = {
     "naturalness": "Does it continue the conversation naturally?",
     "hallucination": "Does it stay with what guardrails and conversation say, inventing nothing?",
 }
-ANSWERS = ("yes", "no")
-PREFERENCES = ("A", "B", "tie")
 
 
 class Item(Row):
@@ -109,19 +107,16 @@ def export(sample: Sequence[Item], folder: str | Path) -> list[Path]:
     The page works from a file without network, keeps its answers in the browser and saves them as a file. Raises
     InputError if ``folder`` holds the key of another sample: answers to that one could no longer be read.
     """
-    from guardalign.report.html import asset, environment, script_hash
+    from guardalign.report import html
 
     root = Path(folder)
     key = json.dumps([item.model_dump() for item in sample], ensure_ascii=False, indent=1) + "\n"
     if (root / "key.json").exists() and (root / "key.json").read_text(encoding="utf-8") != key:
         raise InputError(f"{root / 'key.json'} is the key of another sample; export to another folder")
-    script = asset("people.js")
     shown = [item.model_dump(include={"item", "turns", "guardrails", "reply_a", "reply_b"}) for item in sample]
-    page = environment().get_template("people.html").render(
-        items=json.dumps(shown, ensure_ascii=False), questions=json.dumps(QUESTIONS), name=_name(sample),
-        css=_trusted(asset("page.css")), script=_trusted(script), script_hashes=_trusted(script_hash(script)),
-        count=len(sample),
-    )  # fmt: skip
+    # Tells one sample from another, so that a browser does not mix their answers.
+    name = f"{zlib.crc32(_ITEMS.dump_json(list(sample))):08x}"
+    page = html.render("people.html", "people.js", items=shown, questions=QUESTIONS, name=name, count=len(sample))
     paths = [root / "judge.html", root / "judge.csv", root / "key.json"]
     write_text(paths[0], page)
     write_text(paths[1], _csv(sample))
@@ -130,7 +125,7 @@ def export(sample: Sequence[Item], folder: str | Path) -> list[Path]:
 
 
 def read(files: Iterable[str | Path], key: str | Path) -> list[Verdict]:
-    """Answers of several people (CSV, or the page's JSON) as verdicts of judges named ``person <name>``.
+    """Answers of several people, a CSV file each, as verdicts of judges named ``person <name>``.
 
     Raises InputError naming file and row if a file is wrong or partial: an unknown or missing item or dimension, an
     answer other than asked for, a missing name, an item answered twice, two files of one person.
@@ -160,22 +155,31 @@ def beside(said: Sequence[Verdict], judged: Iterable[Verdict]) -> pd.DataFrame:
 
 
 def _answers(file: Path, items: Mapping[str, Item]) -> dict[tuple[str, str], Answer]:
+    text, names = file.read_text(encoding="utf-8-sig"), list(Answer.model_fields)
+    heading = text.partition("\n")[0]
+    delimiter = ";" if heading.count(";") > heading.count(",") else ","
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    if absent := [name for name in names if name not in (reader.fieldnames or [])]:
+        raise InputError(f"{file}, row 1: no column {', '.join(absent)}")
     answers: dict[tuple[str, str], Answer] = {}
-    for where, row in _rows(file):
-        try:
-            answer = Answer.model_validate({name: _trimmed(value) for name, value in row.items()})
+    for place, row in enumerate(reader, start=2):
+        here = f"{file}, row {place}"
+        if not any(row.values()):
+            continue
+        try:  # a spreadsheet does not show spaces around an answer
+            answer = Answer.model_validate({name: (row[name] or "").strip() for name in names})
         except ValidationError as error:
-            raise InputError(f"{file}, {where}: {first_error(error)}") from None
+            raise InputError(f"{here}: {first_error(error)}") from None
         if not answer.person:
-            raise InputError(f"{file}, {where}: no name in the column person")
+            raise InputError(f"{here}: no name in the column person")
         if answer.item not in items:
-            raise InputError(f"{file}, {where}: no item {answer.item} in this sample")
+            raise InputError(f"{here}: no item {answer.item} in this sample")
         if (answer.item, answer.dimension) in answers:
-            raise InputError(f"{file}, {where}: item {answer.item}, {answer.dimension} is answered twice")
+            raise InputError(f"{here}: item {answer.item}, {answer.dimension} is answered twice")
         answers[answer.item, answer.dimension] = answer
-    names = {answer.person for answer in answers.values()}
-    if len(names) > 1:
-        raise InputError(f"{file}: one person per file, not {', '.join(sorted(names))}")
+    people = {answer.person for answer in answers.values()}
+    if len(people) > 1:
+        raise InputError(f"{file}: one person per file, not {', '.join(sorted(people))}")
     missing = [(item, dimension) for item in items for dimension in DIMENSIONS if (item, dimension) not in answers]
     if missing:
         item, dimension = missing[0]
@@ -183,80 +187,35 @@ def _answers(file: Path, items: Mapping[str, Item]) -> dict[tuple[str, str], Ans
     return answers
 
 
-def _rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The file's rows and what to call each in an error."""
-    text = file.read_text(encoding="utf-8-sig")
-    names = list(Answer.model_fields)
-    if text.lstrip().startswith(("[", "{")):
-        try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{file}, line {error.lineno}: not JSON ({error.msg})") from None
-        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-            raise InputError(f"{file}: a list of answers is expected")
-        return [(f"answer {place}", row) for place, row in enumerate(found, start=1)]
-    heading = text.partition("\n")[0]
-    delimiter = ";" if heading.count(";") > heading.count(",") else ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    absent = [name for name in names if name not in (reader.fieldnames or [])]
-    if absent:
-        raise InputError(f"{file}, row 1: no column {', '.join(absent)}")
-    return [
-        (f"row {place}", {name: row[name] for name in names})
-        for place, row in enumerate(reader, start=2)
-        if any(row.values())
-    ]
-
-
-def _trimmed(value: Any) -> Any:
-    """Spaces around an answer, which a spreadsheet does not show, are forgiven."""
-    return value.strip() if isinstance(value, str) else value
-
-
 def _verdict(item: Item, answers: Mapping[tuple[str, str], Answer]) -> Verdict:
     said = {name: answers[item.item, name] for name in DIMENSIONS}
+    sides, dimensions = {"A": "1", "B": "2"} if not item.swapped else {"A": "2", "B": "1"}, {}
+    for name, answer in said.items():
+        kept = [answer.a_acceptable == "yes", answer.b_acceptable == "yes"]
+        one, two = reversed(kept) if item.swapped else kept
+        preference = sides.get(answer.preferred, "tie")
+        dimensions[name] = DimensionVerdict(acceptable_1=one, acceptable_2=two, preference=preference)
     return Verdict(
         pair_id=item.pair_id, conversation_id=item.conversation_id, arm_1=item.arm_1, arm_2=item.arm_2,
-        judge=f"person {next(iter(said.values())).person}", order="21" if item.swapped else "12",
-        dimensions={name: _turned_back(answer, item.swapped) for name, answer in said.items()},
-    )  # fmt: skip
-
-
-def _turned_back(answer: Answer, swapped: bool) -> DimensionVerdict:
-    first, second = answer.a_acceptable == "yes", answer.b_acceptable == "yes"
-    sides = {"A": "2" if swapped else "1", "B": "1" if swapped else "2", "tie": "tie"}
-    return DimensionVerdict(
-        acceptable_1=second if swapped else first, acceptable_2=first if swapped else second,
-        preference=sides[answer.preferred],
+        judge=f"person {said[DIMENSIONS[0]].person}", order="21" if item.swapped else "12", dimensions=dimensions,
     )  # fmt: skip
 
 
 def _csv(sample: Sequence[Item]) -> str:
     """One row per item and dimension, with the texts next to the empty answers."""
-    stream = io.StringIO(newline="")
-    names = [*Answer.model_fields, "question", "guardrails", "conversation", "reply_A", "reply_B"]
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(names)
+    rows = []
     for item in sample:
-        guardrails = "\n".join(f"{number}. {text}" for number, text in enumerate(item.guardrails, start=1))
+        rules = "\n".join(f"{number}. {text}" for number, text in enumerate(item.guardrails, start=1))
         turns = "\n".join(f"{turn.role.capitalize()}: {turn.text}" for turn in item.turns)
-        texts = [_harmless(text) for text in (guardrails, turns, item.reply_a, item.reply_b)]
-        for dimension in DIMENSIONS:
-            writer.writerow(["", item.item, dimension, "", "", "", QUESTIONS[dimension], *texts])
-    return stream.getvalue()
+        texts = {"guardrails": rules, "conversation": turns, "reply_A": item.reply_a, "reply_B": item.reply_b}
+        shown = {name: _harmless(text) for name, text in texts.items()}
+        empty = dict.fromkeys(Answer.model_fields, "")
+        rows += [
+            empty | {"item": item.item, "dimension": name, "question": QUESTIONS[name]} | shown for name in DIMENSIONS
+        ]
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
 def _harmless(text: str) -> str:
     """A spreadsheet runs cells that begin like a formula (OWASP, "CSV injection"): an apostrophe makes them text."""
     return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def _name(sample: Sequence[Item]) -> str:
-    """Tells one sample from another, so that a browser does not mix their answers."""
-    return f"{zlib.crc32(_ITEMS.dump_json(list(sample))):08x}"
-
-
-def _trusted(text: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(text)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import Any
 
 import pandas as pd
 
 from guardalign.report.figures.looks import plain
-from guardalign.report.figures.words import interval, minus
+from guardalign.report.figures.words import interval, minus, p_value
+from guardalign.report.tables import MEASURES
 
 POINTS, PERCENT = "points", "%"
-HEADINGS = {
-    "arm": "arm", "arm_1": "arm 1", "arm_2": "arm 2", "n": "prompts × seeds", "p_holm": "p (Holm)",
+HEADINGS = MEASURES | {
+    "arm_1": "arm 1", "arm_2": "arm 2", "n": "prompts × seeds", "p_holm": "p (Holm)",
     "seconds": "training, s", "seconds_in_all": "with the arms it starts from, s", "steps": "optimizer steps",
     "logical_tokens": "tokens of all pairs", "unique_tokens": "tokens computed",
     "detectable": "smallest difference found with 80 % power", "sd_seeds": "SD between seeds",
@@ -21,38 +23,44 @@ HEADINGS = {
     "per_token": "the same per token", "gain": "margin grew", "lead": "above its start", "words": "words per reply",
     "chosen_change": "chosen reply’s log-probability moved, nats", "repetition": "repeated 3-grams",
     "cut_off": "cut off", "win_1": "win rate of 1", "win_2": "win rate of 2", "strict": "strict win rate of 1",
-    "net": "1 better − 2 better", "kept": "kept", "invalid": "invalid verdicts", "flips": "changes with the order",
-    "first_preferred": "first shown preferred", "learning_rate": "learning rate", "beta": "β",
-    "right": "judge right", "preferred": "prefers 1, ties half",
+    "net": "1 better − 2 better", "invalid": "invalid verdicts", "flips": "changes with the order",
+    "first_preferred": "first shown preferred", "beta": "β", "right": "judge right",
+    "preferred": "prefers 1, ties half", "canned": "replies with a canned phrase",
+    "here": "this run", "paper hh": "paper B, HH",
+    "paper tldr": "paper B, TL;DR", "paper alpaca_eval": "paper B, AlpacaEval 2.0",
 }  # fmt: skip
 UNITS = dict.fromkeys(
-    ("accuracy", "per_token", "gain", "repetition", "cut_off", "win_1", "win_2", "strict", "kept", "invalid", "flips",
-     "first_preferred", "right", "preferred"), PERCENT,
+    (*MEASURES, "accuracy", "per_token", "gain", "repetition", "cut_off", "win", "win_1", "win_2", "strict", "kept",
+     "invalid", "flips", "first_preferred", "right", "preferred", "worth", "agreement", "canned", "here", "paper hh", "paper tldr",
+     "paper alpaca_eval"), PERCENT,
 ) | dict.fromkeys(("net", "lead", "detectable", "sd_seeds", "sd_conversations", "sd_rest"), POINTS)  # fmt: skip
 """Columns that hold fractions, and what they are shown in."""
+SIGNED = dict.fromkeys(MEASURES, POINTS)
+"""Units of a table whose columns are differences in the measures."""
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame:
+def readable(table: pd.DataFrame, columns: Sequence[str] = (), units: Mapping[str, str] = UNITS) -> pd.DataFrame:
     """A copy of text: ``x`` with ``x_low`` and ``x_high`` becomes one column, arms are named in words.
 
-    Columns without any value are left out. ``n`` of several seeds is written as prompts × seeds.
+    ``columns`` are those shown (default: all that have a value). ``n`` of several seeds is prompts × seeds.
     """
     shown: dict[str, list[str]] = {}
-    for name in map(str, table.columns):
+    for name in columns or map(str, table.columns):
         stem = name.removesuffix("_low").removesuffix("_high")
-        if table[name].isna().all() or name in ("level", "comparison", "seeds") or (stem != name and stem in table):
+        idle = table[name].isna().all() or name in ("level", "comparison", "seeds") or (stem != name and stem in table)
+        if idle and name not in columns:
             continue
-        unit = UNITS.get(name, "")
-        scale = 100 if unit else 1
-        low, high = (table.get(f"{name}_{end}") for end in ("low", "high"))
-        if low is not None and high is not None:
-            spans = zip(table[name], low, high, strict=True)
-            digits = 1 if unit == POINTS else 0 if unit else 2
-            cells = [_span(*each, scale / 100, digits) for each in spans]
+        unit = units.get(name, "")
+        scale, digits = (1, int(unit == POINTS or name.startswith("paper"))) if unit else (0.01, 2)
+        if f"{name}_low" in table:
+            spans = zip(*(scale * table[f"{name}{end}"] for end in ("", "_low", "_high")), strict=True)
+            cells = ["–" if pd.isna(each[0]) else interval(*each, digits, units is SIGNED) for each in spans]
         elif name == "n" and "seeds" in table:
             cells = [f"{int(n / max(s, 1)):,} × {s}" for n, s in zip(table["n"], table["seeds"], strict=True)]
-        elif name in ("arm", "arm_1", "arm_2"):
+        elif name in ("arm", "arm_1", "arm_2", "method", "start"):
             cells = [plain(value) for value in table[name]]
+        elif name == "p_holm":
+            cells = [p_value(value) for value in table[name]]
         else:
             cells = [cell(value) for value in (100 * table[name] if unit else table[name])]
         shown[heading(name) + (f", {unit}" if unit else "")] = cells
@@ -81,7 +89,3 @@ def cell(value: Any) -> str:
         digits = max(0, 2 - int(f"{number:e}".partition("e")[2]))
         return minus(f"{number:,.{digits}f}")
     return minus(f"{number:.2g}".replace("e-0", "e-"))
-
-
-def _span(value: float, low: float, high: float, scale: float, digits: int) -> str:
-    return "–" if pd.isna(value) else interval(value * scale, low * scale, high * scale, digits)

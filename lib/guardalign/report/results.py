@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +32,7 @@ class Results:
     are the first seed's.
 
     ``parts`` are the folders within ``verdicts/``, by seed too: ``transfer`` (prompts of a held-out domain),
-    ``canaries``. ``preferred`` are the compared methods' verdicts against the data's preferred replies, by seed.
+    ``canaries``, ``preferred`` (the compared methods' verdicts against the data's preferred replies).
     """
 
     name: str
@@ -46,7 +45,6 @@ class Results:
     level: float = 0.95
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     parts: dict[str, dict[int, list[Verdict]]] = field(default_factory=dict)
-    preferred: dict[int, list[Verdict]] = field(default_factory=dict)
 
     @property
     def judged(self) -> bool:
@@ -61,6 +59,11 @@ class Results:
     def judge(self) -> str:
         """The judge with the most verdicts: the one the figures show."""
         return str(self.rows["judge"].value_counts().idxmax())
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """The run's parameters as its stages recorded them, all sections together."""
+        return _parameters(self.facts)
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -85,10 +88,8 @@ class Results:
     @cached_property
     def preferred_rates(self) -> pd.DataFrame:
         """Win rates against the preferred replies, as in paper B's Table 3; empty if they were not judged."""
-        frames = [stats.frame(said, seed) for seed, said in self.preferred.items() if said]
-        if not frames:
-            return self.rates.iloc[:0]
-        return stats.table(pd.concat(frames, ignore_index=True), self.level)
+        frames = [stats.frame(said, seed) for seed, said in self.parts.get(PREFERRED, {}).items() if said]
+        return stats.table(pd.concat(frames, ignore_index=True), self.level) if frames else self.rates.iloc[:0]
 
     @cached_property
     def held_out(self) -> pd.DataFrame:
@@ -101,13 +102,12 @@ class Results:
         scores = {seed: heldout.stored(folder) for seed, folder in seed_folders(self.root).items()}
         if not any(scores.values()):
             raise MissingStage(f"{self.root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
-        order = [BASE, *(self.plan.order() if self.plan else ())]
         starts = {name: arm.start for name, arm in self.plan.arms.items()} if self.plan else {}
-        rows = []
-        for seed, own in scores.items():
-            ordered = {arm: own[arm] for arm in sorted(own, key=lambda arm: _place(arm, order))}
-            rows.append(heldout.rows(ordered, starts, seed))
-        return heldout.table(pd.concat(rows, ignore_index=True), self.level)
+        known = {arm: place for place, arm in enumerate([BASE, *(self.plan.order() if self.plan else ())])}
+        rows = pd.concat([heldout.rows(own, starts, seed) for seed, own in scores.items()], ignore_index=True)
+        place = rows["arm"].map(known).fillna(len(known))
+        rows = rows.assign(place=place).sort_values(["seed", "place", "arm"], kind="stable")
+        return heldout.table(rows, self.level)
 
     @cached_property
     def named(self) -> list[tuple[str, str]]:
@@ -151,7 +151,7 @@ class Results:
     def _statuses(self, verdicts: dict[int, list[Verdict]]) -> pd.DataFrame:
         kind = kind_of(self.pairs.values())
         rows = [
-            stats.statuses((each for each in said if each.judge == self.judge and _arms(each) != GOLD), kind, seed)
+            stats.statuses((v for v in said if v.judge == self.judge and (v.arm_1, v.arm_2) != GOLD), kind, seed)
             for seed, said in (verdicts or {0: []}).items()
         ]
         return pd.concat(rows, ignore_index=True)
@@ -205,42 +205,31 @@ def read(root: str | Path, level: float | None = None) -> Results:
     root = Path(root)
     folders = seed_folders(root)
     first = next(iter(folders.values()))
-    facts = _facts(root) or _facts(first)
-    settings = _parameters(facts).get("report", {})
+    facts = RunFolder(root).facts or RunFolder(first).facts
+    told = _parameters(facts)
     # Verdicts of a judge that the run no longer has are not its results; people's are.
-    judged = _parameters(facts).get("judge", {}).get("kind") != "none"
+    judged = told.get("judge", {}).get("kind") != "none"
+    verdicts = {seed: folder / "verdicts" for seed, folder in folders.items()} if judged else {}
+    parts = sorted({path.name for folder in verdicts.values() for path in folder.glob("*") if path.is_dir()})
+    made = [path for path in sorted((root / "tables").glob("*.csv")) if path.stat().st_size]
     return Results(
         name=root.resolve().name,
         root=root,
         verdicts={
-            seed: (_verdicts(folder / "verdicts") if judged else []) + _verdicts(folder / "people")
+            seed: (_verdicts(verdicts[seed]) if judged else []) + _verdicts(folder / "people")
             for seed, folder in folders.items()
         },
         pairs=_pairs(root) or _pairs(first),
-        replies={seed: _replies(folder / "replies") for seed, folder in folders.items()},
+        replies={
+            seed: {path.stem: read_rows(path, Reply) for path in sorted((folder / "replies").glob("*.jsonl"))}
+            for seed, folder in folders.items()
+        },
         metrics=_metrics(first),
         facts=facts,
-        level=level or settings.get("level", 0.95),
-        parts={
-            part: {seed: _verdicts(folder / "verdicts" / part) for seed, folder in folders.items()}
-            for part in (_parts(folders.values()) if judged else [])
-        },
-        preferred={
-            seed: _verdicts(folder / "verdicts" / PREFERRED) if judged else [] for seed, folder in folders.items()
-        },
-        tables={
-            path.stem: pd.read_csv(path) for path in sorted((root / "tables").glob("*.csv")) if path.stat().st_size
-        },
+        level=level or told.get("report", {}).get("level", 0.95),
+        parts={part: {seed: _verdicts(folder / part) for seed, folder in verdicts.items()} for part in parts},
+        tables={path.stem: pd.read_csv(path) for path in made},
     )
-
-
-def parameters(results: Results) -> dict[str, Any]:
-    """The run's parameters as its stages recorded them, all sections together."""
-    return _parameters(results.facts)
-
-
-def _arms(verdict: Verdict) -> tuple[str, str]:
-    return verdict.arm_1, verdict.arm_2
 
 
 def seed_folders(root: Path) -> dict[int, Path]:
@@ -253,10 +242,6 @@ def seed_folders(root: Path) -> dict[int, Path]:
     return dict(sorted(found.items())) or {0: root}
 
 
-def _facts(root: Path) -> dict[str, Any]:
-    return RunFolder(root).facts
-
-
 def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for stage in facts.values():
@@ -265,28 +250,18 @@ def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _parts(folders: Iterable[Path]) -> list[str]:
-    found = (path for folder in folders for path in (folder / "verdicts").glob("*") if path.is_dir())
-    return sorted({path.name for path in found} - {PREFERRED})
-
-
-def _replies(folder: Path) -> dict[str, list[Reply]]:
-    return {path.stem: read_rows(path, Reply) for path in sorted(folder.glob("*.jsonl"))}
-
-
 def _verdicts(folder: Path) -> list[Verdict]:
     return [row for path in sorted(folder.glob("*.jsonl")) for row in read_rows(path, Verdict)]
 
 
 def _pairs(folder: Path) -> dict[str, PreferencePair]:
-    files = [path for path in sorted((folder / "data").glob("*.jsonl")) if _holds_pairs(path)]
-    return {row.id: row for path in files for row in read_rows(path, PreferencePair)}
-
-
-def _holds_pairs(path: Path) -> bool:
-    with path.open(encoding="utf-8") as stream:
-        first = stream.readline()
-    return bool(first.strip()) and {"chosen", "conversation_id"} <= set(json.loads(first))
+    found = {}
+    for path in sorted((folder / "data").glob("*.jsonl")):
+        with path.open(encoding="utf-8") as stream:
+            first = stream.readline().strip()
+        if first and {"chosen", "conversation_id"} <= set(json.loads(first)):
+            found |= {row.id: row for row in read_rows(path, PreferencePair)}
+    return found
 
 
 def _metrics(folder: Path) -> dict[str, pd.DataFrame]:
@@ -296,7 +271,3 @@ def _metrics(folder: Path) -> dict[str, pd.DataFrame]:
         if "step" in rows:
             found[path.parent.name] = rows
     return found
-
-
-def _place(arm: str, order: list[str]) -> tuple[int, str]:
-    return (order.index(arm) if arm in order else len(order), arm)

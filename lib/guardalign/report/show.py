@@ -1,4 +1,4 @@
-"""Prompts and replies as a notebook shows them: plain HTML, no style of its own beyond a table."""
+"""Prompts, replies, tables and figures as a notebook shows them."""
 
 from __future__ import annotations
 
@@ -7,61 +7,80 @@ from html import escape
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML, Image, display
+from IPython.display import HTML, Image, Markdown, display
 from markupsafe import Markup
 from PIL import Image as Picture
 
-from guardalign.data.conversations import PreferencePair
+from guardalign.annotation.stages import Annotator
+from guardalign.config.sections import Annotation, JudgeSection
+from guardalign.data.construction import Rejection
+from guardalign.data.conversations import Conversation, PreferencePair, Turn
 from guardalign.files import RunFolder
-from guardalign.judging.verdicts import ReplyAssessment
-from guardalign.llm import Message
+from guardalign.judging.llm_judge import LLMJudge
+from guardalign.judging.verdicts import DIMENSIONS, ReplyAssessment
+from guardalign.llm import Client, Endpoint, Message
+from guardalign.report.readable import readable
 
 INCH = 100  # CSS pixels that a figure's inch takes in a notebook
-_CELL = "text-align:left;vertical-align:top;white-space:pre-wrap;max-width:44em"
+NOBODY = Path("nowhere")
+"""A store that is never written to: nothing is asked here."""
 
 
 def conversation(pair: PreferencePair) -> HTML:
     """A point's guardrails, numbered from 1, next to its history."""
-    rules = "".join(f"<li>{escape(text)}</li>" for text in pair.guardrails)
-    turns = "".join(f"<p><b>{turn.role.title()}</b>: {escape(turn.text)}</p>" for turn in pair.turns)
-    return HTML(_table([["guardrails", "conversation"]], [[f"<ol>{rules}</ol>", turns]]))
+    rules = "\n".join(f"{number}. {text}" for number, text in enumerate(pair.guardrails, start=1))
+    turns = "\n\n".join(f"{turn.role.title()}: {turn.text}" for turn in pair.turns)
+    return _texts([{"guardrails": rules, "conversation": turns}])
 
 
 def side_by_side(replies: Mapping[str, str], said: Mapping[str, ReplyAssessment] | None = None) -> HTML:
     """Replies to one prompt, a row each; with a judge's assessments, what it finds wrong with them."""
-    said = said or {}
-    head = ["", "reply", *(["the judge"] if said else [])]
-    rows = [
-        [f"<b>{escape(name)}</b>", escape(text), *([_findings(said[name])] if name in said else [])]
-        for name, text in replies.items()
-    ]
-    return HTML(_table([head], rows))
+    found = {name: {"the judge": _findings(each)} for name, each in (said or {}).items()}
+    return _texts([{"": name, "reply": text} | found.get(name, {}) for name, text in replies.items()])
 
 
 def _findings(said: ReplyAssessment) -> str:
-    lines = []
-    for name, part in (
-        ("adherence", said.adherence),
-        ("naturalness", said.naturalness),
-        ("hallucination", said.hallucination),
-    ):
-        lines.append(f"{'✓' if part.acceptable else '✗'} {name}" + (f": {escape(part.reason)}" if part.reason else ""))
-    return "<br>".join(lines)
+    parts = {name: said.dimension(name) for name in DIMENSIONS}
+    return "\n".join(
+        f"{'✓' if part.acceptable else '✗'} {name}{part.reason and ': '}{part.reason}" for name, part in parts.items()
+    )
+
+
+def _texts(rows: Sequence[Mapping[str, str]]) -> HTML:
+    style = "text-align:left;vertical-align:top;white-space:pre-wrap;max-width:44em"
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    head = "".join(f'<th style="text-align:left">{name}</th>' for name in names)
+    lines = ["".join(f'<td style="{style}">{escape(row.get(name, ""))}</td>' for name in names) for row in rows]
+    return HTML(f"<table><tr>{head}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>")
 
 
 def prompts(filled: Mapping[str, Sequence[Message]]) -> HTML:
     """Prompts as they leave for a language model, each behind its name: click to read."""
     style = "white-space:pre-wrap;max-width:60em"
-    return HTML(
-        "".join(
-            f"<details><summary>{escape(name)}</summary>"
-            + "".join(
-                f"<p><b>{each.role}</b></p><pre style='{style}'>{escape(each.content)}</pre>" for each in messages
-            )
-            + "</details>"
-            for name, messages in filled.items()
+    said = {
+        name: "".join(
+            f"<p><b>{each.role}</b></p><pre style='{style}'>{escape(each.content)}</pre>" for each in messages
         )
-    )
+        for name, messages in filled.items()
+    }
+    return HTML("".join(f"<details><summary>{escape(name)}</summary>{text}</details>" for name, text in said.items()))
+
+
+def annotation_prompts(pair: PreferencePair, section: Annotation | None = None) -> HTML:
+    """What a language model would be asked in Stage 1 and Stage 2 about the conversation that ``pair`` ends."""
+    section = section or Annotation(model="a language model")
+    turns = (*pair.turns, Turn(role="agent", text=pair.chosen, tagged=True))
+    told = Conversation(id=pair.conversation_id, turns=turns, guardrails=pair.guardrails)
+    annotator = Annotator(Client(Endpoint.of(section), NOBODY), section)
+    filled = annotator.requests(told, len(pair.turns), Rejection(pair.rejected, pair.broken))
+    return prompts({stage: request.messages for stage, request in filled.items()})
+
+
+def judge_prompt(pair: PreferencePair, section: JudgeSection | None = None) -> HTML:
+    """What a judge would be asked about the chosen and the rejected reply of ``pair``, in the first order."""
+    known = section if section and section.model else JudgeSection(kind="llm", model="a language model")
+    judge = LLMJudge(Client(Endpoint.of(known), NOBODY), prompts=Path(known.prompts) if known.prompts else None)
+    return prompts({"judge": judge.request((pair, pair.chosen, pair.rejected), "12").messages})
 
 
 def sentences(texts: Sequence[Markup]) -> None:
@@ -73,38 +92,13 @@ def saved_figures(run: RunFolder, *names: str) -> None:
     """Display the saved figures of these names, each at its size and in its full resolution; skip what is not there."""
     for path in (run.figures(f"{name}.png") for name in names):
         if path.exists():
-            display(Image(path.read_bytes(), width=_width(path), alt=_title(path)))
+            with Picture.open(path) as opened:
+                width, title = opened.width / opened.info["dpi"][0], opened.info.get("Title", path.stem)
+            display(Image(path.read_bytes(), width=round(width * INCH), alt=title))
 
 
-def _title(picture: Path) -> str:
-    with Picture.open(picture) as opened:
-        return str(opened.info.get("Title", picture.stem))
-
-
-def _width(picture: Path) -> int:
-    with Picture.open(picture) as opened:
-        return round(opened.width / opened.info["dpi"][0] * INCH)
-
-
-def percent(table: pd.DataFrame, columns: Sequence[str], digits: int = 0) -> pd.DataFrame:
-    """A copy with the shares in ``columns`` as percentages, and their intervals (``_low``, ``_high``)."""
-    shown = table.copy()
-    for name in columns:
-        low, high = f"{name}_low", f"{name}_high"
-        if low in table:
-            spans = zip(table[name], table[low], table[high], strict=True)
-            shown[name] = [_span(100 * value, 100 * least, 100 * most, digits) for value, least, most in spans]
-            shown = shown.drop(columns=[low, high])
-        else:
-            shown[name] = [f"{100 * value:.{digits}f} %" for value in table[name]]
-    return shown
-
-
-def _span(value: float, low: float, high: float, digits: int) -> str:
-    return "–" if pd.isna(value) else f"{value:.{digits}f} % [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _table(head: list[list[str]], rows: list[list[str]]) -> str:
-    top = "".join(f'<th style="text-align:left">{cell}</th>' for cell in head[0])
-    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+def saved_tables(run: RunFolder, **titles: str) -> None:
+    """Display the run's tables of these names under their titles; skip what is not there."""
+    for name, title in titles.items():
+        if run.tables(f"{name}.csv").exists():
+            display(Markdown(f"**{title}**"), readable(pd.read_csv(run.tables(f"{name}.csv"))))

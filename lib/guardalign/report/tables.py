@@ -20,30 +20,21 @@ def table_1(rates: pd.DataFrame) -> pd.DataFrame:
 
     ``rates`` is ``stats.table``'s result for one judge. What this run lacks is NaN.
     """
+    ends = ["here", "here_low", "here_high", "n"]
     published = papers.table_1().melt(["flow", "panel", "arm"], var_name="dimension", value_name="paper")
     rows = []
-    for row in published.itertuples(index=False):
-        arm_1, arm_2 = papers.PANELS[str(row.panel)]
-        own, opponent = ("1", arm_2) if row.arm == arm_1 else ("2", arm_1)
-        here = rates[(rates["arm_1"] == arm_1) & (rates["arm_2"] == arm_2) & (rates["dimension"] == row.dimension)]
-        measured = (
-            [float("nan")] * 3
-            if here.empty
-            else [100 * float(here[f"win_{own}{end}"].iloc[0]) for end in ("", "_low", "_high")]
-        )
-        n = 0 if here.empty else int(here["n"].iloc[0])
-        rows.append((row.flow, row.panel, row.arm, opponent, row.dimension, *measured, n, row.paper))
-    columns = ["flow", "panel", "arm", "opponent", "dimension", "here", "here_low", "here_high", "n", "paper"]
-    table = pd.DataFrame(rows, columns=columns)
-    table["dimension"] = pd.Categorical(table["dimension"], DIMENSIONS, ordered=True)
-    places = pd.Categorical(table["panel"], ["4a", "4b", "3a"], ordered=True)
-    return (
-        table.assign(place=places)
-        .sort_values(["place", "dimension"], kind="stable")
-        .drop(columns="place")
-        .astype({"dimension": str})
-        .reset_index(drop=True)
-    )
+    for row in published.to_dict("records"):
+        pair = papers.PANELS[row["panel"]]
+        side = 1 + pair.index(row["arm"])
+        here = rates[
+            (rates["arm_1"] == pair[0]) & (rates["arm_2"] == pair[1]) & (rates["dimension"] == row["dimension"])
+        ]
+        own = here[[f"win_{side}", f"win_{side}_low", f"win_{side}_high", "n"]].set_axis(ends, axis=1)
+        rows.append(row | {"opponent": pair[2 - side]} | (own.iloc[0].to_dict() if len(own) else {"n": 0}))
+    table = pd.DataFrame(rows, columns=["flow", "panel", "arm", "opponent", "dimension", *ends, "paper"])
+    table = table.assign(n=table["n"].astype(int), **{name: 100 * table[name] for name in ends[:3]})
+    order = {name: place for place, name in enumerate(("4a", "4b", "3a", *DIMENSIONS))}
+    return table.sort_values(["panel", "dimension"], key=lambda each: each.map(order), kind="stable", ignore_index=True)
 
 
 def against_preferred(rates: pd.DataFrame) -> pd.DataFrame:
@@ -64,14 +55,8 @@ def table_3(here: pd.DataFrame) -> pd.DataFrame:
     ``here`` has ``method`` (as the paper spells it), ``win``, ``low`` and ``high`` (fractions, against the preferred
     reply). Methods of one side only are kept, with NaN on the other.
     """
-    scaled = pd.DataFrame(
-        {
-            "method": here["method"],
-            "here": 100 * here["win"],
-            "here_low": 100 * here["low"],
-            "here_high": 100 * here["high"],
-        }
-    )
+    ends = {"win": "here", "low": "here_low", "high": "here_high"}
+    scaled = pd.concat([here["method"], 100 * here[list(ends)]], axis=1).rename(columns=ends)
     published = papers.table_3().rename(columns=lambda name: name if name == "method" else f"paper {name}")
     order = list(dict.fromkeys([*published["method"], *scaled["method"]]))
     return published.merge(scaled, on="method", how="outer").set_index("method").loc[order].reset_index()

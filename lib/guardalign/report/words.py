@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from guardalign.papers import notation as parts
 from guardalign.report.figures.looks import plain
-from guardalign.report.figures.words import count, interval, minus
+from guardalign.report.figures.words import count, interval, p_value
 
 DOES = {
     "adherence": "keeps all guardrails on",
@@ -33,11 +33,6 @@ GLOSSARY = (
 """Terms and what they mean."""
 
 
-def arm(name: object) -> str:
-    """Display name of an arm."""
-    return plain(name)
-
-
 def notation(name: str) -> Markup:
     """The paper's notation with real sub- and superscripts; "" for arms that the papers do not have."""
     letter, stage, method = parts(str(name))
@@ -46,26 +41,6 @@ def notation(name: str) -> Markup:
     text = Markup("<i>{}</i>").format(letter)
     text += Markup("<sub>{}</sub>").format(stage) if stage else ""
     return text + (Markup("<sup>{}</sup>").format(method) if method else "")
-
-
-def percent(value: float, digits: int = 0) -> str:
-    """0.654 → ``65``; minus is a minus sign."""
-    return minus(f"{100 * value:.{digits}f}")
-
-
-def share(value: float) -> str:
-    return "–" if pd.isna(value) else f"{100 * value:.1f} %"
-
-
-def p_value(value: float) -> str:
-    if pd.isna(value):
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def script_json(text: str) -> Markup:
-    """JSON that is safe in a script element: no text in it can end the element or start a comment."""
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def sentence(row: pd.Series | dict[str, Any]) -> Markup:
@@ -105,13 +80,3 @@ def lead(row: pd.Series, start: pd.Series) -> Markup:
         plain(row["arm"]), shares[0], int(row["n"]), plain(start["arm"]), shares[1], points,
         "" if clear else " No difference detected.",
     )  # fmt: skip
-
-
-def held_out(table: pd.DataFrame) -> str:
-    """The range of ``heldout.table``'s accuracies in a sentence."""
-    ranked = table.sort_values("accuracy")
-    low, high = ranked.iloc[0], ranked.iloc[-1]
-    return (
-        f"{plain(high['arm'])} finds the chosen reply more likely in {high['accuracy']:.0%} of held-out pairs, "
-        f"{plain(low['arm'])} in {low['accuracy']:.0%}."
-    )

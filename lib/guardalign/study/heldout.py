@@ -13,6 +13,7 @@ from guardalign.data.examples import Prompt
 from guardalign.files import RunFolder, fingerprint, intact, read_rows, write_rows, write_text
 from guardalign.models.encoding import examples_of
 from guardalign.models.loading import load_frozen, load_tokenizer, model_fingerprint
+from guardalign.stats.inference import Bounds
 from guardalign.training import PairScore, evaluate_pairs
 
 FIGURES = {"nll": stats.UNBOUNDED, "accuracy": stats.SHARE, "per_token": stats.SHARE}
@@ -50,20 +51,23 @@ def rows(scores: Mapping[str, Sequence[PairScore]], starts: Mapping[str, str], s
     return pd.DataFrame(found).assign(seed=seed)
 
 
-def table(pairs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """One row per arm, each figure with its interval (``_low``, ``_high``), from ``rows`` of one or several seeds.
+def table(
+    pairs: pd.DataFrame, level: float = 0.95, by: Sequence[str] = ("arm",), more: Mapping[str, Bounds] | None = None
+) -> pd.DataFrame:
+    """One row per arm (or ``by``), each figure with its interval (``_low``, ``_high``), from ``rows`` of one or several
+    seeds; ``more`` columns of ``pairs``, with the bounds of their values, are added.
 
     ``nll``: nats per token of the chosen reply, a mean over replies. ``accuracy``: share of pairs where the chosen
     reply has the higher log-prob; ``per_token`` the same for log-probs divided by length. Against the arm it started
     from (NaN without scores): ``lead``, the difference in accuracy; ``gain``, the share of pairs whose
     log-prob margin grew; ``chosen_change``, by how many nats the chosen reply's log-prob moved.
     """
-    known = stats.means(pairs, ["arm"], FIGURES, level)
+    known = stats.means(pairs, by, FIGURES | dict(more or {}), level)
     later = pairs[pairs["started"]]
     if later.empty:
         return known.assign(**{f"{name}{end}": float("nan") for name in CHANGES for end in ENDS})
-    changed = stats.means(later, ["arm"], CHANGES, level)
-    return known.merge(changed[["arm", *(f"{name}{end}" for name in CHANGES for end in ENDS)]], how="left")
+    changed = stats.means(later, by, CHANGES, level)
+    return known.merge(changed[[*by, *(f"{name}{end}" for name in CHANGES for end in ENDS)]], how="left")
 
 
 def _rows(arm: str, own: Sequence[PairScore], before: Mapping[str, PairScore] | None) -> list[dict[str, object]]:

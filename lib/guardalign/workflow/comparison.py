@@ -16,11 +16,11 @@ from guardalign.files import RunFolder
 def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("params", type=Path, help="a parameter file with tasks, e.g. params/comparison.yaml")
     settings = Params.load(parser.parse_args(given).params)
-    from guardalign.report.comparison import results  # slow to import
+    from guardalign.report.comparison import carry_out  # slow to import
 
     start, run = time.monotonic(), RunFolder.named(settings.run)
     with processes.locked(run.root / ".lock") as lock:
         if lock is None:
             raise GuardalignError(f"Another run is working in {run.root}: wait for it, or choose another run.")
-        results.carry_out(settings, run)
+        carry_out(settings, run)
     print(f"Tables: {run.root / 'tables'} ({time.monotonic() - start:.0f} s)")

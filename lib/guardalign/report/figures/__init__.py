@@ -18,7 +18,7 @@
 ``held_out(heldout.table(rows))``                         which reply of the data an arm prefers, without a judge
 ``loss_curves(losses.METHODS, beta)``                     every method's loss over the margin
 ``training_curves({arm: rows of metrics.jsonl})``         loss, margin, accuracy, …
-``tasks``, ``dynamics``, ``equal_losses``, ``task_costs``  the comparison of methods on its tasks
+``tasks``, ``dynamics``, ``task_costs``                   the comparison of methods on its tasks
 ========================================================  ===================================================
 
 ``rates`` is always ``stats.table``'s result (one judge). A title states what is plotted, the caption how the numbers
@@ -26,7 +26,7 @@ came about; ``look`` and ``plain`` give the look and name of an arm in all of th
 """
 
 from guardalign.report.figures.bars import comparison_bars
-from guardalign.report.figures.curves import dynamics, equal_losses, loss_curves, training_curves
+from guardalign.report.figures.curves import dynamics, loss_curves, training_curves
 from guardalign.report.figures.looks import look, looks, plain
 from guardalign.report.figures.maps import grid, guardrail_map
 from guardalign.report.figures.points import arms, contrasts, held_out, parts, ranking, table_1, table_3, tasks, trend
@@ -39,7 +39,6 @@ __all__ = [
     "contrasts",
     "cost",
     "dynamics",
-    "equal_losses",
     "grid",
     "guardrail_map",
     "held_out",

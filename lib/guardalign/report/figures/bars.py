@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.papers import mathtext, panel, table_1
+from guardalign.report.figures import style
 from guardalign.report.figures.looks import named, warning
-from guardalign.report.figures.style import (
-    BIN_HATCH,
-    BINS,
-    INK,
-    MUTED,
-    ON_DARK,
-    ON_LIGHT,
-    SMALL,
-    canvas,
-    finish,
-    percent_axis,
-    styled,
-)
 from guardalign.report.figures.words import caption, interval
 
 NARROW = 0.045
@@ -45,64 +33,54 @@ def comparison_bars(
     """
     order = list(comparisons or rates[["arm_1", "arm_2"]].drop_duplicates().itertuples(index=False, name=None))
     shown = pd.concat([rates[(rates["arm_1"] == one) & (rates["arm_2"] == two)] for one, two in order])
-    with styled():
-        figure, axes = canvas(1.25 + 1.95 * len(order), rows=len(order))
-        for (one, two), axis in zip(order, axes, strict=True):
-            rows = shown[(shown["arm_1"] == one) & (shown["arm_2"] == two)].set_index("dimension")
-            _panel(axis, rows, panel(one, two))
-            head = f"Fig. {panel(one, two)}: " if panel(one, two) else ""
-            axis.set_title(f"{head}1 = {_name(one, marks)},  2 = {_name(two, marks)}", fontweight="normal")
-        axes[0].legend(
-            handles=[
-                Patch(facecolor=colour, edgecolor=ON_LIGHT, linewidth=0.5, hatch=BIN_HATCH.get(bin_), label=WORDS[bin_])
-                for bin_, colour in BINS.items()
-            ],
-            loc="lower left", bbox_to_anchor=(-0.14, 1.2), ncols=4, fontsize=9, handlelength=1.4, borderaxespad=0,
-        )  # fmt: skip
+    with style.styled():
+        figure, axes = style.canvas(1.25 + 1.95 * len(order), rows=len(order))
+        for pair, axis in zip(order, axes, strict=True):
+            rows = shown[(shown["arm_1"] == pair[0]) & (shown["arm_2"] == pair[1])].set_index("dimension")
+            _panel(axis, rows.reindex([name for name in DIMENSIONS if name in rows.index]), panel(*pair))
+            names = [named(arm, marks, 60) + (f" {mathtext(arm)}" if mathtext(arm) != arm else "") for arm in pair]
+            head = f"Fig. {panel(*pair)}: " if panel(*pair) else ""
+            axis.set_title(f"{head}1 = {names[0]},  2 = {names[1]}", fontweight="normal")
+        handles = [bars[0] for bars in axes[0].containers[: len(WORDS)]]
+        axes[0].legend(handles, WORDS.values(), loc="lower left", bbox_to_anchor=(-0.14, 1.2), ncols=4, fontsize=9,
+                       handlelength=1.4, borderaxespad=0)  # fmt: skip
         more = "A win is “better or both acceptable”, so the two win rates may add to more than 100 %."
         below = caption(shown, more + warning([arm for pair in order for arm in pair], marks))
-        return finish(figure, "Verdicts on pairs of replies, % of prompts", below, profile)
-
-
-def _name(arm: str, marks: Collection[str]) -> str:
-    return named(arm, marks, 60) + (f" {mathtext(arm)}" if mathtext(arm) != arm else "")
+        return style.finish(figure, "Verdicts on pairs of replies, % of prompts", below, profile)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, paper_panel: str) -> None:
-    names = [name for name in DIMENSIONS if name in rows.index]
-    published = table_1()
+    places, left = np.arange(len(rows)), 0.0
+    for name, colour in style.BINS.items():
+        hatch = style.BIN_HATCH.get(name)
+        bars = axes.barh(
+            places, rows[name], 0.62, left, color=colour, edgecolor=style.ON_LIGHT, linewidth=0.5, hatch=hatch
+        )
+        box = {"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"} if hatch else None
+        texts = [f"{100 * share:.0f}" if share >= NARROW else "" for share in rows[name]]
+        ink = style.ON_DARK if name == "better_1" else style.ON_LIGHT
+        for label in axes.bar_label(bars, texts, label_type="center", fontsize=8.5, color=ink):
+            label.set_bbox(box if label.get_text() else None)
+        left = left + rows[name]
+    whisker: dict[str, Any] = {"fmt": "none", "color": style.INK, "capsize": 2.5, "linewidth": 1.1, "clip_on": False}
+    for name, at, low, high in (
+        ("better_1", rows["better_1"], "_low", "_high"),
+        ("better_2", 1 - rows["better_2"], "_high", "_low"),
+    ):
+        reach = [(rows[name] - rows[f"{name}{end}"]).abs() for end in (low, high)]
+        axes.errorbar(at, places + 0.38, xerr=reach, **whisker)
     beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "linespacing": 1.3}
-    for position, name in enumerate(names):
-        row = rows.loc[[name]].iloc[0]
-        _bar(axes, position, row)
+    published = table_1()
+    for place, (name, row) in enumerate(rows.iterrows()):
         own = [interval(row[f"win_{side}"], row[f"win_{side}_low"], row[f"win_{side}_high"]) for side in (1, 2)]
-        axes.annotate("\n".join(own), (1.015, position), fontsize=8.5, color=INK, **beside)
-        paper = published[published["panel"] == paper_panel][name].tolist()
-        if paper:
+        axes.annotate("\n".join(own), (1.015, place), fontsize=8.5, color=style.INK, **beside)
+        if paper := published[published["panel"] == paper_panel][str(name)].tolist():
             text = "paper A:\n" + " · ".join(f"{rate:.0f}" for rate in paper)
-            axes.annotate(text, (1.19, position), fontsize=SMALL, color=MUTED, style="italic", **beside)
-    axes.annotate("win rate of 1 · of 2, %", (1.015, -0.62), fontsize=SMALL, color=MUTED, **beside)
-    axes.set_yticks(range(len(names)), [name.capitalize() for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.75)
+            axes.annotate(text, (1.19, place), fontsize=style.SMALL, color=style.MUTED, style="italic", **beside)
+    axes.annotate("win rate of 1 · of 2, %", (1.015, -0.62), fontsize=style.SMALL, color=style.MUTED, **beside)
+    axes.set_yticks(places, [str(name).capitalize() for name in rows.index])
+    axes.set_ylim(len(rows) - 0.5, -0.75)
     axes.set_xlim(0, 1)
-    percent_axis(axes.xaxis)
+    style.percent_axis(axes.xaxis)
     axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
-
-
-def _bar(axes: Axes, position: int, row: pd.Series) -> None:
-    left = 0.0
-    for name, colour in BINS.items():
-        share, hatch = row[name], BIN_HATCH.get(name)
-        axes.barh(position, share, 0.62, left, color=colour, edgecolor=ON_LIGHT, linewidth=0.5, hatch=hatch)
-        if share >= NARROW:
-            box = {"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"} if hatch else None
-            axes.text(left + share / 2, position, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5,
-                      bbox=box, color=ON_DARK if name == "better_1" else ON_LIGHT)  # fmt: skip
-        left += share
-    for x, low, high in (
-        (row["better_1"], row["better_1_low"], row["better_1_high"]),
-        (1 - row["better_2"], 1 - row["better_2_high"], 1 - row["better_2_low"]),
-    ):
-        axes.errorbar(x, position + 0.38, xerr=[[x - low], [high - x]], color=INK, capsize=2.5, linewidth=1.1,
-                      clip_on=False)  # fmt: skip

@@ -10,8 +10,8 @@ import torch
 from matplotlib.figure import Figure
 
 from guardalign.losses import LossOptions, Method, ScoredBatch
-from guardalign.report.figures.looks import MARKERS, METHODS, Look, look, looks, plain
-from guardalign.report.figures.style import LINES, RULE, SMALL, TASKS, canvas, finish, label_axes, styled, wrap
+from guardalign.report.figures.looks import METHODS, TASKS, Look, look, looks, plain
+from guardalign.report.figures.style import RULE, SMALL, canvas, finish, label_axes, styled, wrap
 from guardalign.report.figures.words import count
 
 PANELS = {
@@ -38,44 +38,31 @@ def training_curves(
     """
     named = {arm: (methods or {}).get(arm) or _method(arm) for arm in metrics}
     lines = pd.concat([_lines(own, row=named[arm], line=arm) for arm, own in metrics.items()], ignore_index=True)
-    shown = [name for name in ("loss", "margin", "accuracy", "kl") if name in set(lines["panel"])]
     rows = {method: wrap(METHODS.get(method, method), 12) for method in dict.fromkeys(named.values())}
     steps = sorted({int(own["step"].max()) for own in metrics.values()})
     lengths = count(steps[0], "step") if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,} steps"
-    figure = _grid(lines, rows, shown, {arm: (plain(arm), each) for arm, each in looks(metrics).items()})
+    figure = _grid(
+        lines,
+        rows,
+        ["loss", "margin", "accuracy", "kl"],
+        {arm: (plain(arm), each) for arm, each in looks(metrics).items()},
+    )
     return finish(figure, "Training of each arm, a row per method", f"{BELOW}; {lengths}. {note}".strip(), profile)
 
 
-def dynamics(steps: pd.DataFrame, observed: Mapping[str, str], profile: str = "") -> Figure:
+def dynamics(steps: pd.DataFrame, observed: dict[str, str], profile: str = "") -> Figure:
     """Paper B's observations next to this run's curves: one row per arm, one line per task, mean over seeds.
 
     ``steps`` has arm, task, seed, step and the measures; ``observed``: arm → the paper's words.
     """
-    arms = [arm for arm in (*observed, "rpo") if arm in set(steps["arm"])]
-    tasks = list(dict.fromkeys(steps["task"]))
-    own = [(arm, task, steps[(steps["arm"] == arm) & (steps["task"] == task)]) for arm in arms for task in tasks]
-    lines = pd.concat([_lines(rows, row=arm, line=task) for arm, task, rows in own if len(rows)], ignore_index=True)
-    shown = [name for name in ("margin", "grad_norm", "entropy", "kl") if name in set(lines["panel"])]
-    words = {arm: f"{plain(arm)}\n{wrap(observed.get(arm, 'not in paper B'), 22)}" for arm in arms}
-    each = zip(tasks, TASKS, MARKERS, LINES, strict=False)
-    looked = {task: (task, Look(colour, marker, line)) for task, colour, marker, line in each}
-    figure = _grid(lines, words, shown, looked, share=True)
+    words = {arm: f"{plain(arm)}\n{wrap(text, 22)}" for arm, text in (observed | {"rpo": "not in paper B"}).items()}
+    shown = steps[steps["arm"].isin(words)]
+    lines = [_lines(own, row=arm, line=task) for (arm, task), own in shown.groupby(["arm", "task"], sort=False)]
+    looked = {task: (task, look) for task, look in zip(dict.fromkeys(shown["task"]), TASKS, strict=False)}
+    rows = {arm: text for arm, text in words.items() if arm in set(shown["arm"])}
+    figure = _grid(pd.concat(lines, ignore_index=True), rows, ["margin", "grad_norm", "entropy", "kl"], looked, True)
     note = f"{BELOW}, mean over {count(steps['seed'].nunique(), 'seed')}. r: the SFT model. In words: paper B’s Table 2"
     return finish(figure, "Training dynamics of each method, as in paper B’s Table 2", f"{note}.", profile)
-
-
-def equal_losses(table: pd.DataFrame, profile: str = "") -> Figure:
-    """The losses of KTO (tanh) and of KTO at doubled β, drawn on top of each other, one panel per task; first seed."""
-    names = [str(name) for name in table.columns if name not in ("task", "seed", "step", "difference")]
-    first = table[table["seed"] == table["seed"].min()]
-    lines = first.melt(["task", "step"], names, "line", "y").rename(columns={"task": "panel", "step": "x"})
-    solid, dotted = Look("#56b4e9", "o", "-"), Look("#d55e00", "s", (0, (1, 1)))
-    looked = {name: (plain(name), each) for name, each in zip(names, (solid, dotted), strict=True)}
-    panels = {task: task.capitalize() for task in dict.fromkeys(first["task"])}
-    figure = _grid(lines.assign(row="loss"), {"loss": "Loss"}, panels, looked, share=True, xlabel="training step")
-    note = f"At most {table['difference'].max():.0e} apart. 1 − tanh(u) = 2 (1 − σ(2u)): the comparison is one of β."
-    title = f"Losses of {plain(names[0])} and {plain(names[1])} (terms twice), step by step"
-    return finish(figure, title, note, profile)
 
 
 def loss_curves(methods: Mapping[str, Method], beta: float, reach: float = 20.0) -> Figure:
@@ -133,20 +120,20 @@ def _lines(rows: pd.DataFrame, **names: str) -> pd.DataFrame:
 
 
 def _grid(
-    lines: pd.DataFrame, rows: Mapping[str, str], panels: Mapping[str, str] | Sequence[str],
-    looked: Mapping[str, tuple[str, Look]], share: bool = False, xlabel: str = "share of steps",
+    lines: pd.DataFrame, rows: Mapping[str, str], panels: Sequence[str], looked: Mapping[str, tuple[str, Look]],
+    share: bool = False,
 ) -> Figure:  # fmt: skip
     """A grid of lines: ``lines`` has row, panel, line, x, y; ``looked``: line → its name in the legend and its look.
 
-    Axes without a line are hidden; ``share``: one scale per column.
+    Panels that no line has are left out, axes without a line hidden; ``share``: one scale per column.
     """
-    titles = panels if isinstance(panels, Mapping) else {name: PANELS[name] for name in panels}
+    panels = [panel for panel in panels if panel in set(lines["panel"])]
     with styled():
         shared = "col" if share else False
-        figure, axes = canvas(1.7 + 1.35 * len(rows), len(rows), len(titles), sharex=True, sharey=shared)
+        figure, axes = canvas(1.7 + 1.35 * len(rows), len(rows), len(panels), sharex=True, sharey=shared)
         cells = np.array(axes).reshape(len(rows), -1)
         for line, (row, words) in zip(cells, rows.items(), strict=True):
-            for axis, panel in zip(line, titles, strict=True):
+            for axis, panel in zip(line, panels, strict=True):
                 here = lines[(lines["row"] == row) & (lines["panel"] == panel)]
                 for name, (text, look) in looked.items():
                     own = here[here["line"] == name]
@@ -157,10 +144,10 @@ def _grid(
                 label_axes(axis, "y")
                 axis.tick_params(labelsize=SMALL)
             line[0].set_ylabel(words, fontsize=SMALL, rotation=0, ha="right", va="center", multialignment="left")
-        for column, text in zip(cells.T, titles.values(), strict=True):
+        for column, panel in zip(cells.T, panels, strict=True):
             seen = [axis for axis in column if axis.get_visible()]
-            seen[0].set_title(wrap(text, 14), fontsize=9)
-            seen[-1].set_xlabel(xlabel, fontsize=SMALL)
+            seen[0].set_title(wrap(PANELS[panel], 14), fontsize=9)
+            seen[-1].set_xlabel("share of steps", fontsize=SMALL)
             seen[-1].tick_params(labelbottom=True)
         previous: list[str] = []
         for line in cells:  # a legend beside each row whose lines are several and not those of the row above

@@ -44,6 +44,10 @@ class Look(NamedTuple):
     line: str | tuple[int, tuple[int, ...]]
 
 
+TASKS = tuple(map(Look, ("#0072b2", "#d55e00", "#009e73", "#b0578d"), MARKERS, LINES))
+"""Of lines that are not arms."""
+
+
 def plain(arm: object) -> str:
     """Display name of an arm: ``M_1SFT_ipo`` → SFT then IPO; other names stay as they are."""
     name = str(arm)

@@ -16,7 +16,6 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from guardalign.files import replacing, write_text
@@ -27,8 +26,8 @@ BINS = {"better_1": "#0b4f87", "both": "#cfe3f1", "none": "#9a9a9a", "better_2":
 BIN_HATCH = {"none": "////"}
 ACCENT = "#0072b2"
 SEQUENTIAL = "Blues_r"
-TASKS = ("#0072b2", "#d55e00", "#009e73", "#b0578d")
-LINES = ("-", "--", "-.", ":")
+BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}
+"""The box behind a text that lies on lines."""
 WIDTH = 8.0
 SMALL = 8.0
 """The smallest text, in points: a page that shows a point as 9/8 pixels or more keeps all text at 9 pixels."""
@@ -111,20 +110,11 @@ def save(figure: Figure, table: pd.DataFrame, path: str | Path) -> list[Path]:
     stem = stem.with_suffix("") if stem.suffix in (".png", ".svg", ".csv") else stem
     paths = [stem.parent / f"{stem.name}.{kind}" for kind in ("png", "svg", "csv")]
     notes = {"Title": figure.get_label(), "Description": figure.get_supxlabel().replace("\n", " ")}
-    # Drawing takes longest, so each file is drawn once. The layout is found before and not by savefig, which draws a
-    # second time for it, and in the PNG's own renderer, which then measures no text again.
-    with matplotlib.rc_context(SETTINGS | {"figure.constrained_layout.use": False}):
-        shown_at, engine = figure.get_dpi(), figure.get_layout_engine()
-        FigureCanvasAgg(figure)
-        figure.set_dpi(PNG_DPI)
-        if engine:
-            engine.execute(figure)
-        figure.set_layout_engine(None)
-        with replacing(paths[0]) as part:
-            figure.savefig(part, format="png", dpi=PNG_DPI, metadata=notes | {"Software": None})
-        with replacing(paths[1]) as part:
-            figure.savefig(part, format="svg", metadata=notes | {"Date": None, "Creator": None})
-        figure.set_dpi(shown_at)
+    kinds = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    with matplotlib.rc_context(SETTINGS):
+        for path, (kind, none) in zip(paths, kinds.items(), strict=False):
+            with replacing(path) as part:
+                figure.savefig(part, format=kind, dpi=PNG_DPI, metadata=notes | none)
     write_text(paths[2], table.to_csv(index=False))
     return paths
 

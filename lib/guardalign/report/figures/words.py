@@ -19,22 +19,26 @@ def interval(value: float, low: float, high: float, digits: int = 0, signed: boo
     return f"{number}{HOLD}[{ends[0]},{HOLD}{ends[1]}]"
 
 
-def caption(rates: pd.DataFrame, more: str = "") -> str:
-    """Prompts, seeds, judge and intervals of the rows of ``stats.table`` that a figure shows."""
-    if rates.empty:
+def caption(table: pd.DataFrame, more: str = "") -> str:
+    """What the rows that a figure shows rest on, as far as their columns tell: prompts, seeds, judge, intervals."""
+    if table.empty:
         return more
-    seeds = int(rates["seeds"].max())
-    per_seed = (rates["n"] / rates["seeds"].clip(lower=1)).round()
-    parts = [
-        f"{span(per_seed)} judged prompts of {span(rates['conversations'])} conversations × {count(seeds, 'seed')}",
-        f"judge: {', '.join(sorted(rates['judge'].unique()))}",
-        f"{100 * rates['level'].iloc[0]:.0f} % intervals of "
-        + ("the methods" if seeds > 1 else "these trained models"),
-    ]
-    parts += [f"invalid verdicts: at most {100 * rates['invalid'].max():.1f} %"] if rates["invalid"].max() else []
-    if not rates["flips"].isna().all():
-        parts.append(f"preference changes with the order: at most {100 * rates['flips'].max():.1f} %")
-    return "; ".join(parts) + "." + (f" {more}" if more else "")
+    seeds, level = int(table["seeds"].max()), table["level"].iloc[0] if "level" in table else 0.95
+    parts = [f"{span(table['conversations'])} conversations × {count(seeds, 'seed')}"]
+    if "dimension" in table:
+        parts[0] = f"{span((table['n'] / table['seeds'].clip(lower=1)).round())} judged prompts of {parts[0]}"
+    parts += [f"judge: {', '.join(sorted(table['judge'].unique()))}"] if "judge" in table else []
+    parts += [f"{100 * level:.0f} % intervals of {'the methods' if seeds > 1 else 'these trained models'}"]
+    for name, words in (("invalid", "invalid verdicts"), ("flips", "preference changes with the order")):
+        if name in table and table[name].max() > 0:
+            parts.append(f"{words}: at most {100 * table[name].max():.1f} %")
+    return f"{'; '.join(parts)}. {more.strip()}".strip()
+
+
+def p_value(value: float) -> str:
+    if isnan(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def count(number: int, word: str) -> str:

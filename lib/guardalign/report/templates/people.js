@@ -93,14 +93,10 @@
 
   const cell = (text) => '"' + String(text === undefined ? "" : text).replace(/"/g, '""') + '"';
   const columns = ["person", "item", "dimension", "a_acceptable", "b_acceptable", "preferred"];
-  const fileName = (kind) => "answers-" + state.person.trim().replace(/\W+/g, "-") + "." + kind;
   byId("save-csv").addEventListener("click", () => {
     if (!ready()) return;
     const lines = rows().map((row) => columns.map((name) => cell(row[name])).join(","));
-    save(fileName("csv"), "text/csv", [columns.join(","), ...lines].join("\n") + "\n");
-  });
-  byId("save-json").addEventListener("click", () => {
-    if (ready()) save(fileName("json"), "application/json", JSON.stringify(rows(), null, 1));
+    save("answers-" + state.person.trim().replace(/\W+/g, "-") + ".csv", "text/csv", [columns.join(","), ...lines].join("\n") + "\n");
   });
   byId("person").value = state.person;
   byId("person").addEventListener("input", () => { state.person = byId("person").value; remember(JSON.stringify(state)); });

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.collections import PathCollection
-from matplotlib.figure import Figure
 
 from alpaca_annotations import anchors, difficulty
 from guardalign.config.params import Params
@@ -24,8 +23,8 @@ from guardalign.files import RunFolder
 from guardalign.generation.replies import load_policy
 from guardalign.models.encoding import encode_prompt
 from guardalign.models.loading import dropped, model_fingerprint
-from guardalign.report import figures
-from guardalign.report.comparison import RLHF, SFT, dynamics, findings, results, showing, tables
+from guardalign.report import alpaca_eval, comparison, dynamics, figures
+from guardalign.report.comparison import RLHF, SFT
 from guardalign.stats import alpaca
 from guardalign.study.archive import pack, unpack
 from guardalign.study.distance import distances
@@ -65,7 +64,7 @@ def test_tanh_and_doubled_beta_are_the_same_loss(done):
     _, run, _ = done
     tanh, doubled = metrics(run, "kto_tanh"), metrics(run, "kto_doubled")
     assert len(tanh) == len(doubled) > 3
-    assert (tanh["loss"] - doubled["loss"]).abs().max() < 1e-4
+    assert dynamics.same_loss(dynamics.curves(run))["difference"].max() < 1e-4
 
 
 def test_every_method_starts_at_the_same_model_and_takes_the_same_steps(done):
@@ -85,7 +84,7 @@ def test_weights_stay_where_other_arms_start_alone(done):
 def test_preference_methods_widen_held_out_margins_and_write_text(done):
     _, _, table = done
     methods = table.drop(index=["sft", "sft_longer", "ppo_offline", "ppo_later", "slic", "rlhf"])
-    assert (methods["margin_gain_low"] > 0).all(), methods["margin_gain_low"]
+    assert (methods["gain_low"] > 0).all(), methods["gain_low"]
     assert (table["repetition"] < 0.4).all(), table["repetition"]
 
 
@@ -139,13 +138,13 @@ def test_annotations_of_another_judge_are_read_back_too(done, tmp_path):
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps(rows), encoding="utf-8")
     told = {"kind": "twin", "instructions": str(tmp_path / "asked.json"), "anchors": str(tmp_path / "gamed.csv")}
-    table = results.instructions(small(tmp_path, sources={TASK: told}), run)
+    table = alpaca_eval.leaderboard(small(tmp_path, sources={TASK: told}), run)
     assert table[["task", "protocol", "arm"]].to_numpy().tolist() == [[TASK, "identical", "dpo"]]
     assert table.loc[0, "win_rate"] == 50
     own = alpaca.read_annotations(place)
     again = alpaca.length_controlled(own, difficulty(12), anchors(12))
     assert table.loc[0, "length_controlled_winrate"] == pytest.approx(again.win_rate)
-    assert results.instructions(settings, run).empty
+    assert alpaca_eval.leaderboard(settings, run).empty
 
 
 def test_the_online_arm_stands_beside_the_others_with_its_cost(done):
@@ -183,9 +182,8 @@ def test_figures_show_the_tables_numbers(done, tmp_path):
     tuned = summary[summary["arm"].isin(["sft", "dpo", "kto"])]
     drawn = {
         "win": figures.tasks(summary, "win", 0.5, "beats the preferred reply", tuned),
-        "gain": figures.tasks(summary[summary["arm"] != SFT], "accuracy_gain", 0.0, "gain"),
+        "gain": figures.tasks(summary[summary["arm"] != SFT], "lead", 0.0, "gain"),
         "curves": figures.dynamics(steps, dynamics.OBSERVED),
-        "same": figures.equal_losses(dynamics.same_loss(steps)),
         "cost": figures.task_costs(summary[summary["arm"] != SFT]),
     }
     marked = [each for each in drawn["win"].axes[0].collections if isinstance(each, PathCollection)]
@@ -235,60 +233,45 @@ def test_a_clone_resumes_from_packed_results_and_trains_only_what_it_must(done, 
 
 
 def gained(arm: str, low: float, **measured: float) -> dict[str, object]:
-    row = {"accuracy": 0.7, "margin_gain": 0.6, "margin_gain_low": 0.55, "margin_gain_high": 0.65, "kl": 0.02}
-    gain = {"accuracy_gain": low + 0.02, "accuracy_gain_low": low, "accuracy_gain_high": low + 0.04}
-    return {"task": "t", "arm": arm, "repetition": 0.01} | row | gain | measured
+    row = {"accuracy": 0.7, "gain": 0.6, "gain_low": 0.55, "gain_high": 0.65, "kl": 0.02}
+    return {"task": "t", "arm": arm, "lead": low + 0.02, "lead_low": low, "lead_high": low + 0.04} | row | measured
 
 
-def test_what_was_not_raised_is_said_with_its_reason():
+def test_what_was_not_raised_has_its_reason():
     rows = [
-        gained(SFT, 0.0, accuracy=0.7),
+        gained(SFT, 0.0),
         gained("dpo", 0.01),
         gained("ipo_sum", -0.01),
-        gained("slic", -0.01, margin_gain=0.5, margin_gain_low=0.4, margin_gain_high=0.6),
-        gained("ppo_offline", -0.2, margin_gain=0.2, margin_gain_low=0.1, margin_gain_high=0.3),
-        gained("kto", -0.01, kl=3.0, repetition=0.6),
+        gained("slic", -0.01, gain=0.5, gain_low=0.4, gain_high=0.6),
+        gained("ppo_offline", -0.2, gain=0.2, gain_low=0.1, gain_high=0.3),
+        gained("kto", -0.01, kl=3.0),
     ]
-    table = findings.gains(pd.DataFrame(rows))
-    assert table.set_index("arm")["raised"].to_dict() == {
-        "dpo": True, "ipo_sum": False, "slic": False, "ppo_offline": False, "kto": False,
-    }  # fmt: skip
-    said = findings.sentences(table).splitlines()
-    assert said[0].startswith("* **t**: 1 of 5 arms raise")
-    assert [line.split(": ")[1].split(" ")[0] for line in said[1:]] == ["the", "hardly", "pushes", "went"]
-    assert "not IPO (sum) (+1.0\u00a0[−1.0,\u00a0+3.0] points)" in said[1]
-    full = findings.gains(pd.DataFrame([gained(SFT, 0.0, accuracy=0.99), gained("dpo", -0.01)]))
-    assert full.loc[0, "why"].startswith("nothing to gain")
-    assert findings.degeneration(pd.DataFrame(rows)).startswith("Degenerate text: KTO")
-    assert findings.degeneration(pd.DataFrame(rows[:4])).startswith("No arm ends in degenerate text: at most 1%")
+    table = comparison.gains(pd.DataFrame(rows)).set_index("arm")
+    assert table["raised"].tolist() == [True, False, False, False, False]
+    assert table.loc["dpo", "why"] == "" and table["why"].nunique() == 5
+    assert "shrink" in table.loc["ppo_offline", "why"] and "far" in table.loc["kto", "why"]
+    full = comparison.gains(pd.DataFrame([gained(SFT, 0.0, accuracy=0.99), gained("dpo", -0.01)]))
+    assert "already" in full.loc[0, "why"]
 
 
 def test_passes_count_what_a_method_reads():
     arms = Params.load(PARAMS / "comparison.yaml").study.arms
-    counted = {name: list(tables.passes(arm).values()) for name, arm in arms.items()}
+    counted = {name: list(comparison.passes(arm).values()) for name, arm in arms.items()}
     assert counted["dpo"] == [2, 2] and counted["slic"] == [2, 0] and counted["kto"] == [4, 4]
     assert counted["sft_longer"] == [1, 0] and counted[RLHF] == []
 
 
 def test_distinct_n_by_hand():
-    assert tables.distinct(["a b a", "a b"], 1) == pytest.approx(2 / 5)
-    assert tables.distinct(["a b a", "a b"], 2) == pytest.approx(2 / 3)
-    assert math.isnan(tables.distinct(["one"], 2))
+    assert comparison.distinct(["a b a", "a b"], 1) == pytest.approx(2 / 5)
+    assert comparison.distinct(["a b a", "a b"], 2) == pytest.approx(2 / 3)
+    assert math.isnan(comparison.distinct(["one"], 2))
 
 
 def test_tasks_without_a_source_are_refused(tmp_path):
     with pytest.raises(ParameterError, match="hh"):
         small(tmp_path, study={"tasks": [TASK, "hh"]})
     with pytest.raises(ParameterError, match="tasks"):
-        results.carry_out(Params.load(PARAMS / "embedded.yaml"), RunFolder(tmp_path))
-
-
-def test_a_comparison_of_which_only_tables_were_kept_is_shown_without_its_curves(done, tmp_path):
-    _, run, _ = done
-    shutil.copytree(run.root / "tables", tmp_path / "tables")
-    shown = showing.parts(RunFolder(tmp_path))
-    assert any(isinstance(each, Figure) for each in shown["accuracy"])
-    assert not any(isinstance(each, Figure) for each in shown["dynamics"] + shown["same_loss"])
+        comparison.carry_out(Params.load(PARAMS / "embedded.yaml"), RunFolder(tmp_path))
 
 
 def test_distance_and_entropy_are_those_of_each_reply_by_itself(tmp_path):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from guardalign.files import RunFolder
 from guardalign.losses import METHODS
-from guardalign.report.comparison import SFT
 from guardalign.study.plan import recorded
 
 OBSERVED = {
@@ -36,16 +33,9 @@ def curves(run: RunFolder) -> pd.DataFrame:
         for path in sorted((run.root / task).glob("**/models/*/metrics.jsonl")):
             arm = plan.arms.get(path.parent.name) if plan else None
             if arm is not None:
-                place = path.parents[2].name  # of one seed among several, seed-<n>
-                seed = int(place.removeprefix("seed-")) if place.startswith("seed-") else 0
-                facts: dict[str, Any] = {
-                    "task": task,
-                    "seed": seed,
-                    "arm": arm.name,
-                    "method": arm.method,
-                    "beta": arm.beta,
-                }
-                parts.append(pd.read_json(path, lines=True).assign(**facts))
+                seed = path.parents[2].name.partition("seed-")[2]  # of one seed among several, seed-<n>
+                own = pd.read_json(path, lines=True).assign(task=task, seed=int(seed or 0), arm=arm.name)
+                parts.append(own.assign(method=arm.method, beta=arm.beta))
     if not parts:
         return pd.DataFrame()
     found = pd.concat(parts, ignore_index=True)
@@ -75,19 +65,21 @@ def table_2(steps: pd.DataFrame) -> pd.DataFrame:
     Each measure's mean over the first and the last fifth of the steps.
     """
     rows = []
-    for (task, arm, _), curve in steps[steps["arm"] != SFT].groupby(["task", "arm", "seed"], sort=False):
-        fifth = max(1, len(curve) // 5)
-        row: dict[str, object] = {"task": task, "arm": arm}
-        for name in MEASURES:
-            if name in curve and curve[name].notna().any():
-                row |= {f"{name} first": curve[name][:fifth].mean(), f"{name} last": curve[name][-fifth:].mean()}
-        rows.append(row)
+    for (task, arm, _), curve in steps[steps["arm"] != "sft"].groupby(["task", "arm", "seed"], sort=False):
+        own = curve[[name for name in MEASURES if name in curve]].dropna(axis=1, how="all")
+        fifth = max(1, len(own) // 5)
+        ends = {"first": own[:fifth].mean(), "last": own[-fifth:].mean()}
+        row = {f"{name} {end}": values[name] for name in own for end, values in ends.items()}
+        rows.append({"task": task, "arm": arm} | row)
     table = pd.DataFrame(rows).groupby(["task", "arm"], sort=False).mean().reset_index()
     return table.assign(paper=table["arm"].map(OBSERVED).fillna("not in the paper"))
 
 
 def same_loss(steps: pd.DataFrame, one: str = "kto_tanh", other: str = "kto_doubled") -> pd.DataFrame:
-    """The losses of two arms step by step, where both ran: task, seed, step, the two, and their ``difference``."""
-    found = [steps[steps["arm"] == arm].set_index(["task", "seed", "step"])["loss"] for arm in (one, other)]
-    table = pd.concat(found, axis=1, keys=[one, other], join="inner").reset_index()
-    return table.assign(difference=(table[one] - table[other]).abs())
+    """The largest ``difference`` between the losses of two arms at a step, by task and seed, where both ran.
+
+    1 − tanh(u) = 2 (1 − σ(2u)): KTO (tanh) is KTO at doubled β, its terms twice.
+    """
+    losses = steps.pivot(index=["task", "seed", "step"], columns="arm", values="loss").reindex(columns=[one, other])
+    apart = (losses[one] - losses[other]).abs().dropna()
+    return apart.groupby(["task", "seed"]).agg(steps="size", difference="max").reset_index()

@@ -1,0 +1,244 @@
+"""A comparison of methods on several tasks, carried out: arms settled, then the run's tables and figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from guardalign import papers, stats
+from guardalign.config.params import Params
+from guardalign.config.plan import BASE, Arm, Plan
+from guardalign.errors import ParameterError
+from guardalign.files import RunFolder, write_text
+from guardalign.generation.replystats import reply_statistics
+from guardalign.losses import METHODS
+from guardalign.report import alpaca_eval, dynamics, figures
+from guardalign.study import heldout, tasks
+from guardalign.study.run import Study
+from guardalign.study.settle import Job, Outcome, jobs_of, settle
+from guardalign.study.tuning import tune
+from guardalign.world.twins import TWINS
+
+SFT, RLHF = "sft", "rlhf"
+"""The arm that all others start from, and the online one."""
+KEYS = ("task", "arm")
+MEASURES = {
+    "win": stats.SHARE, "score": stats.UNBOUNDED, "kl": stats.UNBOUNDED, "entropy": stats.UNBOUNDED,
+    "words": stats.UNBOUNDED, "tokens": stats.UNBOUNDED, "repetition": stats.SHARE, "cut_off": stats.SHARE,
+}  # fmt: skip
+ONLINE = ("reward_accuracy", "replies_drawn", "policy_passes", "reference_passes", "reward_passes")
+COSTS = (
+    *KEYS, "win_rate", "standard_error", "length_controlled", "words", "repetition", "distinct_2", "kl", "seconds",
+    "memory_gib", "policy_passes", "reference_passes", "reward_passes", "replies_drawn", "reward_accuracy",
+)  # fmt: skip
+TWIN = "Twins of the paper’s tasks in the embedded world, judged by reading the text; not the paper’s data."
+NEARLY_ALL, FAR = 0.95, 1.0
+
+
+def carry_out(settings: Params, run: RunFolder) -> None:
+    """Settle the plan on its tasks, then the tuned arms with a rate and β of their own; write every table and figure.
+
+    Raises ParameterError if the plan names no tasks of the section ``tasks``.
+    """
+    if settings.tasks is None:
+        raise ParameterError("a comparison needs a `tasks` section, as in params/comparison.yaml")
+    run.record("comparison", parameters=settings.sections())
+    plan = settings.study
+    summary = _settled(settings, run, dict.fromkeys(plan.tasks, plan), list(plan.arms), "identical")
+    steps, tuned = dynamics.curves(run), None
+    made = {
+        "table1": settings_beside_paper(settings),
+        "table2": dynamics.table_2(steps),
+        "table3_identical": table_3(summary),
+        "gains": gains(summary),
+        "same_loss": dynamics.same_loss(steps),
+        "costs": summary[[name for name in COSTS if name in summary]],
+    }
+    if plan.tuning:
+        chosen = tune(Study(settings, run))
+        tuned = _settled(settings, run, chosen.plans, list(plan.tuning.arms), "tuned")
+        made |= {"tuning": chosen.tried, "tuning_choice": chosen.choice}
+        made |= {"table3_tuned": table_3(tuned), "gains_tuned": gains(tuned)}
+    if not (judged := alpaca_eval.leaderboard(settings, run)).empty:
+        made["alpaca_eval"] = judged
+    for name, table in made.items():
+        write_text(run.tables(f"{name}.csv"), table.to_csv(index=False))
+    _draw(run, summary, tuned, steps)
+
+
+def _settled(
+    settings: Params, run: RunFolder, plans: dict[str, Plan], names: Sequence[str], protocol: str
+) -> pd.DataFrame:
+    """Settle the arms on every task; write ``<protocol>_methods.csv``, which is returned (all measures with intervals,
+    diversity, cost, AlpacaEval's figures), ``<protocol>_pairs.csv`` (all arms against each other) and
+    ``<protocol>_decided.csv`` (those of these whose interval excludes ½)."""
+    folder = run if protocol == "identical" else RunFolder(run.root / protocol)
+    jobs = {
+        task: jobs_of(Study(settings.model_copy(update={"study": plan}), folder, task), names)
+        for task, plan in plans.items()
+    }
+    outcomes = iter(settle([job for own in jobs.values() for job in own], settings.study.workers))
+    rows, extra = [], []
+    for task, own in jobs.items():
+        rows.append(frame(own))
+        found = alpaca_eval.exchange(run.root / "alpaca_eval", protocol, own, rows[-1])
+        extra.append(beside(own, [next(outcomes) for _ in own]))
+        if found:
+            extra[-1] = extra[-1].merge(alpaca_eval.length_controlled(found, task), on=KEYS, how="left")
+    together, level = pd.concat(rows, ignore_index=True), settings.report.level
+    measures = {name: bounds for name, bounds in MEASURES.items() if together[name].notna().all()}
+    table = heldout.table(together, level, KEYS, measures).merge(pd.concat(extra), on=KEYS)
+    write_text(run.tables(f"{protocol}_methods.csv"), table.to_csv(index=False))
+    if "win" in measures:
+        pairs = against_each_other(together, level)
+        clear = pairs[(pairs["win_low"] > 0.5) | (pairs["win_high"] < 0.5)]
+        write_text(run.tables(f"{protocol}_pairs.csv"), pairs.to_csv(index=False))
+        write_text(run.tables(f"{protocol}_decided.csv"), clear.to_csv(index=False))
+    return table
+
+
+def frame(jobs: Sequence[Job]) -> pd.DataFrame:
+    """One row per arm, seed and prompt of one task: ``heldout.rows``, the reply's statistics and its distance.
+
+    ``win``: 1, ½ or 0 against the data's preferred reply, by the judge's ``score`` (NaN without a judge).
+    """
+    study, parts = jobs[0].study, []
+    examples = study.rows(jobs[0].split)
+    read = tasks.reader_of(study.settings, study.task)
+    preferred = [read(each.prompt, each.chosen.strip()).score if read else np.nan for each in examples]
+    starts = {job.arm: job.planned.start for job in jobs}
+    for seed in dict.fromkeys(job.seed for job in jobs):
+        own = [job for job in jobs if job.seed == seed]
+        scored = heldout.rows({job.arm: job.scores for job in own}, starts, seed)
+        for job in own:
+            replies = job.replies
+            score = [read(e.prompt, r.text).score if read else np.nan for e, r in zip(examples, replies, strict=True)]
+            part = scored[scored["arm"] == job.arm].reset_index(drop=True)
+            form = reply_statistics(replies)[["words", "tokens", "repetition", "finished"]]
+            apart = pd.DataFrame([each.model_dump(exclude={"id"}) for each in job.distances])
+            won = pd.DataFrame({"score": score, "win": tasks.wins(score, preferred)})
+            parts.append(pd.concat([part, form, apart, won], axis=1))
+    joined = pd.concat(parts, ignore_index=True)
+    return joined.assign(task=study.task, cut_off=1.0 - joined["finished"])
+
+
+def against_each_other(rows: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Every two arms of a task on the same prompts and seeds: how often ``arm_1`` scores higher (ties count half).
+
+    All of it is exploration: ``win`` has an interval (``win_low``, ``win_high``) and no test.
+    """
+    parts = []
+    for task, own in rows.groupby("task", sort=False):
+        scores = own.pivot(index=["seed", "conversation_id"], columns="arm", values="score")
+        for one, two in combinations(dict.fromkeys(own["arm"]), 2):
+            won = pd.Series(tasks.wins(scores[one], scores[two]), index=scores.index, name="win").reset_index()
+            parts.append(won.assign(task=task, arm_1=one, arm_2=two))
+    by = ["task", "arm_1", "arm_2"]
+    return stats.means(pd.concat(parts), by, {"win": stats.SHARE}, level).drop(columns="win_p")
+
+
+def beside(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """What each arm's training cost (seconds, GiB at most, tokens, replies scored per pair) and how diverse its replies
+    are (distinct-1, distinct-2), means over seeds.
+
+    The online arm's passes are over the same pairs: its own replies are drawn for their prompts.
+    """
+    costs = {"task", "arm", "steps", "seconds", "memory_gib", "logical_tokens", "unique_tokens"}
+    rows = [
+        outcome.model_dump(include=costs)
+        | passes(job.planned)
+        | {name: outcome.facts[name] for name in ONLINE if name in outcome.facts}
+        | {f"distinct_{n}": distinct((reply.text for reply in job.replies), n) for n in (1, 2)}
+        for job, outcome in zip(jobs, outcomes, strict=True)
+    ]
+    return pd.DataFrame(rows).groupby(list(KEYS), sort=False).mean().reset_index()
+
+
+def passes(arm: Arm) -> dict[str, int]:
+    """Replies per pair through the policy (forward and backward) and through the reference (once, cached)."""
+    if arm.method == "rlhf":
+        return {}
+    method = METHODS[arm.method]
+    replies = (1 if method.replies == "chosen" else 2) + 2 * method.mismatched
+    return {"policy_passes": replies, "reference_passes": replies if method.reference else 0}
+
+
+def distinct(texts: Iterable[str], n: int) -> float:
+    """Different n-grams of words over all n-grams of all texts (Li et al. 2016, distinct-n); NaN without any."""
+    grams: list[tuple[str, ...]] = []
+    for text in texts:
+        words = re.findall(r"\w+", text.lower())
+        grams += zip(*(words[i:] for i in range(n)), strict=False)
+    return len(set(grams)) / len(grams) if grams else float("nan")
+
+
+def gains(summary: pd.DataFrame) -> pd.DataFrame:
+    """Which arms raise held-out accuracy above the SFT model's: a row per task and arm.
+
+    ``raised`` if the interval of ``lead`` is above zero; elsewhere ``why`` gives what the other numbers show.
+    ``summary`` is a protocol's ``_methods.csv``.
+    """
+    start = summary[summary["arm"] == SFT].set_index("task")["accuracy"]
+    table = summary[summary["arm"] != SFT].reset_index(drop=True)
+    full, kl = table["task"].map(start) >= NEARLY_ALL, table["kl"]
+    why = np.select(
+        [table["lead_low"] > 0, full, table["gain_high"] < 0.5, table["gain_low"] <= 0.5, kl > FAR],
+        ["", "the SFT model already prefers nearly every chosen reply", "margins shrink", "margins hardly move",
+         "moves far, and loses as many pairs as it wins"],
+        "margins grow, too little to turn a pair",
+    )  # fmt: skip
+    columns = [*KEYS, "lead", "lead_low", "lead_high", "gain", "kl"]
+    return table[columns].assign(raised=table["lead_low"] > 0, why=why)
+
+
+def settings_beside_paper(settings: Params) -> pd.DataFrame:
+    """Paper B's Table 1 and this run's settings."""
+    arm = next(each for each in settings.study.arms.values() if each.start != BASE)
+    rows = [
+        ("base model", "Mistral-7B-v0.1", settings.model.name),
+        ("batch size (pairs)", 64, settings.training.batch_size),
+        ("learning rate", 5e-7, arm.learning_rate),
+        ("epochs", 1, arm.epochs),
+        ("optimizer", "rmsprop", settings.training.optimizer),
+        ("β", 0.1, arm.beta),
+        ("prompt (tokens)", 256, "no limit of its own"),
+        ("prompt + reply (tokens)", 512, settings.model.max_length),
+        ("temperature", 0, 0),
+        ("prompts judged", 128, settings.tasks.test if settings.tasks else 0),
+        ("seeds", 1, max(1, len(settings.study.seeds))),
+    ]
+    return pd.DataFrame(rows, columns=["setting", "paper B", "here"])
+
+
+def table_3(summary: pd.DataFrame) -> pd.DataFrame:
+    """Paper B's win rates and those on the twins, in %: two kinds of column that never mix.
+
+    The twins are not the paper's data; only the order of the methods can be compared.
+    """
+    here = summary.assign(method=summary["arm"].map(papers.B_METHODS).fillna(summary["arm"]))
+    printed = papers.table_3().set_index("method").reindex(here["method"].unique())
+    columns = {}
+    for name, task in TWINS.items():
+        own = here[here["task"] == name].set_index("method")
+        columns |= {f"{name} {end}".strip(): 100 * own[f"win{end and '_' + end}"] for end in ("", "low", "high")
+                    if len(own) and "win" in own}  # fmt: skip
+        columns[f"paper: {task.like}"] = printed[task.column]
+    return pd.DataFrame(columns, index=printed.index).reset_index()
+
+
+def _draw(run: RunFolder, summary: pd.DataFrame, tuned: pd.DataFrame | None, steps: pd.DataFrame) -> None:
+    profile, methods = run.root.name, summary[summary["arm"] != SFT]
+    note = "Share of held-out pairs whose chosen reply has the higher log-probability, less the SFT model’s share."
+    drawn = figures.tasks(methods, "lead", 0.0, "gain in preference accuracy", tuned, profile, note)
+    figures.save(drawn, summary, run.figures("accuracy"))
+    if "win" in summary:
+        note = f"Share of prompts whose reply reads better than the data’s preferred one, ties half. {TWIN}"
+        drawn = figures.tasks(summary, "win", 0.5, "beats the preferred reply", tuned, profile, note)
+        figures.save(drawn, summary, run.figures("win_rates"))
+    figures.save(figures.task_costs(methods, profile), summary, run.figures("cost"))
+    drawn = figures.dynamics(steps, dynamics.OBSERVED, profile)
+    figures.save(drawn, dynamics.table_2(steps), run.figures("dynamics"))

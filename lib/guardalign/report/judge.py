@@ -1,0 +1,120 @@
+"""What the page tells of the judge: who it is, how good it is, and what it found apart from the test split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from guardalign import stats
+from guardalign.judging import canaries
+from guardalign.judging.stage import PREFERRED
+from guardalign.judging.verdicts import Verdict
+from guardalign.report import words
+from guardalign.report.figures.words import count, interval
+from guardalign.report.results import GOLD, Results
+
+PAIR = ["arm_1", "arm_2"]
+
+
+def trust(results: Results) -> dict[str, Any] | None:
+    """The canaries: one line if the judge passes, all of them if it does not.
+
+    None for a judge that is no language model and to which no canaries were put.
+    """
+    verdicts = _canaries(results)
+    if not verdicts and results.parameters.get("judge", {}).get("kind") not in ("llm", "recorded", "panel"):
+        return None
+    said = canaries.report(results.judge, verdicts)
+    lines = str(said).splitlines()
+    return {"trusted": said.trusted, "lines": lines[:1] if said.trusted else lines}
+
+
+def judged(results: Results) -> list[str]:
+    """Who judged what, and how good the judge is, if known."""
+    rates = results.rates
+    prompts = int((rates["n"] / rates["seeds"].clip(lower=1)).max())
+    seeds = count(int(rates["seeds"].max()), "seed")
+    reads = "rules that read the text of each reply" if results.judge == "embedded" else results.judge
+    said = [
+        f"Judge: {reads}. It judged {prompts:,} test prompts of {int(rates['conversations'].max()):,} conversations × "
+        f"{seeds} in {count(rates['comparison'].nunique(), 'comparison')}."
+    ]
+    tricky = results.tables.get("tricky_replies")
+    if tricky is not None and {"a person says", "the judge says"} <= set(tricky):
+        agree = (tricky["a person says"] == tricky["the judge says"]).mean()
+        on = f"{agree:.1%} of {len(tricky)} verdicts on hand-made replies"
+        said.append(f"Examination: it agrees with a person on {on}.")
+    gold = stats.gold_accuracy(results.rows, *GOLD)
+    own = gold[(gold["judge"] == results.judge) & (gold["dimension"] == "adherence")] if len(gold) else gold
+    if len(own):
+        on = f"adherence on {_right(own)} of prompts"
+        said.append(f"It prefers the data’s chosen reply to the rejected one in {on}.")
+    return said
+
+
+def _right(gold: pd.DataFrame) -> str:
+    name = next(column for column in ("accuracy", "right") if column in gold)
+    row = gold.iloc[0]
+    ends = (row.get(f"{name}_low", float("nan")), row.get(f"{name}_high", float("nan")))
+    number, _, brackets = interval(row[name], *ends).partition("\N{NO-BREAK SPACE}")
+    return f"{number} % {brackets}".strip()
+
+
+def remarks(results: Results) -> list[str]:
+    remarks = []
+    if results.parameters.get("source", {}).get("kind") == "world" or results.judge == "embedded":
+        remarks.append(
+            "The numbers are of the embedded world: synthetic conversations, a small model and a rule-based judge. "
+            "They show how the methods compare there, not how they would with another model or data."
+        )
+    return [*remarks, words.training_seeds(len(results.verdicts))]
+
+
+def facts(results: Results) -> list[str]:
+    rates, invalid = results.rates, 1 - results.compared["valid"].mean()
+    found = [f"Invalid verdicts: {100 * invalid:.1f} %."]
+    if not rates["flips"].isna().all():
+        flips, first = (f"{100 * rates[name].mean():.1f} %" for name in ("flips", "first_preferred"))
+        found.append(
+            f"The preference changes with the order on {flips} of prompts (mean over rows); of strict preferences, "
+            f"{first} go to the reply shown first."
+        )
+    widest = stats.opponents(rates)["range"].max()
+    if widest > 0:
+        found.append(f"An arm’s win rate differs between opponents by at most {100 * widest:.1f} points.")
+    else:
+        found.append("Win rates do not depend on the opponent: the judge scores each reply alone.")
+    return found
+
+
+def judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
+    found = []
+    gold = stats.gold_accuracy(results.rows, *GOLD)
+    if len(gold):
+        found.append(("The data’s own pairs: how often the judge puts chosen above rejected", gold))
+    if verdicts := _canaries(results):
+        columns = [*PAIR, "dimension", "preferred", "n", "seeds", "invalid"]
+        found.append(("Canaries: the judge’s preference where the answer is known", stats.table(verdicts)[columns]))
+    judges = [name for name in results.rows["judge"].unique() if name != results.judge]
+    if judges:
+        kappas = [stats.kappa(results.rows, results.judge, name).assign(judge=name) for name in judges]
+        found.append((f"Agreement with {results.judge} (Cohen’s κ of the four bins)", pd.concat(kappas)))
+        found.append(("Agreement of all judges (Krippendorff’s α)", stats.krippendorff_alpha(results.rows)))
+    return found
+
+
+def _canaries(results: Results) -> list[Verdict]:
+    return [verdict for said in results.parts.get("canaries", {}).values() for verdict in said]
+
+
+def elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
+    """Win rates on parts of the verdicts, such as a held-out domain."""
+    found = []
+    for part, by_seed in results.parts.items():
+        if part not in ("canaries", PREFERRED) and any(by_seed.values()):
+            rows = pd.concat([stats.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
+            names = [f"{name}{end}" for name in ("win_1", "win_2", "net") for end in ("", "_low", "_high")]
+            table = stats.table(rows, results.level, contrasts=())[[*PAIR, "dimension", *names, "n", "seeds"]]
+            found.append((f"Prompts of the part “{part}”", table))
+    return found
