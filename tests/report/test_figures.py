@@ -140,7 +140,7 @@ def test_the_bars_are_the_tables_shares(drawn, rates):
     axes = drawn["one"].axes[0]
     row = rates[(rates["arm_1"] == PAIRS[2][0]) & (rates["arm_2"] == PAIRS[2][1])].set_index("dimension")
     widths = [bar.get_width() for bar in axes.patches]
-    expected = [row.loc[d, m] for d in ("adherence", "naturalness", "hallucination") for m in style.BINS]
+    expected = [row.loc[d, m] for m in style.BINS for d in ("adherence", "naturalness", "hallucination")]
     assert widths == pytest.approx(expected)
     assert sum(widths) == pytest.approx(3)
 

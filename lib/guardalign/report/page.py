@@ -17,7 +17,7 @@ from guardalign.report.drawing import training_cost
 from guardalign.report.examples import packed, payload, side_by_side
 from guardalign.report.figures.looks import named, plain
 from guardalign.report.figures.words import count, interval, p_value
-from guardalign.report.readable import SIGNED, cell, readable
+from guardalign.report.readable import PERCENT, POINTS, cell, readable
 from guardalign.report.results import Results
 from guardalign.study.plan import Plan
 
@@ -121,7 +121,7 @@ def contrasts(differences: pd.DataFrame, exchanged: pd.DataFrame, marks: Collect
         "against": [named(arm, marks, 80) for arm in first["arm_1"]],
         "named": ["yes" if named else "" for named in first["named"]],
     })  # fmt: skip
-    table = table.join(_by_measure(order.assign(**ends), PAIR, SIGNED))
+    table = table.join(_by_measure(order.assign(**ends), PAIR, POINTS))
     table["p (Holm)"] = [p_value(p) for p in order.groupby(PAIR, sort=False)["p"].max()]
     for way in ("gained", "lost") if len(exchanged) else ():
         table[f"applications {way}"] = [cell(round(number) if number == number else None) for number in first[way]]
@@ -132,18 +132,19 @@ def contrasts(differences: pd.DataFrame, exchanged: pd.DataFrame, marks: Collect
 def kept(arms: pd.DataFrame, collapsed: dict[str, str]) -> pd.DataFrame:
     """What each arm keeps, in %, in readable form, and its caveats."""
     order = arms["arm"].drop_duplicates()
-    table = _by_measure(arms, ["arm"])
+    table = _by_measure(arms, ["arm"], PERCENT)
     table.insert(0, "arm", [plain(arm) for arm in order])
     return table.assign(beware=[collapsed.get(arm, "") for arm in order]) if collapsed else table
 
 
-def _by_measure(table: pd.DataFrame, by: list[str], units: dict[str, str] | None = None) -> pd.DataFrame:
+def _by_measure(table: pd.DataFrame, by: list[str], unit: str) -> pd.DataFrame:
     """A readable row per ``by``, in the order they first come, and column per measure, from value, low and high."""
     wide = table.pivot(index=by, columns="measure", values=["value", "low", "high"])
-    wide.columns = pd.Index([measure if end == "value" else f"{measure}_{end}" for end, measure in wide.columns])
+    ends = {"value": "", "low": "_low", "high": "_high"}
+    wide.columns = pd.Index([tables.MEASURES[measure] + ends[end] for end, measure in wide.columns])
     wide = table[by].drop_duplicates().merge(wide.reset_index(), on=by)
-    shown = [measure for measure in tables.MEASURES if measure in wide]
-    return readable(wide, shown, units) if units else readable(wide, shown)
+    shown = [words for words in tables.MEASURES.values() if words in wide]
+    return readable(wide, shown, dict.fromkeys(shown, unit), unit == POINTS)
 
 
 def _parts(results: Results) -> pd.DataFrame | None:

@@ -10,10 +10,9 @@ import pandas as pd
 
 from guardalign.report.figures.looks import plain
 from guardalign.report.figures.words import interval, minus, p_value
-from guardalign.report.tables import MEASURES
 
 POINTS, PERCENT = "points", "%"
-HEADINGS = MEASURES | {
+HEADINGS = {
     "arm_1": "arm 1", "arm_2": "arm 2", "n": "prompts × seeds", "p_holm": "p (Holm)",
     "seconds": "training, s", "seconds_in_all": "with the arms it starts from, s", "steps": "optimizer steps",
     "logical_tokens": "tokens of all pairs", "unique_tokens": "tokens computed",
@@ -25,24 +24,24 @@ HEADINGS = MEASURES | {
     "cut_off": "cut off", "win_1": "win rate of 1", "win_2": "win rate of 2", "strict": "strict win rate of 1",
     "net": "1 better − 2 better", "invalid": "invalid verdicts", "flips": "changes with the order",
     "first_preferred": "first shown preferred", "beta": "β", "right": "judge right",
-    "preferred": "prefers 1, ties half", "canned": "replies with a canned phrase",
-    "here": "this run", "paper hh": "paper B, HH",
-    "paper tldr": "paper B, TL;DR", "paper alpaca_eval": "paper B, AlpacaEval 2.0",
+    "preferred": "prefers 1, ties half", "canned": "replies with a canned phrase", "here": "this run",
+    "paper hh": "paper B, HH", "paper tldr": "paper B, TL;DR", "paper alpaca_eval": "paper B, AlpacaEval 2.0",
 }  # fmt: skip
 UNITS = dict.fromkeys(
-    (*MEASURES, "accuracy", "per_token", "gain", "repetition", "cut_off", "win", "win_1", "win_2", "strict", "kept",
-     "invalid", "flips", "first_preferred", "right", "preferred", "worth", "agreement", "canned", "here", "paper hh", "paper tldr",
+    ("accuracy", "per_token", "gain", "repetition", "cut_off", "win", "win_1", "win_2", "strict", "kept", "invalid",
+     "flips", "first_preferred", "right", "preferred", "worth", "agreement", "canned", "here", "paper hh", "paper tldr",
      "paper alpaca_eval"), PERCENT,
 ) | dict.fromkeys(("net", "lead", "detectable", "sd_seeds", "sd_conversations", "sd_rest"), POINTS)  # fmt: skip
 """Columns that hold fractions, and what they are shown in."""
-SIGNED = dict.fromkeys(MEASURES, POINTS)
-"""Units of a table whose columns are differences in the measures."""
 
 
-def readable(table: pd.DataFrame, columns: Sequence[str] = (), units: Mapping[str, str] = UNITS) -> pd.DataFrame:
+def readable(
+    table: pd.DataFrame, columns: Sequence[str] = (), units: Mapping[str, str] = UNITS, signed: bool = False
+) -> pd.DataFrame:
     """A copy of text: ``x`` with ``x_low`` and ``x_high`` becomes one column, arms are named in words.
 
-    ``columns`` are those shown (default: all that have a value). ``n`` of several seeds is prompts × seeds.
+    ``columns`` are those shown (default: all that have a value). ``n`` of several seeds is prompts × seeds. ``signed``:
+    with a plus in intervals.
     """
     shown: dict[str, list[str]] = {}
     for name in columns or map(str, table.columns):
@@ -54,7 +53,7 @@ def readable(table: pd.DataFrame, columns: Sequence[str] = (), units: Mapping[st
         scale, digits = (1, int(unit == POINTS or name.startswith("paper"))) if unit else (0.01, 2)
         if f"{name}_low" in table:
             spans = zip(*(scale * table[f"{name}{end}"] for end in ("", "_low", "_high")), strict=True)
-            cells = ["–" if pd.isna(each[0]) else interval(*each, digits, units is SIGNED) for each in spans]
+            cells = ["–" if pd.isna(each[0]) else interval(*each, digits, signed) for each in spans]
         elif name == "n" and "seeds" in table:
             cells = [f"{int(n / max(s, 1)):,} × {s}" for n, s in zip(table["n"], table["seeds"], strict=True)]
         elif name in ("arm", "arm_1", "arm_2", "method", "start"):
