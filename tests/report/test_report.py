@@ -20,7 +20,8 @@ from guardalign.data.conversations import Reply
 from guardalign.errors import MissingStage
 from guardalign.files import read_rows, write_rows, write_text
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
-from guardalign.report import compare, judge, page, people, readable, words
+from guardalign.report import judge, page, people, readable, words
+from guardalign.report.compare import side_by_side
 from guardalign.report.drawing import save_all, training_cost
 from guardalign.report.examples import payload
 from guardalign.report.figures import style
@@ -137,7 +138,7 @@ def test_the_papers_numbers_stand_in_columns_of_their_own(run, text):
     printed = table[[name for name in table if name.startswith("paper")]]
     assert printed.iloc[0].tolist() == ["70.4", "47.7", "95.8"] and printed.shape == (6, 3)
     assert (table.drop(columns=printed.columns) == "not judged").sum(axis=None) == 6
-    assert text.count('<td class="paper">') == 18 + 21
+    assert text.count('<td class="paper">') == 18 + 3 * 8
 
 
 def test_methods_against_the_preferred_reply_stand_beside_paper_b_and_nowhere_else(run):
@@ -257,7 +258,7 @@ def test_runs_side_by_side(run, tmp_path):
     assert main(["report", "--compare", str(run), str(other), "--output", str(page)]) == 0
     text = page.read_text()
     results = [report.load(root) for root in (run, other)]
-    table = compare.side_by_side(results, ["mine", "other"])
+    table = side_by_side(results, ["mine", "other"])
     assert (table == "not in this run").sum(axis=None) == 3 * 4
     for each in results:
         win = table.loc[0, f"win rate of 1, % · {each.name}"]

@@ -12,8 +12,6 @@ from guardalign.report import html
 from guardalign.report.readable import readable
 from guardalign.report.results import Results, load
 
-SHOWN = ("win_1", "win_2", "net", "n")
-
 
 def compare(runs: Sequence[RunFolder | str | Path], output: str | Path = "compare.html") -> Path:
     """Write a page with the win rates of two or more runs side by side, and the parameters in which they differ."""
@@ -32,13 +30,11 @@ def compare(runs: Sequence[RunFolder | str | Path], output: str | Path = "compar
 
 
 def side_by_side(results: Sequence[Results], names: Sequence[str]) -> pd.DataFrame:
-    """A row per comparison and dimension; the win rates, difference and prompts of each run, readable."""
-    keys = ["arm 1", "arm 2", "dimension"]
-    columns = ("arm_1", "arm_2", "dimension", *SHOWN)
-    own = [
-        readable(result.rates, columns).set_index(keys).add_suffix(f" · {name}")
-        for result, name in zip(results, names, strict=True)
-    ]
+    """A row per comparison (arm_1, arm_2) and dimension; each run's win rates, difference and prompts, readable."""
+    own = []
+    for result, name in zip(results, names, strict=True):
+        keys = pd.MultiIndex.from_frame(result.rates[["arm_1", "arm_2", "dimension"]])
+        own.append(readable(result.rates, ("win_1", "win_2", "net", "n")).set_axis(keys).add_suffix(f" · {name}"))
     return pd.concat(own, axis=1).fillna("not in this run").reset_index()
 
 

@@ -220,7 +220,7 @@ def table_3(summary: pd.DataFrame) -> pd.DataFrame:
     The twins are not the paper's data; only the order of the methods can be compared.
     """
     here = summary.assign(method=summary["arm"].map(papers.B_METHODS).fillna(summary["arm"]))
-    printed = papers.table_3().set_index("method").reindex(here["method"].unique())
+    printed = papers.table_3().set_index("method").reindex(here["method"].unique()).rename_axis("method")
     columns = {}
     for name, task in TWINS.items():
         own = here[here["task"] == name].set_index("method")
