@@ -221,7 +221,7 @@ def table_3(summary: pd.DataFrame) -> pd.DataFrame:
     """
     here = summary.assign(method=summary["arm"].map(papers.B_METHODS).fillna(summary["arm"]))
     printed = papers.table_3().set_index("method").reindex(here["method"].unique()).rename_axis("method")
-    columns = {}
+    columns: dict[str, pd.Series] = {}
     for name, task in TWINS.items():
         own = here[here["task"] == name].set_index("method")
         columns |= {f"{name} {end}".strip(): 100 * own[f"win{end and '_' + end}"] for end in ("", "low", "high")

@@ -69,7 +69,7 @@ def table_2(steps: pd.DataFrame) -> pd.DataFrame:
         own = curve[[name for name in MEASURES if name in curve]].dropna(axis=1, how="all")
         fifth = max(1, len(own) // 5)
         ends = {"first": own[:fifth].mean(), "last": own[-fifth:].mean()}
-        row = {f"{name} {end}": values[name] for name in own for end, values in ends.items()}
+        row = {f"{name} {end}": values[name] for name in map(str, own) for end, values in ends.items()}
         rows.append({"task": task, "arm": arm} | row)
     table = pd.DataFrame(rows).groupby(["task", "arm"], sort=False).mean().reset_index()
     return table.assign(paper=table["arm"].map(OBSERVED).fillna("not in the paper"))

@@ -141,9 +141,9 @@ def _by_measure(table: pd.DataFrame, by: list[str], unit: str) -> pd.DataFrame:
     """A readable row per ``by``, in the order they first come, and column per measure, from value, low and high."""
     wide = table.pivot(index=by, columns="measure", values=["value", "low", "high"])
     ends = {"value": "", "low": "_low", "high": "_high"}
-    wide.columns = pd.Index([tables.MEASURES[measure] + ends[end] for end, measure in wide.columns])
+    wide.columns = pd.Index([tables.MEASURES[each[1]] + ends[each[0]] for each in wide.columns])
     wide = table[by].drop_duplicates().merge(wide.reset_index(), on=by)
-    shown = [words for words in tables.MEASURES.values() if words in wide]
+    shown = [text for text in tables.MEASURES.values() if text in set(wide)]
     return readable(wide, shown, dict.fromkeys(shown, unit), unit == POINTS)
 
 

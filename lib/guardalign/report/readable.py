@@ -53,7 +53,7 @@ def readable(
         scale, digits = (1, int(unit == POINTS or name.startswith("paper"))) if unit else (0.01, 2)
         if f"{name}_low" in table:
             spans = zip(*(scale * table[f"{name}{end}"] for end in ("", "_low", "_high")), strict=True)
-            cells = ["–" if pd.isna(each[0]) else interval(*each, digits, signed) for each in spans]
+            cells = ["–" if pd.isna(x) else interval(x, low, high, digits, signed) for x, low, high in spans]
         elif name == "n" and "seeds" in table:
             cells = [f"{int(n / max(s, 1)):,} × {s}" for n, s in zip(table["n"], table["seeds"], strict=True)]
         elif name in ("arm", "arm_1", "arm_2", "method", "start"):

@@ -255,7 +255,7 @@ def _verdicts(folder: Path) -> list[Verdict]:
 
 
 def _pairs(folder: Path) -> dict[str, PreferencePair]:
-    found = {}
+    found: dict[str, PreferencePair] = {}
     for path in sorted((folder / "data").glob("*.jsonl")):
         with path.open(encoding="utf-8") as stream:
             first = stream.readline().strip()

@@ -50,7 +50,7 @@ def comparison_bars(
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, paper_panel: str) -> None:
-    places, left = np.arange(len(rows)), 0.0
+    places, left = np.arange(len(rows)), np.zeros(len(rows))
     for name, colour in style.BINS.items():
         hatch = style.BIN_HATCH.get(name)
         bars = axes.barh(
@@ -61,7 +61,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, paper_panel: str) -> None:
         ink = style.ON_DARK if name == "better_1" else style.ON_LIGHT
         for label in axes.bar_label(bars, texts, label_type="center", fontsize=8.5, color=ink):
             label.set_bbox(box if label.get_text() else None)
-        left = left + rows[name]
+        left = left + rows[name].to_numpy()
     whisker: dict[str, Any] = {"fmt": "none", "color": style.INK, "capsize": 2.5, "linewidth": 1.1, "clip_on": False}
     for name, at, low, high in (
         ("better_1", rows["better_1"], "_low", "_high"),
@@ -71,10 +71,10 @@ def _panel(axes: Axes, rows: pd.DataFrame, paper_panel: str) -> None:
         axes.errorbar(at, places + 0.38, xerr=reach, **whisker)
     beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "linespacing": 1.3}
     published = table_1()
-    for place, (name, row) in enumerate(rows.iterrows()):
+    for place, (dimension, row) in enumerate(rows.iterrows()):
         own = [interval(row[f"win_{side}"], row[f"win_{side}_low"], row[f"win_{side}_high"]) for side in (1, 2)]
         axes.annotate("\n".join(own), (1.015, place), fontsize=8.5, color=style.INK, **beside)
-        if paper := published[published["panel"] == paper_panel][str(name)].tolist():
+        if paper := published[published["panel"] == paper_panel][str(dimension)].tolist():
             text = "paper A:\n" + " · ".join(f"{rate:.0f}" for rate in paper)
             axes.annotate(text, (1.19, place), fontsize=style.SMALL, color=style.MUTED, style="italic", **beside)
     axes.annotate("win rate of 1 · of 2, %", (1.015, -0.62), fontsize=style.SMALL, color=style.MUTED, **beside)

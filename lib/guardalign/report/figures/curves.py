@@ -57,7 +57,9 @@ def dynamics(steps: pd.DataFrame, observed: dict[str, str], profile: str = "") -
     """
     words = {arm: f"{plain(arm)}\n{wrap(text, 22)}" for arm, text in (observed | {"rpo": "not in paper B"}).items()}
     shown = steps[steps["arm"].isin(words)]
-    lines = [_lines(own, row=arm, line=task) for (arm, task), own in shown.groupby(["arm", "task"], sort=False)]
+    lines = [
+        _lines(own, row=str(arm), line=str(task)) for (arm, task), own in shown.groupby(["arm", "task"], sort=False)
+    ]
     looked = {task: (task, look) for task, look in zip(dict.fromkeys(shown["task"]), TASKS, strict=False)}
     rows = {arm: text for arm, text in words.items() if arm in set(shown["arm"])}
     figure = _grid(pd.concat(lines, ignore_index=True), rows, ["margin", "grad_norm", "entropy", "kl"], looked, True)

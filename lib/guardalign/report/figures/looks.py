@@ -33,7 +33,7 @@ COLOURS = {
 }  # fmt: skip
 """By the first part of a method's name."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h")
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+LINES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _STARTS = {"M_1SFT": 0, "M": 1, "M_2SFT": 2, "N_1SFT": 3, "N_1SFT_data": 4, "N_1SFT_sft": 5, "base": 6}
 _ALIGNED = re.compile(r"(?P<start>M_1SFT|N_1SFT|M|N)_(?P<method>[a-z]+)")
 
@@ -44,7 +44,7 @@ class Look(NamedTuple):
     line: str | tuple[int, tuple[int, ...]]
 
 
-TASKS = tuple(map(Look, ("#0072b2", "#d55e00", "#009e73", "#b0578d"), MARKERS, LINES))
+TASKS = tuple(Look(*each) for each in zip(("#0072b2", "#d55e00", "#009e73", "#b0578d"), MARKERS, LINES, strict=False))
 """Of lines that are not arms."""
 
 

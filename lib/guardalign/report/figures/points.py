@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -70,7 +70,7 @@ def _distinct(values: pd.Series) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _names(arms: Sequence[str], marks: Collection[str] = ()) -> dict[str, str]:
+def _names(arms: Iterable[str], marks: Collection[str] = ()) -> dict[str, str]:
     return {arm: named(arm, marks) for arm in arms}
 
 
@@ -86,7 +86,7 @@ def contrasts(
     shown = shown.assign(row=shown["arm_1"] + " " + shown["arm_2"], panel=shown["measure"], look=shown["arm_2"])
     shown = shown.sort_values("named", ascending=False, kind="stable").rename(columns={"difference": "x"})
     pairs = shown.drop_duplicates("row").set_index("row")
-    left = {row: f"{named(arm, marks, 20)} better ←" for row, arm in pairs["arm_1"].items()}
+    left = {str(row): f"{named(arm, marks, 20)} better ←" for row, arm in pairs["arm_1"].items()}
     first = int(pairs["named"].sum())
     divided = 0 < first < len(left)
     with style.styled():
