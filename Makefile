@@ -10,7 +10,7 @@ STUDY  := $(if $(filter command%,$(origin PARAMS)),$(PARAMS),params/care.yaml)
 WHERE  := --cores $(CORES) $(if $(PROFILE),--profile $(PROFILE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run sweep test lint comparison lab tuning reference study book site clean
+.PHONY: help install run sweep test lint comparison lab tuning reference study questions book site clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -59,6 +59,9 @@ study: $(READY)  ## Repeat the care study, or a study of several seeds that PARA
 	@$(RUN) run $(STUDY) $(WHERE) --target data/pairs.jsonl
 	@$(RUN) settle $(STUDY)
 	@$(RUN) run $(STUDY) $(WHERE)
+
+questions: $(READY)  ## Answer open questions (notebooks 10 to 12) on the embedded world: an hour or more on two cores; rerunning resumes
+	@for file in params/questions/*.yaml; do $(RUN) run $$file $(WHERE) --target tables/$$(basename $$file .yaml).csv || exit 1; done
 
 book: $(READY)  ## Build the site of the notebooks and docs in build/book/html
 	$(PY) -m pip install --quiet --no-deps -r docs/requirements.txt

@@ -125,3 +125,17 @@ rule tuning:
     resources: gpu=gpu("09_tuning")
     params: notebook="09_tuning", shown=shown("09_tuning")
     shell: COMMAND
+
+
+# Nor are these: `make questions`.
+rule question:
+    input: "data/pairs.jsonl"
+    output: "tables/{question}.csv"
+    wildcard_constraints: question="1[0-2]_[a-z]+"
+    log: "notebooks/{question}.ipynb"
+    threads: workflow.cores
+    resources: gpu=lambda wildcards: gpu(wildcards.question)
+    params:
+        notebook=lambda wildcards: wildcards.question,
+        shown=lambda wildcards: shown(wildcards.question)(wildcards)
+    shell: COMMAND

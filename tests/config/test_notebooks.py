@@ -13,12 +13,11 @@ import yaml
 from nbclient import NotebookClient
 
 from guardalign.config import params
-from guardalign.config.notebooks import failure, literal, refresh, shown_parameters, values_for
+from guardalign.config.notebooks import failure, literal, profile, refresh, shown_parameters, values_for
 from guardalign.errors import ParameterError
 from series import NAMES, ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-EMBEDDED = yaml.safe_load((ROOT / "params" / "embedded.yaml").read_text())
 MAGIC = re.compile(r"^%(matplotlib inline|config InlineBackend\.\w+ = .+)$")
 
 
@@ -36,10 +35,10 @@ class TestEveryNotebook:
         nbformat.validate(json.loads(path.read_text(encoding="utf-8")))
         assert not any(cell.outputs or cell.execution_count for cell in cells(path))
 
-    def test_shows_the_embedded_profile_in_one_parameters_cell(self, path):
+    def test_shows_its_profile_in_one_parameters_cell(self, path):
         """Compared as the sections read them, so that 2e-6 equals the text that YAML makes of it."""
         shown = shown_parameters(path)
-        known = values_for(path, EMBEDDED)
+        known = values_for(path, yaml.safe_load(profile(path).read_text()))
         read = params.read(shown).sections()
         assert {name: read[name] for name in known} == params.read(known).sections()
 

@@ -70,7 +70,16 @@ def drawn(verdicts, rates):
         "held_out": figures.held_out(held_out),
         "replies": figures.reply_panels(statistics, marks=["M_kto"]),
         "training": figures.training_curves(metrics),
+        "trend": figures.trend(TREND, {"sft": "SFT", "ipo": "SFT then IPO"}, "Prompts with all guardrails kept"),
     }
+
+
+TREND = pd.DataFrame([
+    {"panel": panel, "x": x, "line": line, "value": value, "low": value - 0.1, "high": value + 0.1}
+    for panel, xs in {"By pairs": (280, 17, 70), "By reference": ("its start", "random")}.items()
+    for line, gain in (("sft", 0.0), ("ipo", 0.2))
+    for x, value in zip(xs, (0.5 + gain, 0.3 + gain, 0.4 + gain), strict=False)
+]).assign(seeds=5, conversations=40)  # fmt: skip
 
 
 CHOICE = pd.DataFrame({"method": ["ipo_mean", "kto_pair"], "learning_rate": [1e-4, 5e-4], "beta": [1.0, 0.1]})
@@ -84,7 +93,7 @@ def sweep():
 
 NAMES = [
     "figure4", "one", "table1", "table3", "contrasts", "arms", "ranking", "guardrails", "grid", "cost", "held_out",
-    "replies", "training",
+    "replies", "training", "trend",
 ]  # fmt: skip
 
 
@@ -178,6 +187,17 @@ def test_an_arms_applications_and_prompts_stand_side_by_side(drawn, verdicts):
     once = [v for v in verdicts if "N_1SFT_kto" in (v.arm_1, v.arm_2)]
     by_hand = np.mean([v.dimensions["adherence"].acceptable_2 for v in once])
     assert kept.set_index("arm").loc["N_1SFT_kto", "value"] == pytest.approx(by_hand)
+
+
+def test_a_trends_numbers_stand_in_order_and_its_words_as_they_come(drawn):
+    numbers, words_ = drawn["trend"].axes
+    assert [tick.get_text() for tick in numbers.get_xticklabels()] == ["17", "70", "280"]
+    assert [tick.get_text() for tick in words_.get_xticklabels()] == ["its start", "random"]
+    marks = [each for each in numbers.collections if isinstance(each, matplotlib.collections.PathCollection)]
+    by_place = sorted((round(float(x)), round(float(y), 2)) for each in marks for x, y in each.get_offsets())
+    assert by_place == [(0, 0.3), (0, 0.5), (1, 0.4), (1, 0.6), (2, 0.5), (2, 0.7)]
+    joined = [len([line for line in axes.get_lines() if len(line.get_xdata()) > 1]) for axes in (numbers, words_)]
+    assert joined == [2, 0]
 
 
 def test_captions_say_what_numbers_rest_on(drawn):

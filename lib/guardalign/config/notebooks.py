@@ -1,7 +1,7 @@
 """The parts of a notebook file that are read: its parameters cell, and the error an executed one ended with.
 
 ``python -m guardalign.config.notebooks`` updates the source notebooks: the parameters cells show the values of
-``params/embedded.yaml``, and no outputs are kept.
+``params/embedded.yaml``, or of the notebook's own file in ``params/questions``, and no outputs are kept.
 """
 
 from __future__ import annotations
@@ -49,6 +49,13 @@ def values_for(notebook: Path, sections: Mapping[str, Any]) -> dict[str, Any]:
     elif "study" in values and notebook.stem != TUNING:
         values["study"] = {key: value for key, value in values["study"].items() if key != "tuning"}
     return values
+
+
+def profile(notebook: Path) -> Path:
+    """The parameter file whose values a source notebook shows."""
+    folder = notebook.parent.parent / "params"
+    own = folder / "questions" / f"{notebook.stem}.yaml"
+    return own if own.exists() else folder / "embedded.yaml"
 
 
 def failure(executed: Path) -> str | None:
@@ -108,10 +115,9 @@ def _on_one_line(value: Any) -> str:
 
 def main() -> int:
     root = project_root()
-    values = yaml.safe_load((root / "params" / "embedded.yaml").read_text(encoding="utf-8"))
-    numbers = {name: _numbers(part) for name, part in values.items()}
     for notebook in sorted((root / "notebooks").glob("*.ipynb")):
-        if refresh(notebook, numbers):
+        values = yaml.safe_load(profile(notebook).read_text(encoding="utf-8"))
+        if refresh(notebook, {name: _numbers(part) for name, part in values.items()}):
             print(f"{notebook.relative_to(root)} updated")
     return 0
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from numbers import Number
 
 import numpy as np
 import pandas as pd
 import seaborn.objects as so
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from guardalign.papers import B_METHODS, B_SAMPLES, mathtext
 from guardalign.report import tables
 from guardalign.report.breakdown import PARTS
 from guardalign.report.figures import style
-from guardalign.report.figures.looks import TASKS, Look, looks, named, warning
+from guardalign.report.figures.looks import Look, looks, named, warning
 from guardalign.report.figures.words import caption, interval
 from guardalign.stats import Ranking
 
@@ -144,27 +146,54 @@ def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -
         return style.finish(figure, "Applications kept, by part", caption(table), profile)
 
 
-def trend(table: pd.DataFrame, x: str, words: str, title: str, profile: str = "") -> Figure:
-    """Shares with intervals along ``x`` (in ``words`` on the axis): a panel per ``panel``, a line per ``line``.
+def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: str = "") -> Figure:
+    """Shares with intervals along what a panel varies: a panel per ``panel``, a line per ``line``, two panels a row.
 
-    ``table`` has x, panel, line, value, low, high (shares), seeds, conversations. Lines are drawn a little apart.
+    ``table`` has panel, x, line, value, low, high, seeds, conversations. A panel's x are numbers, in order and joined
+    by lines, or words, as they come; ``lines`` are the lines' names in words, by names that ``looks`` knows.
     """
-    panels, lines = _distinct(table["panel"]), _distinct(table["line"])
-    places = {value: at for at, value in enumerate(sorted(set(table[x])))}
+    panels, looked = list(dict.fromkeys(table["panel"])), looks(lines)
+    points, ticks = [], {}
+    for panel in panels:
+        own = table[table["panel"] == panel]
+        ticks[panel] = list(dict.fromkeys(own["x"]))
+        ticks[panel] = sorted(ticks[panel]) if all(isinstance(each, Number) for each in ticks[panel]) else ticks[panel]
+        shift = own["line"].map({line: 0.11 * (at - (len(lines) - 1) / 2) for at, line in enumerate(lines)})
+        points.append(own.assign(at=own["x"].map(ticks[panel].index) + shift))
+    joined = {panel: all(isinstance(each, Number) for each in ticks[panel]) for panel in panels}
+    shown = pd.concat(points, ignore_index=True)
     with style.styled():
-        figure, axes = style.canvas(3.4, 1, len(panels), sharey=True)
-        for axis, panel in zip(axes, panels, strict=True):
-            for at, (line, look) in enumerate(zip(lines, TASKS, strict=False)):
-                own = table[(table["panel"] == panel) & (table["line"] == line)].sort_values(x)
-                here = [places[value] + 0.12 * (at - (len(lines) - 1) / 2) for value in own[x]]
-                reach = [own["value"] - own["low"], own["high"] - own["value"]]
-                axis.errorbar(here, own["value"], reach, color=look.colour, marker=look.marker, linestyle=look.line,
-                              label=line)  # fmt: skip
-            axis.set_xticks(range(len(places)), [f"{value:g}" for value in places])
-            axis.set(title=panel, xlabel=words)
-            style.label_axes(axis, "y")
-            style.percent_axis(axis.yaxis)
-        axes[0].legend()
+        rows = -(-len(panels) // 2)
+        figure = Figure(figsize=(style.WIDTH, 1.3 + 2.5 * rows), layout="constrained")
+        (
+            so.Plot(shown, x="at", y="value", color="line")
+            .facet(col="panel", order=panels, wrap=2)
+            .share(x=False)
+            .add(so.Line(linewidth=1.3), linestyle="line", legend=False, data=shown[shown["panel"].map(joined)])
+            .add(so.Range(linewidth=1.3), ymin="low", ymax="high", legend=False)
+            .add(so.Dot(pointsize=5), marker="line", legend=False)
+            .scale(
+                color={name: each.colour for name, each in looked.items()},
+                marker={name: each.marker for name, each in looked.items()},
+                linestyle={name: each.line for name, each in looked.items()},
+            )
+            .theme(style.SETTINGS)
+            .label(x="", y="")
+            .on(figure)
+            .plot()
+        )
+        for axes, panel in zip(figure.axes, panels, strict=True):
+            words = [f"{each:g}" if isinstance(each, Number) else style.wrap(str(each), 12) for each in ticks[panel]]
+            axes.set_xticks(range(len(words)), words)
+            axes.set_xlim(-0.5, len(words) - 0.5)
+            axes.set_title(style.wrap(panel, 44))
+            style.label_axes(axes, "y")
+            style.percent_axis(axes.yaxis)
+        handles = [
+            Line2D([], [], color=each.colour, marker=each.marker, linestyle=each.line, label=lines[name])
+            for name, each in looked.items()
+        ]
+        figure.axes[0].legend(handles=handles, loc="best", fontsize=style.SMALL)
         return style.finish(figure, title, caption(table), profile)
 
 
