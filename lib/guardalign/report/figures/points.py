@@ -190,7 +190,7 @@ def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: st
             style.label_axes(axes, "y")
             style.percent_axis(axes.yaxis)
         handles = [
-            Line2D([], [], color=each.colour, marker=each.marker, linestyle=each.line, label=lines[name])  # type: ignore[arg-type]
+            Line2D([], [], color=each.colour, marker=each.marker, ls=each.line, label=lines[name])
             for name, each in looked.items()
         ]
         figure.axes[0].legend(handles=handles, loc="best", fontsize=style.SMALL)
