@@ -60,6 +60,13 @@ def test_the_care_study_needs_what_was_measured(care):
     assert found.process / GIB == pytest.approx(5.5, rel=0.2)
 
 
+def test_a_comparison_counts_each_tasks_own_pairs():
+    """15 arms, three seeds and three tasks; two cores took 35 minutes, with tuning."""
+    found = estimate.estimate(Params.load(ROOT / "params" / "comparison.yaml"), Machine(16 * GIB, 64 * GIB, 2))
+    assert len(found.work) == 15 * 3 * 3 and found.work[0].steps == 3 * 160 / 16
+    assert 20 / 60 < found.hours < 1
+
+
 def test_dropped_weights_and_unsaved_steps_take_no_disk(care):
     model = 4 * care().shape.parameters
     assert care().disk["models"] / model == 4 + 2 * 1 + 2  # the first seed's, later seeds' M_1SFT, two at work

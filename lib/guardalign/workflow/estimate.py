@@ -20,6 +20,7 @@ import torch
 import yaml
 
 from guardalign.config.params import Params
+from guardalign.config.plan import CARE
 from guardalign.data.construction import format_prompt
 from guardalign.data.splitting import split_of
 from guardalign.errors import GuardalignError
@@ -28,6 +29,7 @@ from guardalign.launch import accelerate_config
 from guardalign.llm import Endpoint, PriceTable, Usage
 from guardalign.losses import METHODS
 from guardalign.models.loading import base_model
+from guardalign.study import tasks
 from guardalign.study.sources import Sourced, load
 from guardalign.training.memory import STATE_BYTES, Row, Shape, shape_of, training_memory
 
@@ -39,6 +41,7 @@ NARROW = 512  # models narrower than that reach a quarter of it
 DEVICES = {"H200": (141, 989), "H100": (80, 989), "A100": (80, 312), "L40S": (48, 362), "A6000": (48, 155),
            "RTX 4090": (24, 165), "RTX 3090": (24, 71), "A10": (24, 125), "L4": (24, 121), "T4": (16, 65)}  # fmt: skip
 """GPUs: GiB, and dense bf16 TFLOP/s by the maker's data sheet."""
+HH_TOKENS = 150.0, 60.0  # a prompt and a reply of Anthropic HH, roughly
 JUDGE_PROMPT, JUDGE_REPLY = 900, 460  # tokens besides conversation and replies (measured: benchmarks/results)
 
 
@@ -68,6 +71,8 @@ def data_of(settings: Params) -> Data:
     """What the run's source holds; paper A's size if your own data do not exist yet. Conversations without pairs
     count every answer of the agent as a point."""
     source, limit = settings.source, float(settings.model.max_length)
+    if settings.study.tasks != (CARE,):
+        return _data_of_tasks(settings)
     there = source.kind != "jsonl" or resolved(source.path or "").exists()
     read = load(source) if there else Sourced([])
     found = [(p.conversation_id, p.split, p.guardrails, p.turns, len(p.chosen + p.rejected) / 2) for p in read.pairs]
@@ -86,6 +91,20 @@ def data_of(settings: Params) -> Data:
     )  # fmt: skip
 
 
+def _data_of_tasks(settings: Params) -> Data:
+    """The mean task: pairs of one prompt each. Real rows, which may have to be downloaded, count as HH's are long."""
+    names, sizes = [name for name in settings.study.tasks if name != CARE], settings.tasks
+    twins = [name for name in names if tasks.source_of(settings, name).kind == "twin"]
+    assert sizes is not None  # source_of has refused a file without them
+    rows = [each for name in twins for each in tasks.splits(settings, name)["train"]]
+    prompts = [len(each.prompt) / CHARACTERS_A_TOKEN for each in rows] or [HH_TOKENS[0]]
+    replies = [len(each.chosen) / CHARACTERS_A_TOKEN + 1 for each in rows] or [HH_TOKENS[1]]
+    return Data(
+        {"train": sizes.train, "test": sizes.test}, fmean(prompts), fmean(replies), max(prompts), 1.0,
+        f"{sizes.train} pairs of each task ({', '.join(names)})",
+    )  # fmt: skip
+
+
 class Work(NamedTuple):
     """One arm's training: ``tokens`` are the distinct ones that go through the policy."""
 
@@ -95,7 +114,7 @@ class Work(NamedTuple):
 
 
 def works(settings: Params, data: Data) -> list[Work]:
-    """Every arm of the plan, once per seed; Flow 2 as if every answer were kept, RLHF as DPO."""
+    """Every arm of the plan, once per seed and task; Flow 2 as if every answer were kept, RLHF as DPO."""
     arms, size = settings.study.arms, settings.training.batch_size
 
     def pairs(name: str) -> int:
@@ -112,7 +131,7 @@ def works(settings: Params, data: Data) -> list[Work]:
         method = arm.method if arm.method in METHODS else "dpo"
         tokens = count * batch_tokens(settings, data, min(size, pairs(name)), method, data.prompt)
         found.append(Work(method, count, tokens))
-    return found * max(1, len(settings.study.seeds))
+    return found * max(1, len(settings.study.seeds)) * len(settings.study.tasks)
 
 
 def batch_tokens(settings: Params, data: Data, pairs: int, method: str, prompt: float) -> float:
@@ -206,7 +225,7 @@ def estimate(settings: Params, machine: Machine) -> Estimate:
     everywhere, machines = int(launch.get("num_processes", 1)), int(launch.get("num_machines", 1))
     gpu = not launch.get("use_cpu", False) if launch else bool(machine.gpus)
     shards = everywhere if launch.get("distributed_type") in ("FSDP", "DEEPSPEED") else 1
-    work, arms, seeds = works(settings, data), len(plan.arms), max(1, len(plan.seeds))
+    work, arms, seeds = works(settings, data), len(plan.arms), max(1, len(plan.seeds)) * len(plan.tasks)
     how = (model.precision, training.optimizer, training.gradient_checkpointing, shards, everywhere > shards)
     memories = [training_memory(shape, _largest(settings, data, e.method, everywhere), *how) for e in work[:arms]]
     trained = sum(each.tokens for each in work) * flops_a_token(settings, shape)
