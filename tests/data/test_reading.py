@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from guardalign.data.reading import read
+from guardalign.data.reading import prompts, read
 from guardalign.errors import InputError
+from guardalign.judging.rules.catalogue import read_guardrail
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared" / "data"
@@ -329,12 +330,42 @@ def test_real_rows_are_read_whole():
     assert len(tau.conversations) == 40 and tau.notes["turn of role `tool_call` left out"] == 254
 
 
+def test_prompts_without_replies_are_read_as_prompts(written):
+    system, ask = {"role": "system", "content": "Rules"}, {"role": "user", "content": "Say boat."}
+    answer, more = {"role": "assistant", "content": "No."}, {"role": "user", "content": "Please."}
+    rules = {"guardrails": ["Speak like a pirate."]}
+    path = written(
+        {"id": "a", "messages": [system, ask], "banlist": ["ship", "boat"], **rules},
+        {"id": "a", "messages": [system, ask, answer, more, answer], **rules},
+        {"messages": [{"role": "system", "content": "- One.\n- Two."}, ask], "chosen": "Aye.", "rejected": "Hm."},
+        {"id": "c", "messages": [system, answer], **rules},
+    )
+    found = prompts(path)
+    assert [row.line for row in found.refused] == [4] and not found.conversations
+    first, second, third = found.pairs
+    assert first.guardrails[0] == "Speak like a pirate." and read_guardrail(first.guardrails[1]).kind.key == "banlist"
+    assert [len(each.turns) for each in found.pairs] == [1, 3, 1] and third.guardrails == ("One.", "Two.")
+    assert (first.id, second.id) == ("a", "a#2") and first.conversation_id == second.conversation_id == "a"
+    assert {(each.chosen, each.rejected, each.split) for each in found.pairs} == {("", "", "transfer")}
+    assert "source.prompts" in read(path).refused[0].reason
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real rows are not here")
+def test_all_rows_of_realguardrails_are_prompts():
+    rows = [json.loads(line) for line in (REAL / "realguardrails" / "handwritten.jsonl").open(encoding="utf-8")]
+    found = prompts(REAL / "realguardrails" / "handwritten.jsonl")
+    assert len(found.pairs) == 237 and all("repeats line" in reason for reason in reasons(found))
+    known = [rule for pair in found.pairs for rule in map(read_guardrail, pair.guardrails) if rule]
+    assert [rule.kind.key for rule in known].count("banlist") == sum("banlist" in row for row in rows) - 1
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="the real rows are not here")
 def test_realguardrails_rows_are_read_where_an_agent_replied():
     rows = [json.loads(line) for line in (REAL / "realguardrails" / "handwritten.jsonl").open(encoding="utf-8")]
     replied = [row for row in rows if any(message["role"] == "assistant" for message in row["messages"])]
     reading = read(REAL / "realguardrails" / "handwritten.jsonl")
-    assert len(reading.conversations) == len(replied) == 53 and set(reasons(reading)) == {"no agent turn"}
+    assert len(reading.conversations) == len(replied) == 53
+    assert {reason[:13] for reason in reasons(reading)} == {"no agent turn"}
     assert [len(row.guardrails) for row in reading.conversations] == [
         len(row["guardrails"]) + ("banlist" in row) for row in replied
     ]

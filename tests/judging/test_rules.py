@@ -48,6 +48,7 @@ _VALUES = {
     "opening": "Good day",
     "team": "line engineers",
     "word": "sort",
+    "words": "gold, love you",
     "link": "odette-finch.example/start",
     "hours": "Monday to Friday, 10 to 8",
     "item": "the technician's visit",

@@ -141,6 +141,8 @@ class Source(Section):
     ``conversations`` is the world's, ``shares`` your own data's; the care corpus has its own splits. ``kinds``:
     how many kinds of guardrail a split's conversations in the world have (default: all that the world knows).
 
+    ``prompts`` is a JSONL file of prompts without replies, which notebook 14 lets arms answer.
+
     ``seed`` makes the world and the splits; the training seed is another one, so that several of them share the data.
     """
 
@@ -151,6 +153,7 @@ class Source(Section):
     kinds: dict[Literal["train", "feedback"], KindsOfGuardrail] = Field(default={}, exclude_if=lambda value: not value)
     shares: Shares = Shares()
     ignore_roles: tuple[str, ...] = ()
+    prompts: str | None = Field(default=None, exclude_if=lambda value: value is None)
     annotation: Annotation | None = None
 
     @model_validator(mode="after")

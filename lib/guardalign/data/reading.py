@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -35,9 +35,13 @@ class Refused(Row):
     row: str
 
 
+Make = Callable[[dict[str, Any], Collection[str], Counter[str]], Conversation | PreferencePair]
+
+
 @dataclass(frozen=True)
 class Reading:
-    """What a file gave: ready pairs, conversations, refused rows, and how often something was put right or left out."""
+    """What a file gave: ready pairs (of ``prompts``: without replies), conversations, refused rows, and how often
+    something was put right or left out."""
 
     pairs: list[PreferencePair] = field(default_factory=list)
     conversations: list[Conversation] = field(default_factory=list)
@@ -52,6 +56,16 @@ def read(path: Path, ignore_roles: Sequence[str] = ()) -> Reading:
     conversation that its id names before a final ``.number``, else to that of its id. An id that an earlier row has is
     numbered. Raises InputError if the file cannot be opened or holds nothing usable.
     """
+    return _read(path, ignore_roles, _learnt)
+
+
+def prompts(path: Path, ignore_roles: Sequence[str] = ()) -> Reading:
+    """As ``read``, but each row is a prompt to answer: its turns up to the last message of the user, without replies
+    and in the split ``transfer``. Rows of one id are of one conversation."""
+    return _read(path, ignore_roles, _prompt)
+
+
+def _read(path: Path, ignore_roles: Sequence[str], make: Make) -> Reading:
     found, ignored = Reading(), {role.strip().lower() for role in ignore_roles}
     line_of: dict[Conversation | PreferencePair, int] = {}
     ids, uses = set[str](), Counter[str]()
@@ -60,7 +74,7 @@ def read(path: Path, ignore_roles: Sequence[str] = ()) -> Reading:
         notes: Counter[str] = Counter()
         try:
             row = _object(line)
-            item = (_pair if any(key in row for key in SIDES) else _conversation)(row, ignored, notes)
+            item = make(row, ignored, notes)
             if item in line_of:
                 raise Refusal(f"the row repeats line {line_of[item]}")
         except Refusal as refusal:
@@ -117,10 +131,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
+def _learnt(row: dict[str, Any], ignored: Collection[str], notes: Counter[str]) -> Conversation | PreferencePair:
+    return (_pair if any(key in row for key in SIDES) else _conversation)(row, ignored, notes)
+
+
 def _conversation(row: dict[str, Any], ignored: Collection[str], notes: Counter[str]) -> Conversation:
     system, turns = messages_of(_history(row), ignored, notes)
     if not any(turn.role == "agent" for turn in turns):
-        raise Refusal("no agent turn")
+        raise Refusal("no agent turn: a prompt without a reply can be answered (source.prompts), not learnt from")
     guardrails = _guardrails(row, system, notes)
     _count_unused(row, CONVERSATION_KEYS, notes)
     return Conversation(id=_id(row, notes, turns, guardrails), turns=turns, guardrails=guardrails, domain=_domain(row))
@@ -151,6 +169,20 @@ def _pair(row: dict[str, Any], ignored: Collection[str], notes: Counter[str]) ->
         broken=_broken(row.get("broken"), len(guardrails)),
         domain=_domain(row),
     )
+
+
+def _prompt(row: dict[str, Any], ignored: Collection[str], notes: Counter[str]) -> PreferencePair:
+    system, turns = messages_of(_history(row), ignored, notes)
+    last = max((at for at, turn in enumerate(turns, start=1) if turn.role == "user"), default=0)
+    if not last:
+        raise Refusal("no message of the user")
+    guardrails = _guardrails(row, system, notes)
+    _count_unused(row, PAIR_KEYS, notes)
+    identity = _id(row, notes, turns, guardrails)
+    return PreferencePair(
+        id=identity, conversation_id=_conversation_id(row, identity), turns=turns[:last], chosen="", rejected="",
+        guardrails=guardrails, domain=_domain(row), split="transfer",
+    )  # fmt: skip
 
 
 def _history(row: dict[str, Any]) -> Any:

@@ -126,6 +126,9 @@ WORDED: dict[str, Check] = {
     "any_company": lambda case, values: _company(case.free, values),
     "word": lambda case, values: found(inflected(values["word"]).search(case.reply)),
     "free_word": lambda case, values: found(inflected(values["word"]).search(case.free)),
+    "banned": lambda case, values: found(
+        re.compile("|".join(literal(each).pattern for each in values["words"].split(", ")), _I).search(case.reply)
+    ),
     "any_link": lambda case, values: next(iter(figures.addresses(case.reply)), None),
     "any_hours": lambda case, values: next(filter(None, map(figures.opening_hours, sentences(case.reply))), None),
     "any_price": lambda case, values: next((quote for _, quote in figures.amounts(case.free)), None),
