@@ -101,3 +101,12 @@ def test_the_profiles_name_their_contrasts_beforehand_and_have_their_controls(na
     own, control = study.arms["N_1SFT_ipo"], study.arms["N_1SFT_data"]
     assert control.pairs.judged == own.pairs.judged and control.pairs.rejected == "data"
     assert control.model_dump(exclude={"pairs"}) == own.model_dump(exclude={"pairs"})
+
+
+def test_a_plan_may_be_another_files(tmp_path):
+    path = tmp_path / "other.yaml"
+    path.write_text("study: {arms: {a: {method: sft, learning_rate: 1e-4}}}")
+    assert Plan.model_validate(str(path)).arms["a"].learning_rate == 1e-4
+    path.write_text(f"study: {path}")
+    with pytest.raises(ValidationError):
+        Plan.model_validate(str(path))

@@ -72,13 +72,15 @@ def failure(executed: Path) -> str | None:
 def refresh(notebook: Path, sections: dict[str, Any]) -> bool:
     """Show the values of ``sections`` in the parameters cell and drop all outputs; True if that changed the file.
 
-    A cell that shows something of its own keeps what it shows.
+    A cell that shows something of its own keeps what it shows, and a plan that is a file's path.
     """
     import nbformat  # takes a second
 
     before = notebook.read_text(encoding="utf-8")
     content = nbformat.reads(before, as_version=4)
     shown, values = shown_parameters(notebook), values_for(notebook, sections)
+    if isinstance(shown.get("study"), str):
+        values["study"] = shown["study"]
     for cell in content.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

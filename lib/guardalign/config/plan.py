@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from guardalign.config.reading import read_mapping
 from guardalign.config.sections import NAME, Count, Method, Positive, Rate, Section
+from guardalign.files import resolved
 
 BASE, CARE = "base", "care"
 RANDOM, NONE = "random", "none"
@@ -154,7 +156,7 @@ class Plan(Section):
 
     Task ``care`` is the run's own data, others are those of the ``tasks`` section. ``keep: false`` drops the weights
     of arms that no other arm needs once their replies are written, but for the first of several seeds. ``workers`` arms
-    are settled side by side.
+    are settled side by side. The path of a parameter file in place of all this: the plan of that file.
     """
 
     arms: dict[str, Arm] = Field(min_length=1)
@@ -169,6 +171,8 @@ class Plan(Section):
     @classmethod
     def _named(cls, value: Any) -> Any:
         """Give every arm its key as its name."""
+        if isinstance(value, str):
+            value = read_mapping(resolved(value)).get("study")
         if not isinstance(value, Mapping) or not isinstance(value.get("arms"), Mapping):
             return value
         named = {key: {**arm, "name": key} if isinstance(arm, Mapping) else arm for key, arm in value["arms"].items()}
