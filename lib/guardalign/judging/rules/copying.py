@@ -15,6 +15,7 @@ from guardalign.judging.rules.text import (
     inflected,
     literal,
     number,
+    office_named,
     patterns,
     plain,
     sentences,
@@ -60,8 +61,12 @@ def closing(case: Case, values: Values) -> str | None:
 def team(case: Case, values: Values) -> str | None:
     """A sentence that says of the team that it is at work on the matter, or has it."""
     for sentence in sentences(ends.without_sign_off(case.reply)):
-        before, named, after = sentence.lower().partition(values["team"].lower())
-        if named and _P["at_work"].search(f"{before} {after}") and not NEGATION.search(before[-12:]):
+        named = office_named(values["team"]).search(sentence)
+        if not named:
+            continue
+        before, after = sentence[: named.start()], sentence[named.end() :]
+        idle = NEGATION.search(before[-12:]) or _P["asked_or_not"].search(before)
+        if _P["at_work"].search(f"{before} {after}") and not idle:
             return sentence
     return None
 

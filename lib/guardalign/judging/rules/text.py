@@ -130,6 +130,13 @@ def literal(phrase: str) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=1024)
+def office_named(name: str) -> re.Pattern[str]:
+    """A pattern for an office's name; "refund board" is the refunds board."""
+    body = r"\s+".join(re.escape(word.removesuffix("s")) + "s?" for word in plain(name).split())
+    return re.compile(rf"(?<![\w-]){body}(?![\w-])", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1024)
 def inflected(word: str) -> re.Pattern[str]:
     """A pattern for a word and its inflected forms (check, checks, checked, checking)."""
     base = word.lower()
