@@ -12,6 +12,7 @@ import pytest
 from guardalign.data.tasks import load_hh, load_instructions, load_tldr, load_tldr_posts
 from guardalign.data.tasks.hh import EARLY, FORMLESS, SEVERAL
 from guardalign.data.tasks.rows import EMPTY, IDENTICAL
+from guardalign.data.tasks.sys_ifeval import can_check, load_sys_ifeval
 from guardalign.data.tasks.tldr import UNDECIDED
 from guardalign.errors import InputError
 
@@ -159,3 +160,29 @@ def test_an_instruction_twice_is_refused(tmp_path):
 def test_a_limit_reads_no_further(tmp_path):
     pairs = [(f"{ASK} {i}", f"{ASK} other") for i in range(5)]
     assert len(hh(tmp_path / "hh.jsonl", *pairs, limit=2).examples) == 2
+
+
+INSTRUCTED = {
+    "key": 7, "prompt": "Name a pet. Do not use commas.",
+    "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}],
+    "messages": [{"role": "system", "content": "Do not use commas."}, {"role": "user", "content": "Name a pet."}],
+}  # fmt: skip
+
+
+def test_instructions_whose_checkers_need_a_download_are_left_out(tmp_path):
+    more = INSTRUCTED | {"instruction_id_list": ["length_constraints:number_sentences"]}
+    (row,) = load_sys_ifeval(Path(lines(tmp_path / "rows.jsonl", [INSTRUCTED, more])))
+    assert row.pair.guardrails == ("Do not use commas.",) and row.pair.turns[-1].text == "Name a pet."
+
+
+@pytest.mark.skipif(not can_check(), reason="requirements-optional.txt is not installed")
+def test_instructions_are_checked(tmp_path):
+    two = INSTRUCTED | {"instruction_id_list": ["punctuation:no_comma", "detectable_format:title"], "kwargs": [{}, {}]}
+    one, other = load_sys_ifeval(Path(lines(tmp_path / "rows.jsonl", [INSTRUCTED, two])))
+    assert (one.followed("A cat"), one.followed("A cat, a dog"), other.followed("A cat")) == (1.0, 0.0, 0.5)
+
+
+@pytest.mark.skipif(not can_check() or not SHARED.is_dir(), reason="no checkers, or no slices of real data")
+def test_every_row_of_s_ifeval_is_checked():
+    rows = load_sys_ifeval(SHARED / "realguardrails" / "sys_ifeval.jsonl")
+    assert len(rows) > 300 and all(0 <= row.followed("A short, plain answer.") <= 1 for row in rows)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from guardalign.data.conversations import Reply
-from guardalign.generation.replystats import collapse, repetition, reply_statistics
+from guardalign.generation.replystats import collapse, refuses, repetition, reply_statistics
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,21 @@ from guardalign.generation.replystats import collapse, repetition, reply_statist
 )
 def test_repetition_by_hand(text, n, share):
     assert repetition(text, n) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("I'm sorry, but I can’t help with that.", True),
+        ("We are unable to change the address.", True),
+        ("I won't be able to say.", True),
+        ("I can only help with Lumen Fibre.", True),
+        ("You can change it in the app.", False),
+        ("Nothing prevents you from changing it.", False),
+    ],
+)
+def test_a_refusal_is_known_by_its_words(text, told):
+    assert refuses(text) is told
 
 
 def test_statistics_hold_a_row_a_reply():

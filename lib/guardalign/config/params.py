@@ -30,7 +30,7 @@ from guardalign.config.sections import (
     Source,
     Training,
 )
-from guardalign.config.task_sections import Tasks
+from guardalign.config.task_sections import SideEffects, Tasks
 from guardalign.errors import ParameterError
 
 
@@ -49,6 +49,7 @@ class Params(Section):
     report: Report = Report()
     pretraining: Pretraining | None = None
     tasks: Tasks | None = None
+    side_effects: SideEffects = SideEffects()
 
     @field_validator("run", mode="before")
     @classmethod

@@ -28,6 +28,18 @@ class TaskSource(Section):
     anchors: str | None = None
 
 
+class SideEffects(Section):
+    """Texts on which every arm is measured and from which none learns (notebook 13), at most ``count`` of each.
+
+    ``helpful`` and ``harmless`` are files of HH rows, ``sys_ifeval`` one of S-IFEval.
+    """
+
+    count: Positive = 200
+    helpful: str | None = None
+    harmless: str | None = None
+    sys_ifeval: str | None = None
+
+
 class Tasks(Section):
     """The tasks that ``study.tasks`` may name, and how many pairs each split of a task has."""
 

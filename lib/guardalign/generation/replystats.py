@@ -18,6 +18,18 @@ COLLAPSED = 0.2
 """Share of an arm's replies that are cut off, degenerate or empty from which on the arm is marked."""
 
 
+_REFUSAL = re.compile(
+    r"\b(?:can(?:no|')t|can not|(?:am|are|is|'m|'re) (?:not able|unable)|(?:will|won)(?: not|'t) be able"
+    r"|can only (?:help|answer|assist)|not (?:allowed|permitted)|(?:must|have to) (?:decline|refuse))\b",
+    re.IGNORECASE,
+)
+
+
+def refuses(text: str) -> bool:
+    """Whether a reply says that something cannot be done."""
+    return bool(_REFUSAL.search(text.replace("’", "'")))
+
+
 def repetition(text: str, n: int = 3) -> float:
     """Share of n-grams of words and punctuation marks that stood in the text before (seq-rep-n, Welleck et al. 2020,
     arXiv 1908.04319). Each mark of a run (``,,,,``) counts. 0 if the text has fewer than two n-grams.

@@ -41,7 +41,7 @@ def splits(settings: Params, task: str) -> Splits:
     if source.kind == "twin":
         return twin(task).splits(wanted, settings.tasks.data_seed)
     rows, held = (
-        _fitting(settings, _load(source, where, split).examples)
+        fitting(settings, _load(source, where, split).examples)
         for where, split in ((source.train, source.train_split), (source.test, source.test_split))
     )
     Random(settings.tasks.data_seed).shuffle(rows)
@@ -62,7 +62,8 @@ def _load(source: TaskSource, where: str | None, split: str) -> Loaded:
     return load_tldr(where or COMPARISONS_HUB, split)
 
 
-def _fitting(settings: Params, examples: Sequence[Example]) -> list[Example]:
+def fitting(settings: Params, examples: Sequence[Example]) -> list[Example]:
+    """Those that the model takes, with either reply."""
     tokenizer, most = load_tokenizer(base_model(settings.model.name)), settings.model.max_length
 
     def fits(example: Example) -> bool:

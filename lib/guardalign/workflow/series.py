@@ -113,8 +113,11 @@ def checked(params: Path) -> Params:
     """The parameters, with what they name on the disk. Raises ParameterError."""
     settings = Params.load(params)
     source = settings.source
-    if source.kind == "jsonl" and source.path and not resolved(source.path).exists():
-        raise ParameterError(f"{params}: source.path: {resolved(source.path)} does not exist")
+    named = {"source.path": source.path if source.kind == "jsonl" else None, "source.prompts": source.prompts}
+    named |= {f"side_effects.{key}": path for key, path in settings.side_effects if key != "count"}
+    for key, path in named.items():
+        if path and not resolved(path).exists():
+            raise ParameterError(f"{params}: {key}: {resolved(path)} does not exist")
     return settings
 
 

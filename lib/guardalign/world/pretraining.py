@@ -60,6 +60,12 @@ def pretraining_conversations(config: Pretraining, phase: int = 0) -> Iterator[C
         ).conversation
 
 
+def corpus(folder: Path = BASE_MODEL) -> Iterator[Conversation]:
+    """What the base model in ``folder`` saw last."""
+    config = Pretraining.model_validate(json.loads((folder / MADE).read_text(encoding="utf-8"))["pretraining"])
+    return pretraining_conversations(config, len(config.phases) - 1)
+
+
 def train_tokenizer(config: Pretraining, sample: int = 3000) -> PreTrainedTokenizerFast:
     """Byte-level BPE on a sample of the corpus; digits are separate tokens so that numbers can be copied."""
     tokenizer = Tokenizer(models.BPE())

@@ -7,6 +7,7 @@
 ========================================================  ===================================================
 ``contrasts(differences, measures)``                      paired differences of arms in points
 ``parts(breakdown.parts(...))``                           the same by what training had seen, and by turn
+``effects(side_effects.effects(...), panels, title)``     weighted sums of arms, a panel per measure
 ``arms(kept)``                                            what each arm keeps, in every measure
 ``comparison_bars(rates, comparisons)``                   four-segment bars, as in paper A's Figures 3 and 4
 ``table_1(rates)``, ``table_3(rates)``                    the papers' tables next to this run
@@ -29,7 +30,18 @@ from guardalign.report.figures.bars import comparison_bars
 from guardalign.report.figures.curves import dynamics, loss_curves, training_curves
 from guardalign.report.figures.looks import look, looks, plain
 from guardalign.report.figures.maps import grid, guardrail_map
-from guardalign.report.figures.points import arms, contrasts, held_out, parts, ranking, table_1, table_3, tasks, trend
+from guardalign.report.figures.points import (
+    arms,
+    contrasts,
+    effects,
+    held_out,
+    parts,
+    ranking,
+    table_1,
+    table_3,
+    tasks,
+    trend,
+)
 from guardalign.report.figures.replies import cost, reply_panels, task_costs
 from guardalign.report.figures.style import save
 
@@ -39,6 +51,7 @@ __all__ = [
     "contrasts",
     "cost",
     "dynamics",
+    "effects",
     "grid",
     "guardrail_map",
     "held_out",

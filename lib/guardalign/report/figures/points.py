@@ -146,6 +146,18 @@ def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -
         return style.finish(figure, "Applications kept, by part", caption(table), profile)
 
 
+def effects(table: pd.DataFrame, panels: Mapping[str, str], title: str, profile: str = "") -> Figure:
+    """``side_effects.effects``: a panel per measure, in its own unit and named by ``panels``; a row per effect."""
+    ends = {"x": table["value"], "low": table["value_low"], "high": table["value_high"]}
+    points = table.assign(row=table["effect"], panel=table["measure"], look=table["effect"], **ends)
+    with style.styled():
+        shown = {measure: panels[measure] for measure in _distinct(table["measure"])}
+        figure, axes = point_plot(points, _names(_distinct(table["effect"])), shown, line=0)
+        for axis in axes:
+            axis.locator_params(axis="x", nbins=3)
+        return style.finish(figure, title, caption(table, "Right of the line is better."), profile)
+
+
 def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: str = "") -> Figure:
     """Shares with intervals along what a panel varies: a panel per ``panel``, a line per ``line``, two panels a row.
 
