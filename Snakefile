@@ -131,7 +131,7 @@ rule tuning:
 rule question:
     input: "data/pairs.jsonl"
     output: "tables/{question}.csv"
-    wildcard_constraints: question="1[0-2]_[a-z]+"
+    wildcard_constraints: question="1[0-4]_[a-z_]+"
     log: "notebooks/{question}.ipynb"
     threads: workflow.cores
     resources: gpu=lambda wildcards: gpu(wildcards.question)

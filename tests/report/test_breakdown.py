@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy.stats import t
 
 from guardalign import stats
 from guardalign.data.conversations import PreferencePair, Reply, Turn
@@ -60,6 +62,29 @@ def test_parts_count_gained_and_lost_and_set_conditions_apart_that_are_not_met()
     assert (known["kept_1"], known["kept_2"]) == (0.25, 0.75) and known["net_low"] < 0.5 < known["net_high"]
     assert table.loc["first", "applications"] == 8 and table.loc["kind", "net"] == 0.25
     assert table.loc[breakdown.UNDUE, "net"] == pytest.approx(-0.25)
+
+
+def test_the_loss_of_gain_where_training_had_no_such_kind_is_paired_by_conversation():
+    pairs = [pair("t", (LINK,), "train"), *(pair(f"p{n}", (LINK, CASE)) for n in range(40))]
+    words = {False: "broken", True: "complied"}
+    said = [
+        verdict(f"p{n}", [words[n % 4 == 0], words[n % 5 == 0]], [words[n % 4 > 0], words[n % 5 == 1]])
+        for n in range(40)
+    ]
+    told = breakdown.labels(pairs)
+    (row,) = breakdown.transfer(stats.statuses(said), told, [("sft", "ipo")]).to_dict("records")
+    assert (row["part"], row["less"]) == ("kind", 0.5)  # 30 gained and 10 lost of the known, 8 and 8 of the others
+    changes = [(1 if n % 4 else -1) - ((n % 5 == 1) - (n % 5 == 0)) for n in range(40)]
+    half = t.ppf(0.975, 39) * np.std(changes, ddof=1) / np.sqrt(40)
+    assert row["less_high"] - row["less"] == pytest.approx(half)
+    assert breakdown.transfer(stats.statuses(said), breakdown.labels(pairs[1:]), [("sft", "ipo")]).empty
+
+
+def test_guardrails_of_the_embedded_world_are_known_by_their_kind():
+    one, other = "Greet the customer by name as soon as you know it.", 'Start every reply with "Welcome".'
+    again = "Call customers by their name when they introduce themselves."
+    told = breakdown.labels([pair("t", (one,), "train"), pair("a", (again, other))])
+    assert list(told["seen"]) == ["known", "kind"]
 
 
 def test_gains_by_kind_come_largest_first():

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
+import numpy as np
 import pandas as pd
 
 from guardalign import stats
 from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.generation.replystats import canned
 from guardalign.judging.rules.catalogue import read_guardrail
+from guardalign.world.kinds import read_rule
 
 UNDUE = "condition not met"
 PARTS = {
@@ -22,32 +25,36 @@ PARTS = {
     UNDUE: "conditions not met (kept: not applied)",
 }
 """Parts of the applications in the order of tables and figure; the first six leave out conditions that are not met."""
+UNSEEN = ("wording", "kind", "transfer")
 
 
 def labels(pairs: Sequence[PreferencePair]) -> pd.DataFrame:
     """A row per guardrail of each test and transfer prompt: pair_id, number (from 1), ``turn`` ("first", "later") and
     ``seen``: "transfer", or whether the guardrails of the training pairs have its "kind" and "wording", or both
     ("known"); "" where no rule reads the guardrail."""
-    trained = [
-        rule
-        for pair in pairs
-        if pair.split in ("train", "feedback")
-        for rule in map(read_guardrail, pair.guardrails)
-        if rule is not None
-    ]
-    kinds, wordings = {rule.kind.key for rule in trained}, {(rule.kind.key, rule.wording) for rule in trained}
+    trained = {text for pair in pairs if pair.split in ("train", "feedback") for text in pair.guardrails}
+    wordings = {reading for text in trained for reading in _readings(text)}
+    kinds = {kind for kind, _ in wordings}
     rows = []
     for pair in (pair for pair in pairs if pair.split in ("test", "transfer")):
         turn = "later" if any(each.role == "agent" for each in pair.turns) else "first"
-        for number, rule in enumerate(map(read_guardrail, pair.guardrails), start=1):
+        for number, readings in enumerate(map(_readings, pair.guardrails), start=1):
             seen = ""
             if pair.split == "transfer":
                 seen = "transfer"
-            elif rule is not None:
-                known = (rule.kind.key, rule.wording) in wordings
-                seen = "kind" if rule.kind.key not in kinds else "known" if known else "wording"
+            elif readings:
+                known = readings & wordings
+                seen = "known" if known else "wording" if any(kind in kinds for kind, _ in readings) else "kind"
             rows.append((pair.id, number, seen, turn))
     return pd.DataFrame(rows, columns=["pair_id", "number", "seen", "turn"])
+
+
+def _readings(text: str) -> set[tuple[str, int]]:
+    """A guardrail's kind and wording as the care corpus has them, and as the embedded world does, where all wordings of
+    a kind are in training and count as one."""
+    rule, known = read_guardrail(text), read_rule(text)
+    found = {(rule.kind.key, rule.wording)} if rule else set()
+    return found | ({(f"world: {known.kind.key}", 0)} if known else set())
 
 
 def parts(
@@ -71,6 +78,31 @@ def parts(
         found.append(table.assign(part=part, kept_1=table["arm_1"].map(kept), kept_2=table["arm_2"].map(kept)))
     columns = ["part", "arm_1", "arm_2", "judge", "applications", "gained", "lost", "net", "net_low", "net_high"]
     columns += ["kept_1", "kept_2", "conversations", "seeds"]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+
+
+def transfer(
+    statuses: pd.DataFrame, told: pd.DataFrame, contrasts: Sequence[tuple[str, str]], level: float = 0.95
+) -> pd.DataFrame:
+    """How much less arm 2 gains on a part of ``UNSEEN`` than on known guardrails: a row per contrast and part.
+
+    Arguments as in ``parts``. Columns: part, arm_1, arm_2, judge, less, less_low, less_high, conversations, seeds. Both
+    gains (``net`` of ``parts``) are of the same conversations, so the interval is of the mean of the difference's
+    linearisation over applications.
+    """
+    rows = statuses[~statuses["undue"]].merge(told, on=["pair_id", "number"])
+    keys = ["judge", "seed", "conversation_id", "pair_id", "number", "seen"]
+    wide, found = rows.pivot_table(index=keys, columns="arm", values="kept"), []
+    for (one, two), part in product(contrasts, UNSEEN):
+        change = (wide[two] - wide[one]).dropna().rename("net").reset_index()
+        own = change[change["seen"].isin(["known", part])]
+        there, gain = own["seen"] == part, own.groupby("seen")["net"].transform("mean")
+        if there.any() and not there.all():
+            weight = np.where(there, -1 / there.mean(), 1 / (1 - there.mean()))
+            less = gain[~there].iloc[0] - gain[there].iloc[0] + weight * (own["net"] - gain)
+            table = stats.means(own.assign(less=less), ["judge"], {"less": stats.UNBOUNDED}, level)
+            found.append(table.assign(part=part, arm_1=one, arm_2=two))
+    columns = ["part", "arm_1", "arm_2", "judge", "less", "less_low", "less_high", "conversations", "seeds"]
     return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
 
 
