@@ -79,11 +79,20 @@ def write_rows(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
                 stream.write(json_line(row) + "\n")
         checksum = _checksum(part)
         _seal(path).unlink(missing_ok=True)
+    _vouch(path, checksum)
+
+
+def vouch(path: Path) -> None:
+    """Write the checksum of a file that is not of rows into ``<path>.sha256``, for ``intact``."""
+    _vouch(path, _checksum(path))
+
+
+def _vouch(path: Path, checksum: str) -> None:
     write_text(_seal(path), f"{checksum}  {path.name}\n")
 
 
 def intact(path: Path) -> bool:
-    """Whether a file of rows is as it was written; one without a checksum is taken for it."""
+    """Whether a file is as it was written; one without a checksum is taken for it."""
     seal = _seal(path)
     return not seal.exists() or seal.read_text(encoding="utf-8", errors="replace").split(" ")[0] == _checksum(path)
 

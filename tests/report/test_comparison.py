@@ -18,8 +18,8 @@ from guardalign.config.params import Params
 from guardalign.data.conversations import Reply
 from guardalign.data.examples import Example
 from guardalign.data.tasks import load_instructions
-from guardalign.errors import ParameterError
-from guardalign.files import RunFolder
+from guardalign.errors import InputError, ParameterError
+from guardalign.files import RunFolder, write_text
 from guardalign.generation.replies import load_policy
 from guardalign.models.encoding import encode_prompt
 from guardalign.models.loading import dropped, model_fingerprint
@@ -156,6 +156,16 @@ def test_the_online_arm_stands_beside_the_others_with_its_cost(done):
     kept = jobs_here(settings, run)[RLHF].known()
     assert kept.seconds == pytest.approx(kept.facts["reward_seconds"] + kept.facts["policy_seconds"])
     assert kept.seconds == pytest.approx(row["seconds"])
+
+
+def test_curves_are_not_read_from_metrics_that_were_cut(tmp_path):
+    run = RunFolder(tmp_path)
+    run.record("15_methods_on_tasks", parameters={"study": small(tmp_path).section("study")})
+    path = run.root / TASK / "models" / "dpo" / "metrics.jsonl"
+    write_text(path, '{"step": 1, "loss": 0.5}\n')
+    write_text(path.with_name("training.json"), '{"metrics": "of two steps"}')
+    with pytest.raises(InputError, match=r"metrics\.jsonl is damaged"):
+        dynamics.curves(run)
 
 
 def test_curves_have_margins_entropy_and_distance_for_every_method(done):

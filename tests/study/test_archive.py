@@ -82,6 +82,20 @@ def test_packing_twice_gives_the_same_bytes_and_nothing_is_packed_without_replie
         pack(RunFolder(tmp_path))
 
 
+def test_a_damaged_example_or_outcome_is_made_again(original):
+    sequences = encode(load_tokenizer(original.model_of(SFT)), ["Hi."], ["A reply."], 64)
+    before = original.logps(SFT, sequences)
+    path = original.folder().root / "samples" / f"{SFT}.logps.json"
+    for damaged in (path.read_text().replace("-", "", 1), path.read_text()[:-9]):
+        path.write_text(damaged)
+        assert all(map(torch.equal, before, original.logps(SFT, sequences)))
+    job = jobs_of(original, [SFT])[0]
+    known, text = job.known(), job.outcome.read_text()
+    job.outcome.write_text(text.replace('"steps":', '"steps":1', 1))
+    assert job.known() is None
+    assert settle([job], log=lambda _: None)[0].steps == known.steps and job.known()
+
+
 def test_a_notebooks_example_needs_no_weights_a_second_time(original):
     prompts, replies = ["Hi."] * 2, ["A reply.", "Another reply."]
     sequences = encode(load_tokenizer(original.model_of(SFT)), prompts, replies, 64)

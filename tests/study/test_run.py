@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from guardalign.config import params
 from guardalign.data.conversations import PreferencePair, Turn
-from guardalign.errors import MissingStage
-from guardalign.files import RunFolder, write_rows, write_text
+from guardalign.errors import InputError, MissingStage
+from guardalign.files import RunFolder, fingerprint, write_rows, write_text
 from guardalign.study.run import Study
 from series import parameters, study
 
@@ -74,3 +76,13 @@ def test_a_control_learns_from_the_same_prompts_with_the_datas_rejected_replies(
     experiment._kept["N_1SFT", ("feedback",), None, "worse", 1] = worse
     assert [(pair.id, pair.rejected) for pair in experiment.pairs_of("N_1SFT_ipo")] == [("c10", "own"), ("c12", "own")]
     assert [(pair.id, pair.rejected) for pair in experiment.pairs_of("N_1SFT_data")] == [("c10", "b"), ("c12", "b")]
+
+
+def test_metrics_that_are_not_as_training_wrote_them_are_named(experiment):
+    path = experiment.run.model("M_1SFT") / "metrics.jsonl"
+    write_text(path, '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n')
+    write_text(path.with_name("training.json"), json.dumps({"metrics": fingerprint(path)}))
+    assert list(experiment.metrics(["M_1SFT"])["M_1SFT"]["loss"]) == [0.5, 0.25]
+    write_text(path, '{"step": 1, "loss": 0.5}\n')
+    with pytest.raises(InputError, match=r"metrics\.jsonl is damaged.*--again"):
+        experiment.metrics(["M_1SFT"])

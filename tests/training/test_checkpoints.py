@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from guardalign.models.loading import LoraSettings
 from guardalign.training import PREEMPTED, Preempted, TrainingConfig, progress, train
 from guardalign.training.__main__ import main
 from guardalign.training.checkpoints import latest, save, saved
+from guardalign.training.embeddings import embed
 from tests.training.test_training import EXAMPLES, config, distance, metrics, quiet
 from tiny import save_checkpoint
 
@@ -209,6 +211,14 @@ def test_a_damaged_arm_is_named_and_trained_again_to_the_same_weights(base, tmp_
     assert train(settings, EXAMPLES, quiet).skipped
 
 
+def test_an_arm_whose_weights_are_gone_is_trained_again(base, tmp_path):
+    settings = config(base, tmp_path / "arm")
+    train(settings, EXAMPLES, quiet)
+    (settings.output / "model.safetensors").unlink()
+    told: list[str] = []
+    assert not train(settings, EXAMPLES, told.append).skipped and any("no model weights" in line for line in told)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "training.json"])
 def test_nothing_starts_from_a_damaged_arm(base, tmp_path, name):
     train(config(base, tmp_path / "sft", "sft"), EXAMPLES, quiet)
@@ -228,3 +238,12 @@ def test_a_damaged_shard_of_reference_log_probs_is_computed_again(base, tmp_path
     train(config(base, tmp_path / "again", cache=tmp_path / "cache"), EXAMPLES, told.append)
     assert any(f"{shard} is damaged" in line for line in told)
     assert shard.read_bytes() == before and distance(tmp_path / "whole", tmp_path / "again") == 0
+
+
+@pytest.mark.parametrize("damage", [truncate, flip])
+def test_damaged_embeddings_are_computed_again(tmp_path, damage):
+    prompts = [f"Where is parcel number {at}?" for at in range(40)]
+    whole = embed(prompts, tmp_path)
+    [path] = tmp_path.glob("*.npy")
+    damage(path)
+    assert np.array_equal(embed(prompts, tmp_path), whole)

@@ -106,6 +106,11 @@ def test_an_online_arm_counts_the_replies_drawn_and_scored_and_is_made_once(star
     assert made.metrics["policy_passes"] == made.metrics["reference_passes"] == drawn / 8
     assert made.metrics["reward_passes"] == 2 + drawn / 8
     assert not made.skipped and rlhf.train_online("arm", *given).skipped
+    for name in ("model.safetensors", "metrics.jsonl", "training.json"):
+        path = tmp_path / "arm" / name
+        path.write_bytes(path.read_bytes()[:-9])
+        assert not rlhf.train_online("arm", *given).skipped, name
+    assert rlhf.train_online("arm", *given).skipped
 
 
 def test_grpo_takes_the_same_settings(start, reward, tmp_path):

@@ -67,7 +67,7 @@ def launch_all(
         return [train(config, examples, log) for config, examples in jobs]
     settings = accelerate_config(kind)
     marks = [training_fingerprint(config, examples) for config, examples in jobs]
-    done = [finished(config, mark, log) for (config, _), mark in zip(jobs, marks, strict=True)]
+    done = [finished(config.output, mark, log) for (config, _), mark in zip(jobs, marks, strict=True)]
     todo = [job for job, result in zip(jobs, done, strict=True) if result is None]
     if todo:
         files = [_write_job(config, examples) for config, examples in todo]
@@ -78,7 +78,7 @@ def launch_all(
         if earlier is not None:
             log(f"{config.arm}: unchanged since it was trained, left as it is")
             results.append(earlier)
-        elif (made := finished(config, mark, log)) is not None:
+        elif (made := finished(config.output, mark, log)) is not None:
             results.append(made.model_copy(update={"skipped": False}))
         else:
             raise StageFailed(f"{config.arm}: training ended well but left no result in {config.output}")

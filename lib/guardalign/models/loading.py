@@ -34,7 +34,7 @@ standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_lo
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "*.index.json")
 RECORD = "training.json"
 """What a training leaves next to its checkpoint, the content of its weights with it."""
-_AGAIN = "`guardalign run PARAMS --again` makes again what is damaged and keeps the rest"
+AGAIN = "`guardalign run PARAMS --again` makes again what is damaged and keeps the rest"
 
 
 class LoraSettings(BaseModel):
@@ -244,17 +244,17 @@ def model_fingerprint(path: str) -> str:
         try:
             recorded = json.loads(record.read_text(encoding="utf-8")).get("weights", own)
         except (ValueError, AttributeError) as error:
-            raise InputError(f"{record} is damaged: {error}; {_AGAIN}") from None
+            raise InputError(f"{record} is damaged: {error}; {AGAIN}") from None
         if recorded != own:
-            raise InputError(f"{folder} is damaged: its weights are not those that were trained; {_AGAIN}")
+            raise InputError(f"{folder} is damaged: its weights are not those that were trained; {AGAIN}")
     return fingerprint(model_fingerprint(adapter_base(path)), *_files(folder)) if is_adapter(path) else own
 
 
 def content_of(folder: Path) -> str:
-    """The fingerprint of a model's own files, an adapter's base left out. Raises GuardalignError if it has none."""
+    """The fingerprint of a model's own files, an adapter's base left out. Raises InputError if it has none."""
     files = _files(folder)
     if not any(file.suffix in (".safetensors", ".bin") for file in files):
-        raise GuardalignError(f"{folder} holds no model weights")
+        raise InputError(f"{folder} holds no model weights")
     return fingerprint(*files)
 
 

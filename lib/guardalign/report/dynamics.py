@@ -7,6 +7,7 @@ import pandas as pd
 from guardalign.files import RunFolder
 from guardalign.losses import METHODS
 from guardalign.study.plan import recorded
+from guardalign.training.finish import read_metrics
 
 OBSERVED = {
     "ppo_offline": "unstable: entropy fluctuates, the critic’s loss stagnates",
@@ -34,7 +35,8 @@ def curves(run: RunFolder) -> pd.DataFrame:
             arm = plan.arms.get(path.parent.name) if plan else None
             if arm is not None:
                 seed = path.parents[2].name.partition("seed-")[2]  # of one seed among several, seed-<n>
-                own = pd.read_json(path, lines=True).assign(task=task, seed=int(seed or 0), arm=arm.name)
+                rows = pd.DataFrame(read_metrics(path.parent))
+                own = rows.assign(task=task, seed=int(seed or 0), arm=arm.name)
                 parts.append(own.assign(method=arm.method, beta=arm.beta))
     if not parts:
         return pd.DataFrame()

@@ -24,7 +24,7 @@ from guardalign.data.conversations import PreferencePair, Reply, Split
 from guardalign.data.examples import Example, Prompt
 from guardalign.data.selection import exchanged, part
 from guardalign.errors import InputError
-from guardalign.files import RunFolder, fingerprint, require, write_rows, write_text
+from guardalign.files import RunFolder, fingerprint, intact, require, vouch, write_rows, write_text
 from guardalign.generation.hosted import hosted_replies
 from guardalign.generation.replies import GenerationJob, GenerationSettings
 from guardalign.judging.choice import chosen_judge
@@ -46,6 +46,7 @@ from guardalign.models.loading import (
 )
 from guardalign.study import heldout, tasks
 from guardalign.training import TrainingConfig, TrainingResult, completion_logprobs
+from guardalign.training.finish import read_metrics
 from guardalign.tree import TokenSequence
 
 Log = Callable[[str], object]
@@ -185,16 +186,18 @@ class Study:
         path, precision = self.folder().root / "samples" / f"{name}.logps.json", self.settings.model.precision
         asked = [(each.tokens.tolist(), each.start) for each in sequences]
         made = fingerprint(model_fingerprint(self.model_of(name)), precision, asked)
-        if path.exists() and (kept := json.loads(path.read_text(encoding="utf-8")))["made"] == made:
+        known = path.exists() and intact(path)
+        if known and (kept := json.loads(path.read_text(encoding="utf-8")))["made"] == made:
             return [torch.tensor(each) for each in kept["logps"]]
         found = completion_logprobs(load_frozen(self.weights_of(name), precision), sequences)
         write_text(path, json.dumps({"made": made, "logps": [each.tolist() for each in found]}) + "\n")
+        vouch(path)
         return found
 
     def metrics(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
         """What each arm's training with the first seed recorded, one row per step."""
         own = self.folder()
-        return {name: pd.read_json(own.model(name) / "metrics.jsonl", lines=True) for name in names}
+        return {name: pd.DataFrame(read_metrics(own.model(name))) for name in names}
 
     # Pairs
 

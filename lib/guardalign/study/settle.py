@@ -5,7 +5,6 @@ An outcome is kept under the fingerprint of all that decides it, so an interrupt
 
 from __future__ import annotations
 
-import json
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from guardalign.config.plan import BASE, CARE, Arm
 from guardalign.data.conversations import Reply, Row, Split
 from guardalign.data.examples import Example
 from guardalign.data.tasks import load_instructions
-from guardalign.files import RunFolder, fingerprint, read_rows, write_rows
+from guardalign.files import RunFolder, fingerprint, intact, read_rows, write_rows
 from guardalign.generation.replies import load_policy
 from guardalign.losses import METHODS
 from guardalign.models.encoding import encode
@@ -42,11 +41,11 @@ from guardalign.study.distance import Distance, distances
 from guardalign.study.run import Study
 from guardalign.training import PairScore
 from guardalign.training.config import TrainingConfig
+from guardalign.training.finish import read_metrics
 from guardalign.training.reference import store_of, token_logprobs
 from guardalign.tree.scoring import TreeScorer
 
 Log = Callable[[str], object]
-METRICS = "metrics.jsonl"
 
 
 class Outcome(Row):
@@ -149,8 +148,8 @@ class Job:
         )  # fmt: skip
 
     def known(self) -> Outcome | None:
-        """The outcome of an earlier run with the same fingerprint."""
-        if not self.outcome.exists():
+        """The outcome of an earlier run with the same fingerprint; a damaged one counts as none."""
+        if not (self.outcome.exists() and intact(self.outcome)):
             return None
         (found,) = read_rows(self.outcome, Outcome)
         return found if found.fingerprint == self.fingerprint else None
@@ -168,7 +167,7 @@ class Job:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         result = study.train_arm(self.arm, self.seed, log=log)
-        memory = [row.get("memory_gib", 0.0) for row in map(json.loads, (self.model / METRICS).open(encoding="utf-8"))]
+        memory = [row.get("memory_gib", 0.0) for row in read_metrics(self.model)]
         replies = study.answers(self.arm, self.prompts, own.replies(self.arm), self.seed, log)
         if self.instructions:
             asked = [

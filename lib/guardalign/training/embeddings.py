@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from guardalign.files import fingerprint, replacing
+from guardalign.files import fingerprint, intact, replacing, vouch
 
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -17,7 +17,7 @@ def embed(prompts: Sequence[str], cache: Path) -> np.ndarray:
     encoder = _sentence_encoder()
     name = "minilm" if encoder is not None else "tfidf"
     path = cache / f"{name}-{fingerprint(list(prompts))}.npy"
-    if path.exists():
+    if path.exists() and intact(path):
         return np.load(path)
     if encoder is not None:
         vectors = encoder.encode(list(prompts), normalize_embeddings=True, show_progress_bar=False)
@@ -25,6 +25,7 @@ def embed(prompts: Sequence[str], cache: Path) -> np.ndarray:
         vectors = tfidf(prompts)
     with replacing(path) as part, part.open("wb") as stream:
         np.save(stream, vectors.astype(np.float32))
+    vouch(path)
     return np.load(path)
 
 

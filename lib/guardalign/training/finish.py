@@ -15,7 +15,7 @@ from guardalign.config.plan import NONE
 from guardalign.data.examples import Example
 from guardalign.errors import InputError
 from guardalign.files import fingerprint, space_for, write_text
-from guardalign.models.loading import RECORD, content_of, model_fingerprint, without_bars
+from guardalign.models.loading import AGAIN, RECORD, content_of, model_fingerprint, without_bars
 from guardalign.training import checkpoints
 from guardalign.training.config import TrainingConfig, TrainingResult
 
@@ -33,26 +33,26 @@ def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) ->
     return fingerprint(config.facts(), models, [example.model_dump() for example in examples])
 
 
-def finished(config: TrainingConfig, mark: str, log: Log = print) -> TrainingResult | None:
-    """The result of an earlier run with the same fingerprint, if the output folder holds one, whole.
+def finished(output: Path, mark: str, log: Log = print) -> TrainingResult | None:
+    """The result of an earlier run with the same fingerprint, if the arm's folder ``output`` holds one, whole.
 
     A damaged one is logged and ignored: the arm is trained again.
     """
-    path = config.output / RESULT
+    path = output / RESULT
     if not path.exists():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["fingerprint"] != mark:
             return None
-        model_fingerprint(str(config.output))
-        read_metrics(config.output)
-        return TrainingResult(**content["result"]).model_copy(update={"skipped": True, "output": config.output})
+        model_fingerprint(str(output))
+        read_metrics(output)
+        return TrainingResult(**content["result"]).model_copy(update={"skipped": True, "output": output})
     except InputError as error:
-        log(f"{config.arm}: WARNING: {error}")
+        log(f"{output.name}: WARNING: {error}")
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        log(f"{config.arm}: WARNING: {path} is damaged ({type(error).__name__})")
-    log(f"{config.arm}: training it again")
+        log(f"{output.name}: WARNING: {path} is damaged ({type(error).__name__})")
+    log(f"{output.name}: training it again")
     return None
 
 
@@ -63,9 +63,9 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         recorded = json.loads(record.read_text(encoding="utf-8")).get("metrics") if record.exists() else None
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} or {RESULT} next to it is damaged: {error}") from None
+        raise InputError(f"{path} or {RESULT} next to it is damaged: {error}; {AGAIN}") from None
     if recorded not in (None, fingerprint(path)):
-        raise InputError(f"{path} is damaged: its content differs from what training wrote")
+        raise InputError(f"{path} is damaged: its content differs from what training wrote; {AGAIN}")
     return rows
 
 
@@ -88,11 +88,15 @@ def save_arm(
             (config.output / "value_head").mkdir(exist_ok=True)
             save_file(dict(value_head), config.output / "value_head" / "model.safetensors")
     checkpoints.remove(config.output / CHECKPOINTS)
-    content = {
-        "config": config.model_dump(mode="json"),
+    record(config.output, result, config=config.model_dump(mode="json"))
+
+
+def record(output: Path, result: TrainingResult, **facts: Any) -> None:
+    """Write ``training.json``: ``facts``, the result, and the content of weights and metrics, for ``finished``."""
+    content = facts | {
         "fingerprint": result.fingerprint,
         "result": result.model_dump(mode="json"),
-        "weights": content_of(config.output),
-        "metrics": fingerprint(config.output / METRICS),
+        "weights": content_of(output),
+        "metrics": fingerprint(output / METRICS),
     }
-    write_text(config.output / RESULT, json.dumps(content, indent=1) + "\n")
+    write_text(output / RESULT, json.dumps(content, indent=1) + "\n")

@@ -6,7 +6,6 @@ penalty against the SFT model (paper B's eq. 3).
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from transformers import AutoModelForSequenceClassification, PreTrainedTokenizer
 
 from guardalign.config.plan import Rlhf
 from guardalign.data.examples import Example
-from guardalign.files import fingerprint, write_rows, write_text
+from guardalign.files import fingerprint, write_rows
 from guardalign.models.encoding import encode, encode_prompt
 from guardalign.models.loading import hub_rules, load_tokenizer, merged, model_fingerprint, without_bars
 from guardalign.training.config import TrainingResult
-from guardalign.training.finish import RESULT
+from guardalign.training.finish import finished, record
 from guardalign.training.progress import peak_memory
 
 REWARD = "reward_model"
@@ -201,9 +200,9 @@ def train_online(
     through policy, reference and reward model, a pair's two replies train the reward model.
     """
     asked = (settings, model_fingerprint(start), list(examples), list(held_out), batch_size, max_new_tokens, seed)
-    mark, path = fingerprint(*asked), output / RESULT
-    if path.exists() and (known := json.loads(path.read_text(encoding="utf-8")))["fingerprint"] == mark:
-        return TrainingResult(**known["result"]).model_copy(update={"skipped": True, "output": output})
+    mark = fingerprint(*asked)
+    if done := finished(output, mark):
+        return done
     reward = train_reward(settings, start, examples, held_out, output / REWARD, batch_size, seed)
     prompts = [each.prompt for each in examples]
     policy = train_policy(settings, start, reward.folder, prompts, output, max_new_tokens, seed)
@@ -217,7 +216,7 @@ def train_online(
         arm=name, output=output, fingerprint=mark, steps=policy.steps, seconds=reward.seconds + policy.seconds,
         metrics=costs,
     )  # fmt: skip
-    write_text(path, json.dumps({"fingerprint": mark, "result": result.model_dump(mode="json")}, indent=1) + "\n")
+    record(output, result)
     return result
 
 

@@ -45,7 +45,7 @@ def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print)
     the step is completed and a checkpoint saved, from which the same call resumes.
     """
     mark = training_fingerprint(config, examples)
-    if done := finished(config, mark, log):
+    if done := finished(config.output, mark, log):
         log(f"{config.arm}: unchanged since it was trained, left as it is")
         return done
     with naming_out_of_memory(config.arm, config.row_tokens), _naming_tree_errors(config.arm):
