@@ -87,6 +87,14 @@ def test_a_bad_parameter_is_refused_by_name(changed, key, value, message):
     assert "secret" not in str(refusal.value)
 
 
+def test_acceptable_replies_need_a_judge(changed):
+    path = changed("study.arms.N_1SFT_ipo.pairs.replies", "acceptable")
+    assert Params.load(path)
+    path.write_text(path.read_text().replace("kind: embedded", "kind: none"))
+    with pytest.raises(ParameterError, match=r"N_1SFT_\w+: .* with judge\.kind none"):
+        Params.load(path)
+
+
 def test_a_missing_section_is_named(tmp_path):
     content = yaml.safe_load(EMBEDDED.read_text())
     del content["study"]

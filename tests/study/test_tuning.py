@@ -110,6 +110,8 @@ def test_arms_are_tuned_after_what_they_start_from_and_the_grid_grows_where_it_m
 def test_what_cannot_be_tuned_is_said(tmp_path):
     with pytest.raises(ParameterError, match=r"study\.tuning"):
         tune(Study(params.read(parameters(tmp_path, tmp_path, study=study() | {"tuning": None})), RunFolder(tmp_path)))
+    with pytest.raises(ParameterError, match=r"judge\.kind"):
+        tune(Study(params.read(parameters(tmp_path, tmp_path, judge={"kind": "none"})), RunFolder(tmp_path)))
     write_rows(RunFolder(tmp_path).data("pairs"), [])
     with pytest.raises(InputError, match="validation"):
         tune(Study(params.read(parameters(tmp_path, tmp_path)), RunFolder(tmp_path)))

@@ -16,7 +16,7 @@ from guardalign.files import RunFolder
 from guardalign.processes import locked
 from guardalign.workflow.cli import COMMANDS, main
 from guardalign.workflow.series import LOCK
-from series import ROOT, environment, parameters, write_parameters
+from series import ROOT, environment, parameters, study, write_parameters
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in COMMANDS])
@@ -93,6 +93,14 @@ def test_a_file_that_is_not_there_is_named_before_anything_starts(tmp_path, caps
     missing["judge"] = {"kind": "none"}
     assert main(["run", str(write_parameters(tmp_path / "mine.yaml", missing))]) == 1
     assert "no.jsonl" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("changes", [{"judge": {"kind": "none"}}, {"study": study() | {"tuning": None}}])
+@pytest.mark.parametrize("command", [["run", "--target", "tables/tuning.csv"], ["stage", "09"]])
+def test_where_nothing_can_be_tuned_nothing_starts(tmp_path, changes, command, capsys):
+    params = write_parameters(tmp_path / "mine.yaml", parameters(tmp_path / "run", tmp_path / "m", **changes))
+    assert main([*command, str(params)]) == 1
+    assert "study.tuning" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_braces_in_the_checkouts_path_and_in_the_parameters_are_no_wildcards(tmp_path):

@@ -99,6 +99,12 @@ class Params(Section):
         if "tasks" in shown:
             for task in set(self.study.tasks) - {CARE, *(self.tasks.sources if self.tasks else ())}:
                 raise ParameterError(f"{where}study.tasks: {task!r} is not in the section `tasks`")
+        if {"judge", "study"} <= shown and self.judge.kind == "none":
+            for name in (name for name, arm in self.study.arms.items() if arm.pairs.replies == "acceptable"):
+                raise ParameterError(
+                    f"{where}study.arms.{name}: its pairs are acceptable replies, and with judge.kind none nothing "
+                    "judges which ones are"
+                )
         if {"study", "generation"} <= shown:
             known = {BASE, *self.study.arms, *self.generation.replies}
             for each in self.study.contrasts:
@@ -111,6 +117,13 @@ class Params(Section):
         met = {arm for each in planned for arm in (each.arm_1, each.arm_2)}
         extra = [name for name in self.generation.replies if name not in met] if planned else []
         return (*planned, *(Contrast(arm_1=planned[0].arm_2, arm_2=name) for name in extra))
+
+    def check_tuning(self) -> None:
+        """Raises ParameterError if the plan tunes no arm, or nothing judges the candidates' replies to its own data."""
+        if self.study.tuning is None:
+            raise ParameterError("study.tuning is missing: params/embedded.yaml shows which arms to tune, and how")
+        if CARE in self.study.tasks and self.judge.kind == "none":
+            raise ParameterError("study.tuning: with judge.kind none nothing judges which candidate is better")
 
     def __getattr__(self, name: str) -> Any:
         if name in type(self).model_fields:

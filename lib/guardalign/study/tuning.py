@@ -53,8 +53,8 @@ def tune(study: Study, log: Log = print) -> Tuned:
     Raises ParameterError if the plan tunes none or nothing judges replies, InputError without a validation split.
     """
     plan = study.plan
-    if plan.tuning is None:
-        raise ParameterError("study.tuning is missing: params/embedded.yaml shows which arms to tune, and how")
+    study.settings.check_tuning()
+    assert plan.tuning is not None
     for task in plan.tasks:
         _check(Study(study.settings, study.run, task, study.data))
     plans, tried, choices = dict.fromkeys(plan.tasks, plan), [], []
@@ -75,8 +75,7 @@ def tune(study: Study, log: Log = print) -> Tuned:
 def _check(study: Study) -> None:
     if not study.rows("validation"):
         raise InputError("there is no validation split to tune on: give source.conversations (or shares) a validation")
-    judged = study.settings.judge.kind != "none" if study.task == CARE else tasks.reader_of(study.settings, study.task)
-    if not judged:
+    if study.task != CARE and not tasks.reader_of(study.settings, study.task):
         raise ParameterError(f"{study.task} has no judge here that could choose between candidates")
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from guardalign import processes
 from guardalign.config.notebooks import failure, values_for
 from guardalign.config.params import Params
+from guardalign.config.plan import TUNING
 from guardalign.errors import ParameterError, Preempted, StageFailed
 from guardalign.files import RunFolder, project_root
 
@@ -31,9 +32,12 @@ def run_stage(notebook: Path, params: Path, products: Sequence[Path] = ()) -> fl
     """Execute ``notebook`` into the run's folder and return the seconds it took.
 
     Raises StageFailed; Preempted where SIGTERM ended its training, which resumes when the stage is started again;
-    ParameterError if a section that the notebook reads is missing; processes.Ended.
+    ParameterError if a section that the notebook reads is missing, or there is nothing to tune; processes.Ended.
     """
-    settings = Params.load(params).sections()
+    loaded = Params.load(params)
+    if notebook.stem == TUNING:
+        loaded.check_tuning()
+    settings = loaded.sections()
     values = values_for(notebook, settings)
     run = RunFolder.named(settings["run"])
     executed = run.notebooks / notebook.name

@@ -78,6 +78,8 @@ def run_series(
     if a signal ended this process.
     """
     settings = checked(params)
+    if target == "tables/tuning.csv":
+        settings.check_tuning()
     run = RunFolder.named(settings.run)
     made = run.root / target if target else run.report
     with processes.locked(run.root / LOCK) as lock:
