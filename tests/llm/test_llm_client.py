@@ -431,6 +431,10 @@ def test_money_needs_a_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     own.write_text("models: {mystery: [1.0]}\n")
     with pytest.raises(ParameterError, match="price table"):
         Client(endpoint("https://example.invalid/v1", prices=str(own)), tmp_path)
+    for content, reason in ((b"models: {a: [1, 1, 1], a: [9, 9, 9]}", "twice"), ("# ü".encode("latin-1"), "YAML")):
+        own.write_bytes(content)
+        with pytest.raises(ParameterError, match=reason):
+            Client(endpoint("https://example.invalid/v1", prices=str(own)), tmp_path)
 
 
 def test_cost_follows_the_price_table(tmp_path: Path) -> None:

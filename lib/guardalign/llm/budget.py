@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from guardalign.config.reading import read_mapping
 from guardalign.errors import GuardalignError, ParameterError
 from guardalign.files import first_error, space_for
 from guardalign.llm.endpoint import Endpoint
@@ -57,9 +57,7 @@ class PriceTable(BaseModel):
         """Read ``path``, or the package's own table. Raises ParameterError if it is not a price table."""
         source = Path(path) if path else resources.files("guardalign.llm") / "prices.yaml"
         try:
-            return cls.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
-        except (OSError, yaml.YAMLError) as error:
-            raise ParameterError(f"The price file {source} cannot be read: {error}") from None
+            return cls.model_validate(read_mapping(str(source)))
         except ValidationError as error:
             raise ParameterError(f"The price file {source} is not a price table: {first_error(error)}") from None
 
