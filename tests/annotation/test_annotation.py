@@ -302,7 +302,7 @@ def test_ordinary_numbers_are_not_masked() -> None:
         software = (
             f"build 10.0.{number}.17, v2.4.1.{number}, Firmware: 12.34.56{number:02d}, 1.2.3.4.{number}, 999.1.1.2"
         )
-        for text in (moment, software):
+        for text in (moment, software, f"The version is 3.4.5.{number}", f"Version number: 3.4.5.{number}"):
             same, counts = mask(Conversation(id="c", turns=(Turn(role="user", text=text),)))
             assert (same.turns[0].text, counts) == (text, {})
 
@@ -311,7 +311,7 @@ def test_ordinary_numbers_are_not_masked() -> None:
     "text, kind",
     [
         ("10.0.0.1", "address"), ("at 192.168.255.17.", "address"), ("01.23.45.67.89", "phone"),
-        ("06-12-34-56-78", "phone"),
+        ("06-12-34-56-78", "phone"), ("+49 30 1234567", "phone"), ("+44 (0)20 79460958", "phone"),
         ("6502530000", "phone"), ("5555 5555 5555 4444", "card"), ("378282246310005", "card"),
         ("2223003122003222", "card"), ("6011111111111117", "card"),
     ],

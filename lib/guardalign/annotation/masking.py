@@ -20,7 +20,7 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     "address": re.compile(rf"(?<![\w.]){OCTET}(?:\.{OCTET}){{3}}(?!\.?\w)"),
     "phone": re.compile(
         r"(?<![\w.(])\(?(?:\+|00)?\d{1,4}[ .()/-]{0,2}(?:\d{2,4}[ .()/-]{1,2}){1,4}\d{2,4}\b"
-        r"|(?<!\w)\+\d{8,15}\b|\b\d{10,11}\b"
+        r"|(?<!\w)\+\d(?:[ .()/-]{0,2}\d){6,14}\b|\b\d{10,11}\b"
     ),
     "handle": re.compile(r"(?<!\w)@\w{2,}"),
 }
@@ -29,7 +29,7 @@ DATE = re.compile(
     rf"(?:{DAY}[./-]{DAY}[./-](?:19|20)?\d\d|{YEAR}[./-]{DAY}[./-]{DAY})(?:[ ,]+\d{{1,2}}(?:[ .-]\d\d){{0,2}})?"
 )
 """A date, or the start of a timestamp."""
-VERSION = re.compile(r"\b(?:versions?|releases?|builds?|firmware|v)\.?[ :]*$", re.IGNORECASE)
+VERSION = re.compile(r"\b(?:versions?|releases?|builds?|firmware|v)\.?(?: (?:number|no\.|is|was))*[ :]*$", re.I)
 
 
 def luhn(digits: str) -> bool:
