@@ -183,8 +183,9 @@ def test_links_lead_only_to_what_lies_beside_the_page(run, tmp_path):
         assert [target for target in targets if not (written.parent / target).exists()] == []
 
 
-def test_links_of_the_committed_report_lead_somewhere():
-    path = ROOT / "outputs" / "reference" / "report.html"
+@pytest.mark.parametrize("run", ["reference", "care"])
+def test_links_of_the_committed_reports_lead_somewhere(run):
+    path = ROOT / "outputs" / run / "report.html"
     targets = [a["href"] for tag, a in elements(path.read_text()) if tag == "a" and not a["href"].startswith("#")]
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
