@@ -76,6 +76,7 @@ site:
 	@tar -cf - --exclude=__pycache__ --exclude='*.safetensors' *.md CITATION.cff LICENSE docs notebooks params benchmarks lib tests outputs/reference* $(wildcard $(READ)) | tar -xf - -C $(BOOK)/source
 	@cp docs/index.md $(BOOK)/source/
 	$(if $(EXECUTED),@cp $(EXECUTED) $(BOOK)/source/notebooks/)
+	@sed -i.bak 's#(outputs/care/notebooks/#(notebooks/#g' $(BOOK)/source/README.md
 	@$(PY) -m sphinx -q -W --keep-going -c docs $(BOOK)/source $(BOOK)/html
 	@echo $(BOOK)/html/index.html
 
