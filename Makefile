@@ -67,16 +67,16 @@ book: $(READY)  ## Build the site of the notebooks and docs in build/book/html
 	$(PY) -m pip install --quiet --no-deps -r docs/requirements.txt
 	@$(MAKE) --no-print-directory site
 
-# Pages are laid out as the repository is, with the care study's executed notebooks in place of bare ones.
+# Pages are laid out as the repository is, with executed notebooks in place of bare ones.
 BOOK     ?= build/book
-EXECUTED := $(wildcard outputs/care/notebooks/*.ipynb)
+EXECUTED := $(wildcard outputs/care/notebooks/*.ipynb outputs/reference_questions/*.ipynb)
 READ     := $(addprefix outputs/care/,report.html run.json figures tables readings notebooks)
 site:
 	@rm -rf $(BOOK) && mkdir -p $(BOOK)/source
 	@tar -cf - --exclude=__pycache__ --exclude='*.safetensors' *.md CITATION.cff LICENSE docs notebooks params benchmarks lib tests outputs/reference* $(wildcard $(READ)) | tar -xf - -C $(BOOK)/source
 	@cp docs/index.md $(BOOK)/source/
 	$(if $(EXECUTED),@cp $(EXECUTED) $(BOOK)/source/notebooks/)
-	@sed -i.bak 's#(outputs/care/notebooks/#(notebooks/#g' $(BOOK)/source/README.md
+	@sed -i.bak 's#(outputs/[a-z_/]*/\([0-9a-z_]*[.]ipynb)\)#(notebooks/\1#g' $(BOOK)/source/README.md
 	@$(PY) -m sphinx -q -W --keep-going -c docs $(BOOK)/source $(BOOK)/html
 	@echo $(BOOK)/html/index.html
 
