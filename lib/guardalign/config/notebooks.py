@@ -72,7 +72,7 @@ def failure(executed: Path) -> str | None:
 def refresh(notebook: Path, sections: dict[str, Any]) -> bool:
     """Show the values of ``sections`` in the parameters cell and drop all outputs; True if that changed the file.
 
-    A cell that shows something of its own keeps what it shows, and a plan that is a file's path.
+    A cell that shows something of its own keeps it, and so does one whose plan is the path of a file.
     """
     import nbformat  # takes a second
 
