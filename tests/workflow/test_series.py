@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from guardalign.config.notebooks import failure
-from guardalign.files import RunFolder, fingerprint
+from guardalign.data.conversations import Reply
+from guardalign.files import RunFolder, fingerprint, read_rows
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
 from series import NAMES, PHASE, ROOT, SMALL, parameters, run, run_stage, save_base, start, study, write_parameters
@@ -357,7 +358,7 @@ def test_several_seeds_are_one_run_with_one_report(tmp_path, base):
     whole = study()
     arms = {name: whole["arms"][name] for name in ("M_1SFT", "M_1SFT_ipo", "N_1SFT", "N_1SFT_ipo", "dpo")}
     named = [each for each in whole["contrasts"] if {each["arm_1"], each["arm_2"]} <= arms.keys()]
-    plan = {"arms": arms, "contrasts": named, "seeds": [1, 2], "keep": False}
+    plan = {"arms": arms, "contrasts": named, "seeds": [1, 2], "keep": False, "samples": 2}
     content = parameters(tmp_path / "run", base, study=plan)
     code, output = run(write_parameters(tmp_path / "seeds.yaml", content))
     assert code == 0, output
@@ -369,6 +370,16 @@ def test_several_seeds_are_one_run_with_one_report(tmp_path, base):
     table = pd.read_csv(folder.tables("win_rates.csv"))
     assert (table["seeds"] == 2).all() and set(table["arm_2"]) == {"M_1SFT_ipo", "N_1SFT_ipo"}
     assert (folder.root / "seed-2" / "verdicts" / "M_1SFT-vs-M_1SFT_ipo.jsonl").exists()
+    greedy, drawn = (
+        read_rows(folder.root / "seed-1" / own / "replies" / "M_1SFT.jsonl", Reply) for own in ("", "sampled")
+    )
+    tested = {row.pair_id for row in drawn}
+    assert len(tested) == len(drawn) and {name.rpartition("#")[2] for name in tested} == {"1", "2"}
+    assert {name.rpartition("#")[0] for name in tested} <= {row.pair_id for row in greedy}
+    texts = {row.pair_id: row.text for row in drawn}
+    assert any(texts[f"{row.pair_id}#1"] != texts[f"{row.pair_id}#2"] for row in greedy if f"{row.pair_id}#1" in texts)
+    assert set(pd.read_csv(folder.tables("sampled.csv"))["n"]) == {len(drawn)}
+    assert "Sampled replies" in folder.report.read_text()
     code, output = run_stage(ROOT / "notebooks" / "06_judging.ipynb", tmp_path / "seeds.yaml")
     assert code == 0, output  # replies are known as those of the weights that are gone
 

@@ -156,7 +156,9 @@ class Plan(Section):
 
     Task ``care`` is the run's own data, others are those of the ``tasks`` section. ``keep: false`` drops the weights
     of arms that no other arm needs once their replies are written, but for the first of several seeds. ``workers`` arms
-    are settled side by side. The path of a parameter file in place of all this: the plan of that file.
+    are settled side by side. ``samples``: replies to each test prompt that the arms of the contrasts named beforehand
+    also draw at temperature 1, with the first seed. The path of a parameter file in place of all this: the plan of that
+    file.
     """
 
     arms: dict[str, Arm] = Field(min_length=1)
@@ -165,6 +167,7 @@ class Plan(Section):
     tasks: tuple[str, ...] = Field(default=(CARE,), min_length=1)
     keep: bool = True
     workers: Positive = 1
+    samples: Count = 0
     tuning: Tuning | None = None
 
     @model_validator(mode="before")
@@ -253,13 +256,16 @@ class Plan(Section):
         return tuple(name for name in self.order() if self.stage(name) == stage)
 
 
+LATER = ("contrasts", "samples", "tuning")
+
+
 def narrowed(study: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
-    """A ``study`` section as plain data with one stage's arms and those they need, without contrasts and tuning."""
+    """A ``study`` section as plain data with one stage's arms and those they need, and nothing that comes after."""
     plan = Plan.model_validate(study)
     wanted = {each for name in plan.part(stage) for each in (name, *_matched(plan.arms[name]))}
     names = {each for name in wanted for each in (*plan.ancestors(name), name)}
     arms = {name: arm for name, arm in study["arms"].items() if name in names}
-    return {key: value for key, value in study.items() if key not in ("contrasts", "tuning")} | {"arms": arms}
+    return {key: value for key, value in study.items() if key not in LATER} | {"arms": arms}
 
 
 def _matched(arm: Arm) -> tuple[str, ...]:

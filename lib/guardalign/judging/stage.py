@@ -12,6 +12,8 @@ from guardalign.judging.verdicts import Item, Judge, Verdict
 
 PREFERRED = "preferred"
 """The part of ``verdicts/`` that holds arms against the data's preferred replies."""
+SAMPLED = "sampled"
+"""The folder, within a seed's, of replies drawn at temperature 1 and of the verdicts on them."""
 
 
 def replies_of(run: RunFolder, arm: str, notebook: str = "06_judging") -> dict[str, str]:

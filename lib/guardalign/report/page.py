@@ -27,8 +27,8 @@ CONTENTS = (
     ("examples", "Examples"), ("win-rates", "Tables"), ("judge", "The judge"), ("precision", "Precision"),
     ("about", "Data, cost, environment"),
 )  # fmt: skip
-SHOWN = ("contrasts", "arms", "win_rates", "table1", "table3", "judging", "transfer", "tricky_replies", "data_card",
-         "held_out")  # fmt: skip
+SHOWN = ("contrasts", "arms", "win_rates", "table1", "table3", "judging", "transfer", "sampled", "tricky_replies",
+         "data_card", "held_out")  # fmt: skip
 """The run's tables that the page shows elsewhere, or that say the same as one of its own."""
 PLACED = (
     "contrasts", "arms", "contrasts_other", "parts", "guardrails", "figure4", "figure3", "table1", "table3", "replies",
@@ -57,7 +57,7 @@ def render(results: Results, figure_names: list[str], beside: Path, most_example
             **shared,
         )
     block = payload(results, most_examples)
-    preferred = results.preferred_rates
+    preferred, drawn = results.preferred_rates, results.sampled
     return html.render(
         "report.html",
         "examples.js",
@@ -73,6 +73,8 @@ def render(results: Results, figure_names: list[str], beside: Path, most_example
         seeds=len(results.verdicts),
         contrasts=contrasts(results.differences, results.exchanged, results.collapsed),
         kept=kept(results.kept, results.collapsed),
+        sampled=(contrasts(drawn.differences, drawn.exchanged), kept(drawn.kept, drawn.collapsed)) if drawn else (),
+        samples=results.plan.samples if results.plan else 0,
         parts=_parts(results),
         kinds=_kinds(results),
         phrases=breakdown.phrases(results.replies),

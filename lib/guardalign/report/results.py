@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from guardalign.errors import MissingStage
 from guardalign.files import RunFolder, read_rows
 from guardalign.generation.replystats import reply_statistics
 from guardalign.judging.guardrail_kinds import kind_of
-from guardalign.judging.stage import PREFERRED
+from guardalign.judging.stage import PREFERRED, SAMPLED
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
 from guardalign.report import breakdown, tables
@@ -164,6 +164,18 @@ class Results:
         return breakdown.parts(self.all_statuses, breakdown.labels(list(self.pairs.values())), contrasts, self.level)
 
     @cached_property
+    def sampled(self) -> Results | None:
+        """The same of the replies that the first seed's arms draw at temperature 1; None if there are none."""
+        seed, folder = next(iter(seed_folders(self.root).items()))
+        verdicts = _verdicts(folder / SAMPLED / "verdicts")
+        asked = {verdict.pair_id: self.pairs.get(verdict.pair_id.rpartition("#")[0]) for verdict in verdicts}
+        pairs = {name: pair.model_copy(update={"id": name}) for name, pair in asked.items() if pair}
+        own = replace(
+            self, verdicts={seed: verdicts}, pairs=pairs, replies={seed: _replies(folder / SAMPLED)}, parts={}
+        )
+        return own if verdicts else None
+
+    @cached_property
     def compliance(self) -> pd.DataFrame:
         return stats.compliance(self.statuses, self.level) if len(self.statuses) else pd.DataFrame()
 
@@ -220,10 +232,7 @@ def read(root: str | Path, level: float | None = None) -> Results:
             for seed, folder in folders.items()
         },
         pairs=_pairs(root) or _pairs(first),
-        replies={
-            seed: {path.stem: read_rows(path, Reply) for path in sorted((folder / "replies").glob("*.jsonl"))}
-            for seed, folder in folders.items()
-        },
+        replies={seed: _replies(folder) for seed, folder in folders.items()},
         metrics=_metrics(first),
         facts=facts,
         level=level or told.get("report", {}).get("level", 0.95),
@@ -252,6 +261,10 @@ def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _verdicts(folder: Path) -> list[Verdict]:
     return [row for path in sorted(folder.glob("*.jsonl")) for row in read_rows(path, Verdict)]
+
+
+def _replies(folder: Path) -> dict[str, list[Reply]]:
+    return {path.stem: read_rows(path, Reply) for path in sorted((folder / "replies").glob("*.jsonl"))}
 
 
 def _pairs(folder: Path) -> dict[str, PreferencePair]:

@@ -29,7 +29,7 @@ from guardalign.generation.hosted import hosted_replies
 from guardalign.generation.replies import GenerationJob, GenerationSettings
 from guardalign.judging.choice import chosen_judge
 from guardalign.judging.feedback import own_replies
-from guardalign.judging.stage import compare_arms, compare_preferred
+from guardalign.judging.stage import SAMPLED, compare_arms, compare_preferred
 from guardalign.judging.verdicts import Judge
 from guardalign.launch.accelerate import run_generation, run_training
 from guardalign.models.encoding import examples_of, fitted
@@ -246,16 +246,23 @@ class Study:
 
     # Replies
 
-    def writing(self, seed: int | None = None) -> GenerationSettings:
-        """How all arms write their replies."""
+    def writing(self, seed: int | None = None, temperature: float | None = None) -> GenerationSettings:
+        """How all arms write their replies, or at another temperature."""
         seed = self.seeds[0] if seed is None else seed
         own = self.settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
+        own |= {} if temperature is None else {"temperature": temperature}
         return GenerationSettings(**own, seed=seed if own["temperature"] else 0, prompt=self.settings.model.prompt)
 
     def answers(
-        self, name: str, pairs: Sequence[Any], output: Path, seed: int | None = None, log: Log = print
+        self,
+        name: str,
+        pairs: Sequence[Any],
+        output: Path,
+        seed: int | None = None,
+        log: Log = print,
+        temperature: float | None = None,
     ) -> list[Reply]:
-        """The replies of an arm to ``pairs``, kept in ``output``.
+        """The replies of an arm to ``pairs``, kept in ``output``; at another ``temperature`` than the run's if given.
 
         They come from the server that ``generation.replies`` names for the arm; else its model writes them, in as many
         processes as training has.
@@ -264,12 +271,14 @@ class Study:
         server = self.settings.generation.replies.get(name)
         if server is not None:
             return hosted_replies(server, pairs, name, self.run.root / "llm", output)
-        job, kind = self._job(name, pairs, output, seed), self.settings.launch.kind
+        job, kind = self._job(name, pairs, output, self.writing(seed, temperature), seed), self.settings.launch.kind
         return run_generation(job.model, pairs, name, job.settings, output, kind, log)
 
-    def _job(self, name: str, pairs: Sequence[Any], output: Path, seed: int) -> GenerationJob:
+    def _job(
+        self, name: str, pairs: Sequence[Any], output: Path, settings: GenerationSettings, seed: int
+    ) -> GenerationJob:
         """The writer of an arm's replies. Raises MissingStage if its weights were dropped and replies are missing."""
-        own = GenerationJob(model=self.model_of(name, seed), arm=name, settings=self.writing(seed), output=output)
+        own = GenerationJob(model=self.model_of(name, seed), arm=name, settings=settings, output=output)
         if dropped(Path(own.model)) and not own.store(pairs).is_complete():
             (Path(own.model) / RECORD).unlink()
             self.model_of(name, seed)
@@ -324,6 +333,23 @@ class Study:
             for seed in self.seeds
             for each in contrasts
         ], ignore_index=True)  # fmt: skip
+
+    def sampled(self, judge: Judge, pairs: Sequence[PreferencePair]) -> pd.DataFrame:
+        """The judge's verdicts on the contrasts named beforehand, as ``stats.frame``, where arms of the first seed draw
+        ``plan.samples`` replies to each prompt at temperature 1.
+
+        Replies and verdicts are kept in ``sampled/``, under the prompt's id with ``#1``, ``#2``, … Contrasts with
+        an arm that a server answers for are left out.
+        """
+        own = RunFolder(self.folder().root / SAMPLED)
+        numbers = range(1, self.plan.samples + 1)
+        asked = [pair.model_copy(update={"id": f"{pair.id}#{n}"}) for pair in pairs for n in numbers]
+        hosted = set(self.settings.generation.replies)
+        contrasts = [pair for pair in self.plan.named if hosted.isdisjoint(pair)]
+        for name in dict.fromkeys(arm for pair in contrasts for arm in pair):
+            self.answers(name, asked, own.replies(name), temperature=1.0)
+        found = [stats.frame(compare_arms(own, judge, asked, *pair), self.seeds[0]) for pair in contrasts]
+        return pd.concat(found, ignore_index=True) if found else stats.frame([])
 
     def against_chosen(self, judge: Judge, names: Sequence[str], pairs: Sequence[PreferencePair]) -> pd.DataFrame:
         """The judge's verdicts on arms against the data's chosen replies (paper B's Table 3), as ``stats.frame``."""
