@@ -80,11 +80,11 @@ def test_the_loss_of_gain_where_training_had_no_such_kind_is_paired_by_conversat
     assert breakdown.transfer(stats.statuses(said), breakdown.labels(pairs[1:]), [("sft", "ipo")]).empty
 
 
-def test_guardrails_of_the_embedded_world_are_known_by_their_kind():
+def test_guardrails_of_the_embedded_world_are_known_by_kind_and_wording():
     one, other = "Greet the customer by name as soon as you know it.", 'Start every reply with "Welcome".'
     again = "Call customers by their name when they introduce themselves."
-    told = breakdown.labels([pair("t", (one,), "train"), pair("a", (again, other))])
-    assert list(told["seen"]) == ["known", "kind"]
+    told = breakdown.labels([pair("t", (one,), "train"), pair("a", (one, again, other))])
+    assert list(told["seen"]) == ["known", "wording", "kind"]
 
 
 def test_gains_by_kind_come_largest_first():

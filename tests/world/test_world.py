@@ -38,6 +38,9 @@ def test_conversations_may_have_guardrails_of_few_kinds_alone():
     assert {rule.kind.key for script in written for rule in script.rules} == set(few) and len(set(few)) == 8
     assert min(len(script.rules) for script in written) >= 2
     assert set(few) < set(some_kinds(20, 3)) and some_kinds(len(KINDS), 4) != some_kinds(len(KINDS), 3)
+    assert {rule.wording for script in written for rule in script.rules} == {0, 1}  # the last one is never used
+    assert {rule.wording for script in write_scripts(40, 5, ["bank"]) for rule in script.rules} == {0, 1, 2}
+    assert all(read_rule(rule.text).wording == rule.wording for script in written for rule in script.rules)
 
 
 def test_conversations_have_two_to_ten_exchanges_that_alternate(scripts):

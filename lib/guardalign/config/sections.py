@@ -139,7 +139,8 @@ class Source(Section):
     """Where conversations or ready pairs come from: the embedded ``world``, the ``care`` corpus, or a ``jsonl`` file.
 
     ``conversations`` is the world's, ``shares`` your own data's; the care corpus has its own splits. ``kinds``:
-    how many kinds of guardrail a split's conversations in the world have (default: all that the world knows).
+    how many kinds of guardrail a split's conversations in the world have, each in all wordings but one (default: all
+    kinds in all wordings).
 
     ``prompts`` is a JSONL file of prompts without replies, which notebook 14 lets arms answer.
 

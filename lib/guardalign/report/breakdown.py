@@ -50,11 +50,10 @@ def labels(pairs: Sequence[PreferencePair]) -> pd.DataFrame:
 
 
 def _readings(text: str) -> set[tuple[str, int]]:
-    """A guardrail's kind and wording as the care corpus has them, and as the embedded world does, where all wordings of
-    a kind are in training and count as one."""
+    """A guardrail's kind and wording as the care corpus has them, and as the embedded world does."""
     rule, known = read_guardrail(text), read_rule(text)
     found = {(rule.kind.key, rule.wording)} if rule else set()
-    return found | ({(f"world: {known.kind.key}", 0)} if known else set())
+    return found | ({(f"world: {known.kind.key}", known.wording)} if known else set())
 
 
 def parts(

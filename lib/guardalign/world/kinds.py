@@ -151,34 +151,37 @@ KINDS = tuple(BY_KEY.values())
 
 @dataclass(frozen=True)
 class Rule:
-    """A guardrail of one conversation: a kind, its values, and the sentence in which it is written."""
+    """A guardrail of one conversation: a kind, its values, and the sentence in which it is written, with the number of
+    its wording (from 0)."""
 
     kind: Kind
     values: Values
     text: str
+    wording: int
 
     def check(self, reply: str, situation: Situation) -> tuple[bool, str]:
         return CHECKS[self.kind.check](self, reply, situation)
 
 
-def word_rule(kind: Kind, rng: random.Random, domain: Domain) -> Rule:
-    """Draw a kind's values and write the guardrail down in one of its wordings."""
+def word_rule(kind: Kind, rng: random.Random, domain: Domain, withheld: int = 0) -> Rule:
+    """Draw a kind's values and write the guardrail down in one of its wordings, never in the last ``withheld``."""
     values = {name: kind.draw(name, rng, domain) for name in kind.values}
-    text = re.sub(r"<(\w+)>", lambda match: values[match.group(1)], rng.choice(kind.wordings))
-    return Rule(kind, values, text[0].upper() + text[1:])
+    wording = rng.choice(range(len(kind.wordings) - withheld))
+    text = re.sub(r"<(\w+)>", lambda match: values[match.group(1)], kind.wordings[wording])
+    return Rule(kind, values, text[0].upper() + text[1:], wording)
 
 
 _READERS = [
-    (re.compile(re.sub(r"<(\w+)>", r"(?P<\1>.+?)", re.escape(wording)), re.IGNORECASE), kind)
+    (re.compile(re.sub(r"<(\w+)>", r"(?P<\1>.+?)", re.escape(wording)), re.IGNORECASE), kind, number)
     for kind in KINDS
-    for wording in kind.wordings
+    for number, wording in enumerate(kind.wordings)
 ]
 
 
 @lru_cache(maxsize=65536)
 def read_rule(text: str) -> Rule | None:
     """Read a guardrail's kind and values back from its sentence; None for one that is not of this world."""
-    for pattern, kind in _READERS:
+    for pattern, kind, wording in _READERS:
         if found := pattern.fullmatch(text.strip()):
-            return Rule(kind, found.groupdict(), text)
+            return Rule(kind, found.groupdict(), text, wording)
     return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 
 from guardalign.data.construction import Rejection
 from guardalign.data.conversations import Conversation, Turn
@@ -70,10 +69,11 @@ def _acts(rng: random.Random, length: int, reference_first: bool) -> list[Act]:
 
 
 def some_kinds(count: int, seed: int) -> tuple[str, ...]:
-    """Keys of ``count`` kinds, drawn in turn from those that open a reply, conditional ones, bans and endings."""
+    """Keys of ``count`` kinds, an equal share of those that open a reply, of conditional ones, bans and endings."""
     rng = random.Random(f"{seed}/kinds")
     groups = [rng.sample(keys, len(keys)) for keys in (OPENING, tuple(CONDITIONAL), BANS, ENDING)]
-    return tuple(key for turn in zip_longest(*groups) for key in turn if key is not None)[:count]
+    ranked = [((place + 0.5) / len(keys), key) for keys in groups for place, key in enumerate(keys)]
+    return tuple(key for _, key in sorted(ranked))[:count]
 
 
 def _choose_kinds(rng: random.Random, present: set[str], among: Collection[str] | None = None) -> list[Kind]:
@@ -182,8 +182,8 @@ def write_script(
     habits: Mapping[str, float] | None = None,
     kinds: Collection[str] | None = None,
 ) -> Script:
-    """Make one conversation up, with guardrails of ``kinds`` alone (keys; default: all). Without ``habits`` its agent
-    keeps every guardrail that applies.
+    """Make one conversation up, with guardrails of ``kinds`` alone (keys; default: all), which are never worded in the
+    last way of their kind. Without ``habits`` its agent keeps every guardrail that applies.
 
     ``habits`` (kind's key to the chance that it is kept at a turn) makes agents as careless as the text a base model
     is pretrained on; such scripts have no rejections.
@@ -193,7 +193,8 @@ def write_script(
     own = replace(domain, companies=(setting.company,), processes=(setting.process,), services=(setting.service,))
     situations = _situations(rng, setting)
     present = {str(situation.act) for situation in situations} | {str(situation.mood) for situation in situations}
-    rules = tuple(word_rule(kind, rng, own) for kind in _choose_kinds(rng, present, kinds))
+    withheld = 0 if kinds is None else 1
+    rules = tuple(word_rule(kind, rng, own, withheld) for kind in _choose_kinds(rng, present, kinds))
     while (replies := _replies(rng, seed, situations, setting, rules, habits)) is None:
         # What the guardrails ask for does not fit the sentence limit: the limit goes.
         rules = tuple(rule for rule in rules if rule.kind.key != "at_most_sentences")
