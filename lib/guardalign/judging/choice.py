@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from guardalign.config.sections import JudgeSection
-from guardalign.files import project_root, write_rows
+from guardalign.files import fingerprint, project_root, write_rows
 from guardalign.judging import embedded
 from guardalign.judging.llm_judge import BOTH, LLMJudge
 from guardalign.judging.panel import PanelJudge
 from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.verdicts import Judge
 from guardalign.llm import Client, Endpoint, Recording, Store
-from guardalign.llm.store import digest
 
 
 def chosen_judge(section: JudgeSection, store: Path) -> Judge | None:
@@ -49,5 +48,5 @@ def record(store: Path, path: Path) -> int:
     source = Store(store)
     replies = {key: [reply.row() for reply in source.replies(key)] for key in source.keys()}  # noqa: SIM118
     kept = {key: rows for key, rows in replies.items() if rows}
-    write_rows(path, ({"key": key, "replies": rows, "digest": digest(key, rows)} for key, rows in kept.items()))
+    write_rows(path, ({"key": key, "replies": rows, "digest": fingerprint(key, rows)} for key, rows in kept.items()))
     return len(kept)

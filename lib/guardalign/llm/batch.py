@@ -1,4 +1,4 @@
-"""The provider's Batch API as a mode: half the price, hours for seconds, and a cut-off run finds its batches again.
+"""The provider's Batch API: half the price, hours instead of seconds; an interrupted run finds its batches again.
 
 ``batches/<name>.json`` in the store says which questions a batch holds, its entry in the ledger, and its id at the
 provider once known. It is written before the batch is made, and the name travels in the batch's metadata: one made
@@ -11,9 +11,8 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +22,7 @@ from pydantic import BaseModel
 
 from guardalign.files import write_text
 from guardalign.llm.budget import Spent
-from guardalign.llm.endpoint import EndpointError
+from guardalign.llm.endpoint import Endpoint, EndpointError
 from guardalign.llm.examination import good, outcome
 from guardalign.llm.request import NO_TOKENS, Outcome, Request
 from guardalign.llm.store import Store
@@ -31,8 +30,8 @@ from guardalign.llm.transport import UNREADABLE, Transport
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 MOST_BYTES = 150_000_000
+"""Of one batch's requests; OpenAI takes files of 200 MB."""
 METADATA = "guardalign"
-MOST_LISTED = 2_000
 
 
 class BatchRecord(BaseModel):
@@ -50,9 +49,10 @@ async def batched(transport: Transport, store: Store, requests: Iterable[Request
 
     Raises BudgetReached before a batch that does not fit, EndpointError if a batch has not ended in ``batch_hours``.
     """
-    endpoint, office = transport.endpoint, _Office(transport, store)
-    await office.collect_open()
-    for chunk in _chunks(requests, endpoint.batch_size):
+    endpoint, batches = transport.endpoint, _Batches(transport, store)
+    with batches.failures():
+        await batches.collect_open()
+    for chunk in _chunks(requests, endpoint):
         waiting: dict[str, list[Request]] = {}
         for request in chunk:
             key = request.key(endpoint)
@@ -62,7 +62,8 @@ async def batched(transport: Transport, store: Store, requests: Iterable[Request
                 waiting.setdefault(key, []).append(request)
         before = {key: len(store.replies(key)) for key in waiting}
         for ask in range(1, endpoint.asks + 1):
-            wrong = await office.ask({key: each[0] for key, each in waiting.items()}) if waiting else {}
+            with batches.failures():
+                wrong = await batches.ask({key: each[0] for key, each in waiting.items()}) if waiting else {}
             for key in list(waiting):
                 found = outcome(waiting[key][0], store.replies(key)[before[key] :], wrong.get(key))
                 if found.invalid is None or ask == endpoint.asks:
@@ -73,24 +74,21 @@ async def batched(transport: Transport, store: Store, requests: Iterable[Request
                         )
 
 
-def _chunks(requests: Iterable[Request], most: int) -> Iterator[list[Request]]:
+def _chunks(requests: Iterable[Request], endpoint: Endpoint) -> Iterator[list[Request]]:
     chunk: list[Request] = []
     size = 0
     for request in requests:
-        if chunk and (len(chunk) == most or size + request.size > MOST_BYTES):
+        own = len(json.dumps(request.body(endpoint)))
+        if chunk and (len(chunk) == endpoint.batch_size or size + own > MOST_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(request)
-        size += request.size
+        size += own
     if chunk:
         yield chunk
 
 
-def _line(name: str, body: dict[str, Any]) -> bytes:
-    return json.dumps({"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body}).encode()
-
-
-class _Office:
+class _Batches:
     """Sends, finds and collects the batches of one store."""
 
     def __init__(self, transport: Transport, store: Store) -> None:
@@ -115,52 +113,55 @@ class _Office:
 
     async def ask(self, requests: dict[str, Request]) -> dict[str, str]:
         """Put one question per key in one batch and store the replies; returns what went wrong, by key."""
-        asked = {key: request.record(self.endpoint, len(self.store.replies(key))) for key, request in requests.items()}
-        names = {key: f"{key[:48]}-{len(self.store.replies(key))}" for key in asked}
-        content = b"\n".join(_line(names[key], each["body"]) for key, each in asked.items())
-        call = await self.transport.ledger.reserve(self.transport.most(len(content), len(asked)))
+        asked, keys, lines = {}, {}, []
+        for key, request in requests.items():
+            number = len(self.store.replies(key))
+            asked[key], name = request.record(self.endpoint, number), f"{key[:48]}-{number}"
+            keys[name] = key
+            line = {"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": asked[key]["body"]}
+            lines.append(json.dumps(line).encode())
+        content = b"\n".join(lines)
+        call = await self.transport.ledger.reserve(self.transport.worst_case(len(content), len(asked)))
         try:
-            keys = {name: key for key, name in names.items()}
             record = self._save(BatchRecord(name=uuid4().hex, keys=keys, call=call))
             return await self._collect(await self._send(record, content), asked)
         finally:
             self.transport.ledger.settle(call, None)  # a failed submission is not waited for in this run
 
-    def _path(self, record: BatchRecord) -> Path:
-        return self.folder / f"{record.name}.json"
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """Turn the SDK's errors into EndpointError."""
+        try:
+            yield
+        except openai.APIError as error:
+            said = self.transport.redacted(str(error.message))[:500]
+            raise EndpointError(
+                f"{self.endpoint.base_url}: the Batch API failed: {said}. Run again to resume."
+            ) from None
 
-    def _save(self, record: BatchRecord) -> BatchRecord:
-        write_text(self._path(record), record.model_dump_json() + "\n")
-        return record
+    def _save(self, record: BatchRecord, **changes: str) -> BatchRecord:
+        changed = record.model_copy(update=changes)
+        write_text(self.folder / f"{record.name}.json", changed.model_dump_json() + "\n")
+        return changed
 
     async def _found(self, record: BatchRecord) -> BatchRecord:
         """The record with its id at the provider, if the provider has it."""
-        number = 0
-        try:
-            async for batch in self.transport.client.batches.list(limit=100):
-                if (batch.metadata or {}).get(METADATA) == record.name:
-                    return self._save(record.model_copy(update={"id": batch.id, "state": "sent"}))
-                number += 1
-                if number == MOST_LISTED:
-                    break
-        except openai.APIError as error:
-            raise self._failure(error) from None
+        async for batch in self.transport.client.batches.list(limit=100):
+            if (batch.metadata or {}).get(METADATA) == record.name:
+                return self._save(record, id=batch.id, state="sent")
         return record
 
     async def _send(self, record: BatchRecord, content: bytes) -> BatchRecord:
         client = self.transport.client
-        try:
-            uploaded = await client.files.create(file=(f"{record.name}.jsonl", content), purpose="batch")
-            # Not repeated by the SDK: a batch whose confirmation was lost would be made, and paid for, twice.
-            batch = await client.with_options(max_retries=0).batches.create(
-                input_file_id=uploaded.id,
-                endpoint="/v1/chat/completions",
-                completion_window="24h",
-                metadata={METADATA: record.name},
-            )
-        except openai.APIError as error:
-            raise self._failure(error) from None
-        return self._save(record.model_copy(update={"id": batch.id, "state": "sent"}))
+        uploaded = await client.files.create(file=(f"{record.name}.jsonl", content), purpose="batch")
+        # Not repeated by the SDK: a batch whose confirmation was lost would be made, and paid for, twice.
+        batch = await client.with_options(max_retries=0).batches.create(
+            input_file_id=uploaded.id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            metadata={METADATA: record.name},
+        )
+        return self._save(record, id=batch.id, state="sent")
 
     async def _collect(self, record: BatchRecord, asked: dict[str, dict[str, Any]] | None = None) -> dict[str, str]:
         """Wait for a batch's end and store its replies; returns what went wrong, by key.
@@ -185,16 +186,13 @@ class _Office:
             spent += reply.spent
             del wrong[key]
         self.transport.ledger.settle(record.call, spent)
-        self._save(record.model_copy(update={"state": batch.status}))
+        self._save(record, state=batch.status)
         return wrong
 
     async def _ended(self, record: BatchRecord) -> Batch:
         give_up = time.monotonic() + self.endpoint.batch_hours * 3600
         while True:
-            try:
-                batch = await self.transport.client.batches.retrieve(str(record.id))
-            except openai.APIError as error:
-                raise self._failure(error) from None
+            batch = await self.transport.client.batches.retrieve(str(record.id))
             if batch.status in ENDED:
                 return batch
             if time.monotonic() > give_up:
@@ -208,10 +206,7 @@ class _Office:
         """The JSON lines of a file at the provider; a broken one is left out, its question counts as unanswered."""
         if not file:
             return []
-        try:
-            content = await self.transport.client.files.content(file)
-        except openai.APIError as error:
-            raise self._failure(error) from None
+        content = await self.transport.client.files.content(file)
         found = []
         for line in content.content.splitlines():  # of bytes: JSON may hold U+2028, where a text's lines would end
             with suppress(ValueError, RecursionError):
@@ -225,8 +220,4 @@ class _Office:
         if status == 200:
             return "no reply: unreadable response"
         said = line.get("error") or response
-        return f"refused by the server: {status} {self.transport.hide(json.dumps(said))[:300]}"
-
-    def _failure(self, error: openai.APIError) -> EndpointError:
-        said = self.transport.hide(str(error.message))[:500]
-        return EndpointError(f"{self.endpoint.base_url}: the Batch API failed: {said}. Run again to resume.")
+        return f"refused by the server: {status} {self.transport.redacted(json.dumps(said))[:300]}"

@@ -1,4 +1,4 @@
-"""What replies cost, what has been spent, and the limit that is never passed."""
+"""What replies cost, what a store's calls have cost in all, and the budget that is never exceeded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,15 +22,12 @@ from guardalign.files import first_error, space_for
 from guardalign.llm.endpoint import Endpoint
 from guardalign.llm.request import Usage
 
-MILLION = 1_000_000
-
 
 class BudgetReached(GuardalignError):
-    """The next call could pass the budget. Every reply is stored; with a larger budget the run resumes."""
+    """The next call could exceed the budget. Every reply is stored; with a larger budget the run resumes."""
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(NamedTuple):
     """Dollars per million tokens."""
 
     prompt: float
@@ -38,10 +36,7 @@ class Price:
 
     def of(self, usage: Usage) -> float:
         fresh = max(0, usage.prompt - usage.cached)
-        return (fresh * self.prompt + usage.cached * self.cached + usage.completion * self.completion) / MILLION
-
-    def times(self, factor: float) -> Price:
-        return Price(self.prompt * factor, self.cached * factor, self.completion * factor)
+        return (fresh * self.prompt + usage.cached * self.cached + usage.completion * self.completion) / 1e6
 
 
 class PriceTable(BaseModel):
@@ -49,7 +44,7 @@ class PriceTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: dict[str, tuple[float, float, float]]
+    models: dict[str, Price]
     batch: float = 0.5
 
     @classmethod
@@ -65,8 +60,8 @@ class PriceTable(BaseModel):
         """What ``endpoint`` charges in its mode; None if that is not known."""
         names = [name for name in self.models if endpoint.model.startswith(name)]
         if names:
-            listed = Price(*self.models[max(names, key=len)])
-            return listed.times(self.batch) if endpoint.mode == "batch" else listed
+            factor = self.batch if endpoint.mode == "batch" else 1.0
+            return Price(*(each * factor for each in self.models[max(names, key=len)]))
         return Price(0.0, 0.0, 0.0) if endpoint.local else None
 
 
@@ -85,34 +80,20 @@ class Spent:
         return Spent(self.tokens + other.tokens, self.cost + other.cost)
 
 
-@dataclass(frozen=True)
-class Budget:
-    """The most that the calls of one store may cost in all; None is no limit."""
-
-    cost: float | None = None
-    tokens: int | None = None
-
-    def allows(self, spent: Spent) -> bool:
-        return (self.cost is None or spent.cost <= self.cost) and (self.tokens is None or spent.tokens <= self.tokens)
-
-    def __str__(self) -> str:
-        parts = [f"${self.cost:g}"] if self.cost is not None else []
-        return " and ".join(parts + ([f"{self.tokens} tokens"] if self.tokens is not None else [])) or "no limit"
-
-
 class Ledger:
-    """An append-only file of what was asked and what it cost, so that ``budget`` holds across runs and crashes.
+    """An append-only file of what was asked and what it cost: ``endpoint``'s budget holds across runs and crashes.
 
     One line when a call leaves (with the most it can cost), one when its price is known. A call whose end is not known
     (time-out, broken line, killed run) may have been billed: it stays in the ledger at its worst case.
     """
 
-    def __init__(self, path: Path, budget: Budget) -> None:
+    def __init__(self, path: Path, endpoint: Endpoint) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.budget = budget
+        self.max_cost, self.max_tokens = endpoint.max_cost, endpoint.max_total_tokens
         self.known = Spent()
-        self._open: dict[str, Spent] = {}
+        self.open: dict[str, Spent] = {}
+        """Calls without a known end, at the most they can cost."""
         self._waiting: set[str] = set()
         self._run = os.urandom(6).hex()
         self._numbers = itertools.count()
@@ -123,12 +104,17 @@ class Ledger:
                 self._apply(entry["is"], entry["call"], Spent(entry["tokens"], entry["cost"]))
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
+    def _fits(self, total: Spent) -> bool:
+        return (self.max_cost is None or total.cost <= self.max_cost) and (
+            self.max_tokens is None or total.tokens <= self.max_tokens
+        )
+
     async def reserve(self, most: Spent) -> str:
         """Enter a call that may cost ``most``; waits for calls in flight if it does not fit next to them.
 
         Raises BudgetReached if it does not fit when all others have ended, GuardalignError if the disk is full.
         """
-        while not self.budget.allows(self.most + most):
+        while not self._fits(self.most + most):
             if not self._waiting:
                 raise BudgetReached(self._reached())
             await asyncio.sleep(0.02)
@@ -154,27 +140,22 @@ class Ledger:
 
     def _apply(self, state: str, call: str, spent: Spent) -> None:
         if state == "asked":
-            self._open[call] = spent
+            self.open[call] = spent
             return
-        self._open.pop(call, None)
+        self.open.pop(call, None)
         if state == "paid":
             self.known += spent
 
     @property
-    def open_calls(self) -> int:
-        """How many calls have no known end."""
-        return len(self._open)
-
-    @property
     def most(self) -> Spent:
         """What all calls may have cost at most."""
-        return sum(self._open.values(), self.known)
+        return sum(self.open.values(), self.known)
 
     def _reached(self) -> str:
-        lost = self.open_calls
-        more = f", and {lost} calls with unknown outcome may have cost ${self.most.cost - self.known.cost:.4f} more"
+        unknown = self.most.cost - self.known.cost
+        more = f", and {len(self.open)} calls with unknown outcome may have cost ${unknown:.4f} more"
         return (
-            f"The next call could pass the budget of {self.budget}: ${self.known.cost:.4f} and {self.known.tokens} "
-            f"tokens are spent{more if lost else ''}. Every reply is stored; to continue, raise `max_cost` or "
-            f"`max_total_tokens`."
+            f"The next call could exceed the budget (max_cost: {self.max_cost}, max_total_tokens: {self.max_tokens}): "
+            f"${self.known.cost:.4f} and {self.known.tokens} tokens are spent{more if self.open else ''}. Every reply "
+            f"is stored; to continue, raise `max_cost` or `max_total_tokens`."
         )

@@ -1,8 +1,7 @@
-"""The one way to a language model: questions in, outcomes out, each paid for once."""
+"""Requests in, outcomes out; each reply is paid for once."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sized
@@ -10,29 +9,22 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TypeVar
 
 from anyio.from_thread import start_blocking_portal
 from tqdm import tqdm
 
 from guardalign.errors import ParameterError
-from guardalign.llm.budget import Budget, Ledger, PriceTable
+from guardalign.llm.budget import Ledger, PriceTable
 from guardalign.llm.endpoint import Endpoint
 from guardalign.llm.examination import examine, good
 from guardalign.llm.request import NO_TOKENS, Outcome, Request, Usage
 from guardalign.llm.store import Store
-
-T = TypeVar("T")
-WAITING = 256
-"""Outcomes that may wait to be read."""
 
 
 @dataclass
 class Statistics:
     """What a client has done so far. ``invalid`` and ``faults`` are counts by kind."""
 
-    asked: int = 0
     stored: int = 0
     calls: int = 0
     usage: Usage = NO_TOKENS
@@ -41,7 +33,6 @@ class Statistics:
     faults: Counter[str] = field(default_factory=Counter)
 
     def count(self, outcome: Outcome) -> None:
-        self.asked += 1
         self.stored += outcome.stored
         self.calls += outcome.calls
         self.usage += outcome.usage
@@ -65,8 +56,7 @@ class Client:
         self.progress = progress
         self.statistics = Statistics()
         self.price = PriceTable.load(endpoint.prices).price(endpoint)
-        self.budget = Budget(endpoint.max_cost, endpoint.max_total_tokens)
-        if self.price is None and self.budget.cost is not None:
+        if self.price is None and endpoint.max_cost is not None:
             raise ParameterError(
                 f"No price is known for the model {endpoint.model}, so `max_cost` cannot be kept: give a price file "
                 f"(`prices:`), or a limit in tokens (`max_total_tokens`)."
@@ -75,11 +65,12 @@ class Client:
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger of the store, opened when first needed."""
-        return Ledger(self.store.root / "ledger.jsonl", self.budget)
+        return Ledger(self.store.root / "ledger.jsonl", self.endpoint)
 
     def ask(self, request: Request) -> Outcome:
         """The outcome of one request."""
-        return next(iter(list(self.run([request]))))
+        (outcome,) = self.run([request])
+        return outcome
 
     def run(self, requests: Iterable[Request], label: str = "asking") -> Iterator[Outcome]:
         """The outcome of every request, as they come (not in order), each stored before it is given out.
@@ -87,19 +78,19 @@ class Client:
         Requests are taken as calls become free, so memory does not grow with their number. Raises BudgetReached,
         EndpointError and (full disk) GuardalignError after the calls on their way have ended; every reply is stored.
         """
-        total = len(requests) if isinstance(requests, Sized) else None
-        with self._bar(label, total) as bar:
-            for outcome in _iterate(self._outcomes(requests)):
-                self.statistics.count(outcome)
-                bar.set_postfix_str(self._cost_so_far(), refresh=False)
+        total, live = len(requests) if isinstance(requests, Sized) else None, sys.stderr.isatty()
+        done = self.statistics
+        with tqdm(
+            desc=label, total=total, disable=not self.progress, mininterval=0.5 if live else 15, dynamic_ncols=live
+        ) as bar:
+            for outcome in map(self._recorded, requests) if self.offline else _iterate(self._asked(requests)):
+                done.count(outcome)
+                cost = f"${done.cost:.2f}" if self.price else f"{done.usage.total} tokens"
+                bar.set_postfix_str(f"{cost}, {done.invalid.total()} invalid", refresh=False)
                 bar.update()
                 yield outcome
 
-    async def _outcomes(self, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
-        if self.offline:
-            for request in requests:
-                yield self._recorded(request)
-            return
+    async def _asked(self, requests: Iterable[Request]) -> AsyncGenerator[Outcome, None]:
         # The openai package takes a second to import: only those who ask wait for it.
         from guardalign.llm.batch import batched
         from guardalign.llm.direct import direct
@@ -121,41 +112,12 @@ class Client:
         why = "the file is damaged" if self.store.path(key).exists() else "the store has no reply to this question"
         return Outcome(request, invalid=f"not recorded: {why}")
 
-    def _bar(self, label: str, total: int | None) -> tqdm:
-        live = sys.stderr.isatty()
-        return tqdm(
-            desc=label, total=total, disable=not self.progress, mininterval=0.5 if live else 15, dynamic_ncols=live
-        )
 
-    def _cost_so_far(self) -> str:
-        cost = f"${self.statistics.cost:.2f}" if self.price else f"{self.statistics.usage.total} tokens"
-        return f"{cost}, {sum(self.statistics.invalid.values())} invalid"
+def _iterate(source: AsyncGenerator[Outcome, None]) -> Iterator[Outcome]:
+    """The outcomes of ``source`` as they come, from an event loop in a thread: a notebook runs one in its own already.
 
-
-def _iterate(source: AsyncGenerator[T, None]) -> Iterator[T]:
-    """The items of ``source`` as they come, from an event loop in a thread: a notebook runs one in its own already.
-
-    Leaving the loop early, or Ctrl-C, cancels what is still running.
+    Leaving early, also by Ctrl-C, cancels what is still running.
     """
-    items: SimpleQueue[T | None] = SimpleQueue()
-
-    async def pump() -> None:
-        async with aclosing(source):
-            async for item in source:
-                items.put(item)
-                while items.qsize() > WAITING:
-                    await asyncio.sleep(0.005)
-
-    async def start() -> list[asyncio.Task[None]]:
-        task = asyncio.create_task(pump())
-        task.add_done_callback(lambda _: items.put(None))
-        return [task]
-
     with start_blocking_portal() as portal:
-        (task,) = portal.call(start)
-        try:
-            while (item := items.get()) is not None:
-                yield item
-            task.result()
-        finally:
-            portal.call(task.cancel)
+        while (item := portal.call(anext, source, None)) is not None:
+            yield item

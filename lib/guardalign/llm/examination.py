@@ -1,4 +1,4 @@
-"""What a delivered reply is worth."""
+"""Replies checked: the value that was asked for, or why there is none."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from guardalign.llm.structured import Unreadable, parse
 
 
 def outcome(request: Request, asked: Sequence[Delivered], invalid: str | None = None) -> Outcome:
-    """The outcome of calls that brought ``asked``: what the last is worth, or ``invalid`` if another brought none."""
+    """The outcome of calls that delivered ``asked``: the last one's, or ``invalid`` if a further call got no reply."""
     found = Outcome(request, invalid=invalid) if invalid is not None else examine(request, asked[-1])
     usage, cost = sum((each.usage for each in asked), NO_TOKENS), sum(each.cost or 0.0 for each in asked)
     return replace(found, calls=len(asked), usage=usage, cost=cost)
 
 
 def examine(request: Request, reply: Delivered, stored: bool = False) -> Outcome:
-    """What a delivered reply is worth: the value asked for, or the reason why it is invalid."""
+    """The value that was asked for, or the reason why the reply is invalid."""
     value, invalid = None, _fault_of(request, reply)
     if invalid is None:
         try:
@@ -30,7 +30,6 @@ def examine(request: Request, reply: Delivered, stored: bool = False) -> Outcome
         request,
         value=value if invalid is None else None,
         invalid=invalid,
-        text=reply.text,
         finished=reply.finish != "length",
         tokens=reply.usage.completion,
         stored=stored,

@@ -6,14 +6,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from guardalign.llm.request import proper
+
 TYPOGRAPHY = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "…": "..."})
-SPACES = re.compile(r"\s+")
 
 
 def normal(text: str) -> str:
     """``text`` without incidental differences of copying: letter case, spacing, typographic quotes and dashes."""
-    proper = text.encode("utf-8", "replace").decode()
-    return SPACES.sub(" ", unicodedata.normalize("NFKC", proper.translate(TYPOGRAPHY))).strip().casefold()
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", proper(text).translate(TYPOGRAPHY))).strip().casefold()
 
 
 def occurs(quote: str, texts: Sequence[str]) -> bool:
@@ -22,7 +22,5 @@ def occurs(quote: str, texts: Sequence[str]) -> bool:
     if plain and any(plain in text for text in texts):
         return True  # nearly always, and far cheaper
     wanted = normal(quote).strip("\"' ")
-    trimmed = wanted.strip(".").strip()
-    if not trimmed and not wanted:
-        return False
-    return any((trimmed or wanted) in normal(text) for text in texts)
+    wanted = wanted.strip(".").strip() or wanted
+    return bool(wanted) and any(wanted in normal(text) for text in texts)

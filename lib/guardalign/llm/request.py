@@ -1,4 +1,4 @@
-"""What is asked and what comes back, as plain records."""
+"""Requests and outcomes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,13 @@ class Request:
     def body(self, endpoint: Endpoint, ask: int = 0) -> dict[str, Any]:
         """The JSON body of the call."""
         messages = [{"role": message.role, "content": proper(message.content)} for message in self.messages]
-        return endpoint.sampling(ask) | {"messages": messages} | response_format(self.reply, endpoint)
+        body = endpoint.sampling(ask) | {"messages": messages}
+        if self.reply and endpoint.reply_format == "json_object":
+            body["response_format"] = {"type": "json_object"}
+        elif self.reply and endpoint.reply_format == "json_schema":
+            named = {"name": self.reply.__name__, "strict": True, "schema": schema(self.reply)}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
+        return body
 
     def record(self, endpoint: Endpoint, ask: int = 0) -> dict[str, Any]:
         """What a store keeps of the call."""
@@ -54,11 +60,6 @@ class Request:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    @property
-    def size(self) -> int:
-        """UTF-8 bytes of all messages, and some for their roles."""
-        return sum(len(proper(message.content).encode()) + 16 for message in self.messages)
-
 
 def proper(text: str) -> str:
     """``text`` with a question mark for every lone surrogate, which UTF-8 cannot express."""
@@ -69,15 +70,6 @@ def proper(text: str) -> str:
 def schema(reply: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a reply, as strict structured outputs require it: no defaults, no further properties."""
     return reply.model_json_schema()
-
-
-def response_format(reply: type[BaseModel] | None, endpoint: Endpoint) -> dict[str, Any]:
-    if reply is None or endpoint.reply_format == "text":
-        return {}
-    if endpoint.reply_format == "json_object":
-        return {"response_format": {"type": "json_object"}}
-    named = {"name": reply.__name__, "strict": True, "schema": schema(reply)}
-    return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,6 @@ class Outcome:
     request: Request
     value: Any = None
     invalid: str | None = None
-    text: str = ""
     finished: bool = True
     tokens: int = 0
     stored: bool = False

@@ -44,16 +44,11 @@ class Delivered:
         return vars(self) | {"usage": vars(self.usage)}
 
 
-def digest(key: str, rows: list[dict[str, Any]]) -> str:
-    """The digest stored with the replies to a question, which reveals damage."""
-    return fingerprint(key, rows)
-
-
 def intact(record: dict[str, Any]) -> list[Delivered]:
     """The replies of a record. Raises ValueError, KeyError or TypeError if it is damaged."""
     # Stores and recordings made before there were digests have none.
     older = record.keys() <= {"key", "request", "replies"}
-    if not older and record["digest"] != digest(record["key"], record["replies"]):
+    if not older and record["digest"] != fingerprint(record["key"], record["replies"]):
         raise ValueError("the replies do not match their digest")
     return [Delivered.of(row) for row in record["replies"]]
 
@@ -97,7 +92,7 @@ class Store:
         """
         replies = [*before, reply]
         rows = [each.row() for each in replies]
-        record = {"key": key, "request": request, "replies": rows, "digest": digest(key, rows)}
+        record = {"key": key, "request": request, "replies": rows, "digest": fingerprint(key, rows)}
         part = self._part(key)
         with space_for(self.path(key)):
             part.parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +106,9 @@ class Store:
     def _part(self, key: str) -> Path:
         return self.root / key[:2] / f".{key}.{os.getpid()}.part"
 
-    def keys(self) -> Iterator[str]:
+    def keys(self) -> list[str]:
         """Every question that has a reply."""
-        for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
-            for path in sorted(folder.glob("*.json")):
-                yield path.stem
+        return [path.stem for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*.json"))]
 
     def record(self, key: str) -> dict[str, Any]:
         """The whole file of one question: key, request, replies, digest."""

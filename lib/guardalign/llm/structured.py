@@ -37,12 +37,9 @@ def the_object(text: str) -> dict[str, Any]:
     """The one JSON object in ``text``; the same object delivered twice counts once. Raises Unreadable."""
     if len(text) > LONGEST:
         raise Unreadable(f"not JSON: {len(text)} characters")
-    found = objects(_answer(text))
-    if not found:
+    distinct = {json.dumps(each, sort_keys=True): each for each in objects(_answer(text))}
+    if not distinct:
         raise Unreadable("not JSON: no object in the reply")
-    if len(found) == 1:
-        return found[0]
-    distinct = {json.dumps(each, sort_keys=True): each for each in found}
     if len(distinct) > 1:
         raise Unreadable(f"several answers: {len(distinct)} different objects in the reply")
     return next(iter(distinct.values()))

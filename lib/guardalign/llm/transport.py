@@ -1,4 +1,4 @@
-"""Chat completions by the openai SDK, which repeats what can pass. Every try is paced, timed and in the ledger."""
+"""Chat completions by the openai SDK, which retries transient errors. Every try is paced, timed and in the ledger."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from guardalign.llm.endpoint import Endpoint, EndpointError
 from guardalign.llm.request import NO_TOKENS, Usage, proper
 from guardalign.llm.store import Delivered
 
-HOPELESS = {
+PERMANENT = {
     401: "the key is not accepted",
     402: "the account has no credit",
     403: "access is denied",
     404: "no such model or address",
 }
-HOPELESS_CODES = ("insufficient_quota", "model_not_found")
+PERMANENT_CODES = ("insufficient_quota", "model_not_found")
 REFUSED, SILENT = 3, 10
 """So many requests in a row without a reply end the run: refused for a reason that affects all requests, or for any."""
 MOST_TOKENS = 10**9
@@ -78,15 +78,15 @@ class Transport:
     @cached_property
     def client(self) -> openai.AsyncOpenAI:
         """The SDK's client. Raises EndpointError if there is no key."""
-        there = self.endpoint
+        url, version = self.endpoint.base_url, self.endpoint.api_version
         settings: dict[str, Any] = {
-            "api_key": there.key(),
-            "max_retries": there.retries,
-            "http_client": _Http(self._try, there.timeout_seconds),
+            "api_key": self.endpoint.key(),
+            "max_retries": self.endpoint.retries,
+            "http_client": _Http(self._try, self.endpoint.timeout_seconds),
         }
-        if there.api_version:
-            return openai.AsyncAzureOpenAI(azure_endpoint=there.base_url, api_version=there.api_version, **settings)
-        return openai.AsyncOpenAI(base_url=there.base_url, **settings)
+        if version:
+            return openai.AsyncAzureOpenAI(azure_endpoint=url, api_version=version, **settings)
+        return openai.AsyncOpenAI(base_url=url, **settings)
 
     async def send(self, body: dict[str, Any], name: str) -> Delivered:
         """The reply to ``body``. ``name`` shows the server which calls are the same one (Idempotency-Key).
@@ -108,8 +108,8 @@ class Transport:
             return await send()
         if self._stopped:
             raise self._stopped
-        await self._turn(len(request.content) // 4)
-        most = self.most(len(request.content))
+        await self._wait_for_turn(len(request.content) // 4)
+        most = self.worst_case(len(request.content))
         try:
             call = await self.ledger.reserve(most)
         except GuardalignError as error:
@@ -131,7 +131,7 @@ class Transport:
                 if _asked_to_wait(response.headers) < min(FIRST_WAIT * 2**tries, LONGEST_WAIT):
                     for name in ("retry-after", "retry-after-ms"):
                         response.headers.pop(name, None)
-                if "insufficient_quota" in response.text:  # a rate limit by status, but it does not pass
+                if "insufficient_quota" in response.text:  # its status is a rate limit's, but waiting does not help
                     response.headers["x-should-retry"] = "false"
             return response
         except TimeoutError:
@@ -146,8 +146,8 @@ class Transport:
         finally:
             self.ledger.settle(call, spent)
 
-    async def _turn(self, tokens: int) -> None:
-        """Wait until a call of ``tokens`` may leave: calls are spaced evenly, so that neither rate limit is passed."""
+    async def _wait_for_turn(self, tokens: int) -> None:
+        """Wait until a call of ``tokens`` may be sent: calls are spaced evenly, within both rate limits."""
         now = time.monotonic()
         start = max(now, self._next_request, self._next_tokens)
         self._next_request = start + 60 / (self.endpoint.requests_per_minute or math.inf)
@@ -160,28 +160,28 @@ class Transport:
         message, usage = choice["message"], _usage(data.get("usage"))
         content, refusal = message.get("content") or "", message.get("refusal")
         return Delivered(
-            text=self.hide(str(content)),
+            text=self.redacted(str(content)),
             finish=str(choice.get("finish_reason") or "stop"),
-            refusal=self.hide(str(refusal)) if refusal else None,
+            refusal=self.redacted(str(refusal)) if refusal else None,
             usage=usage,
             cost=self._price.of(usage) if self._price else None,
         )
 
-    def hide(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
         """``text`` as proper Unicode and without the key, whatever the server put into it."""
         key = self.endpoint.key()
         return proper(text).replace(key, "[key]") if len(key) > 6 else proper(text)
 
-    def most(self, size: int, calls: int = 1) -> Spent:
+    def worst_case(self, size: int, calls: int = 1) -> Spent:
         """The most that ``calls`` with bodies of ``size`` bytes in all can cost: no token is shorter than a byte."""
         usage = Usage(size, 0, calls * self.endpoint.max_tokens)
         return Spent(usage.total, self._price.of(usage) if self._price else 0.0)
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
-        status, said = error.status_code, self.hide(str(error.message))[:500]
-        hopeless = HOPELESS.get(status) or (error.code in HOPELESS_CODES and str(error.code).replace("_", " "))
-        if hopeless:
-            return self._no_reply(f"refused by the server: {hopeless}. It says: {said}", REFUSED)
+        status, said = error.status_code, self.redacted(str(error.message))[:500]
+        known = PERMANENT.get(status) or (error.code in PERMANENT_CODES and str(error.code).replace("_", " "))
+        if known:
+            return self._no_reply(f"refused by the server: {known}. It says: {said}", REFUSED)
         if status in (408, 409, 429) or status >= 500:
             wait = error.response.headers.get("retry-after")
             return self._no_reply(f"no reply: {said}{f' (Retry-After: {wait[:40]})' if wait else ''}", SILENT)

@@ -85,27 +85,18 @@ class Prompt:
         wanted = SLOT.findall(self.user)
         if sorted(wanted) != sorted(values):
             raise PromptError(f"The prompt {self.name} has the slots {sorted(wanted)}, filled are {sorted(values)}")
-        shown, before = {}, ""
+        shown, mark = {}, ""
         for name in wanted:
-            shown[name], before = _slot(name, values[name], before)
+            value = values[name]
+            if isinstance(value, Word | int):
+                shown[name] = str(value)
+                continue
+            # 16 hex digits that depend on the data: unpredictable for its author, the same when the question is
+            # repeated. Of a list only the first item counts, so that a history that grows keeps its beginning.
+            seed = json.dumps(value[:1] if isinstance(value, list) else value, sort_keys=True)
+            mark = hashlib.sha256(f"{mark}\x00{name}\x00{seed}".encode()).hexdigest()[:16]
+            shown[name] = f"<<<{name} {mark}\n{encode(value)}\n{mark} {name}>>>"
         return Message("system", self.system), Message("user", SLOT.sub(lambda slot: shown[slot[1]], self.user))
-
-
-def _slot(name: str, value: Any, before: str) -> tuple[str, str]:
-    """A value as it appears in the prompt, and what the marks after it depend on."""
-    if isinstance(value, Word | int):
-        return str(value), before
-    mark = _mark(name, value, before)
-    return f"<<<{name} {mark}\n{encode(value)}\n{mark} {name}>>>", mark
-
-
-def _mark(name: str, value: Any, before: str) -> str:
-    """16 hex digits that depend on the data: unpredictable for its author, the same when the question is repeated.
-
-    A list's mark depends on its first item only, so that a history that grows keeps its beginning.
-    """
-    seed = value[:1] if isinstance(value, list) else value
-    return hashlib.sha256(f"{before}\x00{name}\x00{json.dumps(seed, sort_keys=True)}".encode()).hexdigest()[:16]
 
 
 def encode(value: Any) -> str:
