@@ -141,7 +141,6 @@ def test_the_data_card_counts_yields_lengths_and_cost(tmp_path: Path) -> None:
     assert (card.points_per_conversation, card.guardrails_per_conversation) == (2.0, 3.0)
     assert card.words_chosen == card.words_rejected
     assert (card.rejected_longer, card.length_cue) == (0.5, False)
-    assert card.broken == {1: 2, 2: 2}
     assert card.calls == 12
     assert card.cost is not None and card.cost > 0
     assert len(card.examples) == 3

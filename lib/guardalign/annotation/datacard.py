@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
-from guardalign.data.conversations import Conversation, PreferencePair, Row
+from guardalign.data.conversations import Conversation, PreferencePair
 from guardalign.llm import Client
 
 EXAMPLES = 3
@@ -14,7 +15,8 @@ LENGTH_CUE = 0.15
 """A share of rejected replies longer than the chosen ones this far from a half lets length alone tell them apart."""
 
 
-class Yield(Row):
+@dataclass(frozen=True)
+class Yield:
     """How many of ``of`` came through a stage."""
 
     stage: str
@@ -22,7 +24,8 @@ class Yield(Row):
     of: int
 
 
-class DataCard(Row):
+@dataclass(frozen=True)
+class DataCard:
     """Results and cost of annotation. Lengths are in words, ``cost`` in US dollars (of this store in all, all runs)."""
 
     model: str
@@ -35,7 +38,6 @@ class DataCard(Row):
     words_chosen: float
     words_rejected: float
     rejected_longer: float
-    broken: dict[int, int]
     calls: int
     tokens: int
     cost: float | None
@@ -50,8 +52,9 @@ class DataCard(Row):
         """The card as a page; paper A's own yield (880 conversations, 8,457 points) is shown next to this one's."""
         cost = "price not known" if self.cost is None else f"${self.cost:.2f}"
         lines = ["| stage | count | of | yield |", "|---|---|---|---|"]
-        shares = [f"{each.count / each.of:.0%}" if each.of else "-" for each in self.yields]
-        lines += [f"| {e.stage} | {e.count} | {e.of} | {share} |" for e, share in zip(self.yields, shares, strict=True)]
+        for each in self.yields:
+            share = f"{each.count / each.of:.0%}" if each.of else "-"
+            lines.append(f"| {each.stage} | {each.count} | {each.of} | {share} |")
         lines += [
             "",
             f"- {self.points_per_conversation:.1f} points a conversation (paper A: 9.6), "
@@ -83,18 +86,13 @@ def make_card(
         yields=yields,
         dropped=dict(dropped),
         masked=dict(masked),
-        guardrails_per_conversation=_mean([len(each.guardrails) for each in conversations]),
+        guardrails_per_conversation=fmean([len(each.guardrails) for each in conversations] or [0.0]),
         points_per_conversation=len(pairs) / len(conversations) if conversations else 0.0,
-        words_chosen=_mean([chosen for chosen, _ in words]),
-        words_rejected=_mean([rejected for _, rejected in words]),
-        rejected_longer=_mean([0.5 * ((rejected > chosen) + (rejected >= chosen)) for chosen, rejected in words], 0.5),
-        broken=dict(sorted(Counter(number for pair in pairs for number in pair.broken).items())),
+        words_chosen=fmean([chosen for chosen, _ in words] or [0.0]),
+        words_rejected=fmean([rejected for _, rejected in words] or [0.0]),
+        rejected_longer=fmean([0.5 * ((two > one) + (two >= one)) for one, two in words] or [0.5]),
         calls=client.statistics.calls,
         tokens=client.statistics.usage.total,
         cost=None if client.price is None else client.ledger.known.cost,
         examples=tuple(pairs[:: max(1, len(pairs) // EXAMPLES)][:EXAMPLES]),
     )
-
-
-def _mean(values: Sequence[float], of_none: float = 0.0) -> float:
-    return fmean(values) if values else of_none

@@ -1,13 +1,14 @@
 """Personal data out of conversations, before anything leaves this machine.
 
-What has a form is found: e-mail addresses, telephone, card, bank account and social security numbers, network addresses
-and handles. Names and street addresses have none and stay; who must not send them needs a tool that knows the language.
+Found is what has a fixed form: e-mail addresses, telephone, card, bank account and social security numbers, network
+addresses and handles. Names and street addresses have none and stay: removing them takes a tool for their language.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import partial
 
 from guardalign.data.conversations import Conversation
 
@@ -48,7 +49,7 @@ def mask(conversation: Conversation) -> tuple[Conversation, Counter[str]]:
 
     def masked(text: str) -> str:
         for kind, pattern in PATTERNS.items():
-            text = pattern.sub(lambda found, kind=kind: replace(kind, found), text)  # type: ignore[misc]
+            text = pattern.sub(partial(replace, kind), text)
         return text
 
     def replace(kind: str, found: re.Match[str]) -> str:

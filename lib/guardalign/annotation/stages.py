@@ -11,8 +11,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,37 +29,31 @@ from guardalign.annotation.answers import (
 from guardalign.annotation.datacard import DataCard, Yield, make_card
 from guardalign.annotation.masking import mask
 from guardalign.config.sections import Annotation
-from guardalign.data.construction import Rejection, points
+from guardalign.data.construction import Rejection, numbered, point_id, points, tagged_turns
 from guardalign.data.conversations import Conversation, PreferencePair
-from guardalign.llm import Client, Message, Request
+from guardalign.llm import Client, Request
 from guardalign.llm.prompts import Prompt, Word
 
 STAGES = ("guardrails", "tagging", "rejection", "confirmation")
-Place = tuple[str, int]
-"""A conversation's id and the index of one of its turns."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Annotated:
-    """The points, the conversations they come from (masked, with guardrails and tags), and the data card.
-
-    ``dropped``: (stage, id, reason) of everything that did not become a point.
-    """
+    """The points, the conversations they come from (masked, with guardrails and tags), and the data card."""
 
     pairs: list[PreferencePair]
     conversations: list[Conversation]
     card: DataCard
-    dropped: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 class Annotator:
-    """Runs the stages on ``client``. ``prompts``: a folder whose files replace the package's of the same name."""
+    """Runs the stages on ``client``."""
 
-    def __init__(self, client: Client, settings: Annotation, prompts: Path | None = None) -> None:
+    def __init__(self, client: Client, settings: Annotation) -> None:
         self.client = client
         self.settings = settings
-        self.prompts = {stage: Prompt.load(stage, prompts) for stage in STAGES}
-        self._dropped: list[tuple[str, str, str]] = []
+        self.prompts = {stage: Prompt.load(stage) for stage in STAGES}
+        self._dropped: Counter[str] = Counter()
 
     def annotate(self, conversations: Iterable[Conversation]) -> Annotated:
         """Make preference pairs of ``conversations``. Ids must be unique. Raises BudgetReached and EndpointError.
@@ -68,7 +61,7 @@ class Annotator:
         A conversation that brings guardrails keeps them, and one that brings tags keeps these. What fails a check is
         left out and counted, and asked again by the next run.
         """
-        self._dropped = []
+        self._dropped = Counter()
         given, masked = list(conversations), Counter[str]()
         if self.settings.mask:
             results = [mask(conversation) for conversation in given]
@@ -78,80 +71,78 @@ class Annotator:
         tagged, follows = self._tag(ruled)
         rejections = self._reject(tagged, follows)
         confirmed = self._confirm(tagged, rejections)
-        pairs = [pair for each in tagged for pair in points(each, lambda own, index: confirmed.get((own.id, index)))]
-        turns = sum(turn.role == "agent" for each in ruled for turn in each.turns[1:])
+        pairs = [pair for each in tagged for pair in points(each, lambda own, at: confirmed.get(point_id(own, at)))]
+        messages = sum(turn.role == "agent" for each in ruled for turn in each.turns[1:])
+        places = sum(len(tagged_turns(each)) for each in tagged)
         yields = (
-            Yield(stage="conversations", count=len(given), of=len(given)),
-            Yield(stage="with guardrails", count=len(ruled), of=len(given)),
-            Yield(stage="tagged messages", count=len(places(tagged)), of=turns),
-            Yield(stage="rejected replies", count=len(rejections), of=len(places(tagged))),
-            Yield(stage="confirmed", count=len(confirmed), of=len(rejections)),
-            Yield(stage="points", count=len(pairs), of=len(confirmed)),
+            Yield("conversations", len(given), len(given)),
+            Yield("with guardrails", len(ruled), len(given)),
+            Yield("tagged messages", places, messages),
+            Yield("rejected replies", len(rejections), places),
+            Yield("confirmed", len(confirmed), len(rejections)),
+            Yield("points", len(pairs), len(confirmed)),
         )
-        reasons = Counter(f"{stage}: {reason.split(':')[0]}" for stage, _, reason in self._dropped)
         versions = tuple(prompt.version for prompt in self.prompts.values())
-        card = make_card(pairs, tagged, yields, reasons, masked, self.client, versions)
-        return Annotated(pairs, tagged, card, self._dropped)
+        return Annotated(pairs, tagged, make_card(pairs, tagged, yields, self._dropped, masked, self.client, versions))
 
     def requests(self, conversation: Conversation, index: int, rejection: Rejection) -> dict[str, Request]:
         """One request of each stage, filled in, as it would leave for the server: for reading."""
-        place = (conversation.id, index)
         return {
             "guardrails": self._guardrails_request(conversation),
             "tagging": self._tagging_request(conversation),
-            "rejection": self._rejection_request(conversation, place, ()),
-            "confirmation": self._confirmation_request(conversation, place, rejection),
+            "rejection": self._rejection_request(conversation, index, ()),
+            "confirmation": self._confirmation_request(conversation, index, rejection),
         }
 
     def _rule(self, conversations: list[Conversation]) -> list[Conversation]:
+        """The conversations that have guardrails: their own, the settings', or else the model's."""
         own = self.settings.guardrails
-        given = [each.model_copy(update={"guardrails": each.guardrails or own or ()}) for each in conversations]
+        given = [each.model_copy(update={"guardrails": each.guardrails or own}) for each in conversations]
         found = self._run("guardrails", [self._guardrails_request(each) for each in given if not each.guardrails])
         written = {name: tuple(text.strip() for text in answer.guardrails) for name, answer in found.items()}
         ruled = (each.model_copy(update={"guardrails": written.get(each.id, each.guardrails)}) for each in given)
         return [each for each in ruled if each.guardrails]
 
-    def _tag(self, ruled: list[Conversation]) -> tuple[list[Conversation], dict[Place, tuple[int, ...]]]:
+    def _tag(self, ruled: list[Conversation]) -> tuple[list[Conversation], dict[str, tuple[int, ...]]]:
+        """The conversations with tags, and by point the guardrails that the model finds followed."""
         untagged = [each for each in ruled if not any(turn.tagged for turn in each.turns)]
         found = self._run("tagging", [self._tagging_request(each) for each in untagged])
-        follows = {
-            (name, tag.turn): tuple(sorted({each.number for each in tag.follows}))
-            for name, answer in found.items()
-            for tag in answer.turns
-        }
+        follows: dict[str, tuple[int, ...]] = {}
+        tagged = []
+        for each in ruled:
+            if each.id in found:
+                numbers = {tag.turn: {one.number for one in tag.follows} for tag in found[each.id].turns}
+                follows |= {point_id(each, at): tuple(sorted(own)) for at, own in numbers.items()}
+                turns = [turn.model_copy(update={"tagged": at in numbers}) for at, turn in enumerate(each.turns)]
+                each = each.model_copy(update={"turns": tuple(turns)})
+            tagged.append(each)
+        return tagged, follows
 
-        def tagged(each: Conversation) -> Conversation:
-            turns = (turn.model_copy(update={"tagged": (each.id, at) in follows}) for at, turn in enumerate(each.turns))
-            return each.model_copy(update={"turns": tuple(turns)})
-
-        return [tagged(each) if each.id in found else each for each in ruled], follows
-
-    def _reject(self, tagged: list[Conversation], follows: dict[Place, tuple[int, ...]]) -> dict[Place, Rejection]:
+    def _reject(self, tagged: list[Conversation], follows: dict[str, tuple[int, ...]]) -> dict[str, Rejection]:
         wanted = [
-            self._rejection_request(conversation, place, follows.get(place, ()))
-            for conversation in tagged
-            for place in places([conversation])
+            self._rejection_request(each, at, follows.get(point_id(each, at), ()))
+            for each in tagged
+            for at in tagged_turns(each)
         ]
-        found = self._run("rejection", wanted)
         return {
-            _place(name): Rejection(answer.reply.strip(), tuple(sorted(set(answer.breaks))))
-            for name, answer in found.items()
+            name: Rejection(answer.reply.strip(), tuple(sorted(set(answer.breaks))))
+            for name, answer in self._run("rejection", wanted).items()
         }
 
-    def _confirm(self, tagged: list[Conversation], rejections: dict[Place, Rejection]) -> dict[Place, Rejection]:
-        by_id = {conversation.id: conversation for conversation in tagged}
+    def _confirm(self, tagged: list[Conversation], rejections: dict[str, Rejection]) -> dict[str, Rejection]:
         wanted = [
-            self._confirmation_request(by_id[place[0]], place, rejection) for place, rejection in rejections.items()
+            self._confirmation_request(each, at, rejections[point_id(each, at)])
+            for each in tagged
+            for at in tagged_turns(each)
+            if point_id(each, at) in rejections
         ]
         confirmed = {}
         for name, answer in self._run("confirmation", wanted).items():
-            place = _place(name)
             found = {each.number for each in answer.guardrails if each.broken}
-            broken = tuple(sorted(found & set(rejections[place].broken)))
-            if broken:
-                confirmed[place] = Rejection(rejections[place].text, broken)
+            if broken := tuple(sorted(found & set(rejections[name].broken))):
+                confirmed[name] = Rejection(rejections[name].text, broken)
             else:
-                self._dropped.append(("confirmation", name, f"not confirmed: broken are {sorted(found)}"))
+                self._dropped["confirmation: not confirmed"] += 1
         return confirmed
 
     def _run(self, stage: str, requests: Sequence[Request]) -> dict[str, Any]:
@@ -161,7 +152,7 @@ class Annotator:
             if outcome.invalid is None:
                 answers[outcome.request.id] = outcome.value
             else:
-                self._dropped.append((stage, outcome.request.id, outcome.invalid))
+                self._dropped[f"{stage}: {outcome.invalid.split(':')[0]}"] += 1
         return answers
 
     def _guardrails_request(self, conversation: Conversation) -> Request:
@@ -185,26 +176,28 @@ class Annotator:
             "tagging", conversation.id, TaggingAnswer, lambda answer: tagging_fault(answer, conversation), data
         )
 
-    def _rejection_request(self, conversation: Conversation, place: Place, follows: tuple[int, ...]) -> Request:
-        chosen, number = conversation.turns[place[1]].text, len(conversation.guardrails)
-        shortest, longest = self.lengths(chosen)
+    def _rejection_request(self, conversation: Conversation, index: int, follows: tuple[int, ...]) -> Request:
+        chosen, number = conversation.turns[index].text, len(conversation.guardrails)
+        words, ratio = len(chosen.split()), self.settings.length_ratio
+        # A short reply may differ by three words in any case.
+        shortest, longest = max(1, min(math.ceil(words / ratio), words - 3)), max(math.floor(words * ratio), words + 3)
         return self._request(
             "rejection",
-            _name(place),
+            point_id(conversation, index),
             RejectionAnswer,
             lambda answer: rejection_fault(answer, chosen, number, (shortest, longest)),
-            _reply_data(conversation, place, chosen) | {"follows": list(follows)},
+            _reply_data(conversation, index, chosen) | {"follows": list(follows)},
             shortest=shortest,
             longest=longest,
         )
 
-    def _confirmation_request(self, conversation: Conversation, place: Place, rejection: Rejection) -> Request:
+    def _confirmation_request(self, conversation: Conversation, index: int, rejection: Rejection) -> Request:
         return self._request(
             "confirmation",
-            _name(place),
+            point_id(conversation, index),
             ConfirmationAnswer,
             lambda answer: confirmation_fault(answer, rejection.text, len(conversation.guardrails)),
-            _reply_data(conversation, place, rejection.text),
+            _reply_data(conversation, index, rejection.text),
         )
 
     def _request(
@@ -222,43 +215,13 @@ class Annotator:
             return f"wrong item: {answer.item[:40]!r}" if answer.item != item else fault(answer)
 
         prompt = self.prompts[stage]
-        messages: tuple[Message, ...] = prompt.fill(**data, **numbers, item=Word(item))
-        return Request(name, messages, reply, check, prompt.version)
-
-    def lengths(self, chosen: str) -> tuple[int, int]:
-        """The fewest and most words of a rejected reply; a short one may differ by three words in any case."""
-        words, ratio = len(chosen.split()), self.settings.length_ratio
-        return max(1, min(math.ceil(words / ratio), words - 3)), max(math.floor(words * ratio), words + 3)
-
-
-def places(conversations: Iterable[Conversation]) -> list[Place]:
-    """The tagged agent messages that can become points: those with a message before them."""
-    return [
-        (conversation.id, index)
-        for conversation in conversations
-        for index, turn in enumerate(conversation.turns)
-        if index > 0 and turn.role == "agent" and turn.tagged
-    ]
-
-
-def numbered(guardrails: Sequence[str]) -> dict[str, str]:
-    """Guardrails as JSON data, numbered from 1 as in paper A's Fig. 1a."""
-    return {str(number): text for number, text in enumerate(guardrails, 1)}
+        return Request(name, prompt.fill(**data, **numbers, item=Word(item)), reply, check, prompt.version)
 
 
 def _history(conversation: Conversation, until: int | None = None) -> list[dict[str, str]]:
     return [{turn.role: turn.text} for turn in conversation.turns[:until]]
 
 
-def _reply_data(conversation: Conversation, place: Place, reply: str) -> dict[str, Any]:
-    history = _history(conversation, place[1])
+def _reply_data(conversation: Conversation, index: int, reply: str) -> dict[str, Any]:
+    history = _history(conversation, index)
     return {"guardrails": numbered(conversation.guardrails), "conversation": history, "reply": reply}
-
-
-def _name(place: Place) -> str:
-    return f"{place[0]}.{place[1]}"
-
-
-def _place(name: str) -> Place:
-    conversation, _, index = name.rpartition(".")
-    return conversation, int(index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal, TypedDict
@@ -22,6 +22,11 @@ class ChatMessage(TypedDict):
     content: str
 
 
+def numbered(guardrails: Sequence[str]) -> dict[str, str]:
+    """Guardrails as JSON data, numbered from 1 as in paper A's Fig. 1a."""
+    return {str(number): text for number, text in enumerate(guardrails, 1)}
+
+
 def format_prompt(guardrails: Sequence[str], turns: Sequence[Turn]) -> str:
     """The prompt whose completion is the agent's next message.
 
@@ -29,9 +34,7 @@ def format_prompt(guardrails: Sequence[str], turns: Sequence[Turn]) -> str:
     request), then the history; so the points of one conversation are prefixes of each other up to the final
     ``Agent:``. The completion is a space and the reply. Source: paper A (arXiv 2406.18954), Fig. 1b.
     """
-    rules = json.dumps(
-        {"guardrails": {str(number): text for number, text in enumerate(guardrails, 1)}}, indent=1, ensure_ascii=False
-    )
+    rules = json.dumps({"guardrails": numbered(guardrails)}, indent=1, ensure_ascii=False)
     history = "\n".join(f"{turn.role.title()}: {turn.text}" for turn in turns)
     return f"{INSTRUCTION}\n>>>\n{rules}\n<<<\n{REQUEST}\nConversation:\n{history}\nAgent:"
 
@@ -53,29 +56,34 @@ class Rejection:
     broken: tuple[int, ...] = ()
 
 
-Reject = Callable[[Conversation, int], Rejection | None]
+def point_id(conversation: Conversation, index: int) -> str:
+    """The id of the point whose chosen reply is the conversation's turn ``index``."""
+    return f"{conversation.id}.{index}"
 
 
-def points(conversation: Conversation, reject: Reject) -> list[PreferencePair]:
+def tagged_turns(conversation: Conversation) -> list[int]:
+    """The tagged agent turns that can become points: those with a message before them."""
+    turns = enumerate(conversation.turns)
+    return [index for index, turn in turns if index > 0 and turn.role == "agent" and turn.tagged]
+
+
+def points(conversation: Conversation, reject: Callable[[Conversation, int], Rejection | None]) -> list[PreferencePair]:
     """One preference pair for every tagged agent turn that answers a user's message (Stage 2 of paper A).
 
     ``reject`` gets the conversation and the turn's index and makes the reply that breaks a guardrail; where it
-    returns None, or the very reply that was chosen, there is no point. A point is named after its conversation and
-    the turn's index.
+    returns None, or the very reply that was chosen, there is no point.
     """
     found = []
-    for index, turn in enumerate(conversation.turns):
-        if turn.role != "agent" or not turn.tagged or index == 0:
-            continue
-        rejection = reject(conversation, index)
-        if rejection is None or rejection.text.strip() in ("", turn.text):
+    for index in tagged_turns(conversation):
+        chosen, rejection = conversation.turns[index].text, reject(conversation, index)
+        if rejection is None or rejection.text.strip() in ("", chosen):
             continue
         found.append(
             PreferencePair(
-                id=f"{conversation.id}.{index}",
+                id=point_id(conversation, index),
                 conversation_id=conversation.id,
                 turns=conversation.turns[:index],
-                chosen=turn.text,
+                chosen=chosen,
                 rejected=rejection.text.strip(),
                 guardrails=conversation.guardrails,
                 broken=rejection.broken,
@@ -85,25 +93,27 @@ def points(conversation: Conversation, reject: Reject) -> list[PreferencePair]:
     return found
 
 
-def data_card(pairs: Iterable[PreferencePair]) -> list[dict[str, str | int | float]]:
+def data_card(pairs: Sequence[PreferencePair]) -> list[dict[str, str | int | float]]:
     """What the data is made of, one row per split: counts, and means over points (words are split at blanks)."""
-    by_split: dict[str, list[PreferencePair]] = {}
-    for pair in pairs:
-        by_split.setdefault(pair.split, []).append(pair)
-    return [_card(split, by_split[split]) for split in SPLITS if split in by_split]
-
-
-def _card(split: str, pairs: list[PreferencePair]) -> dict[str, str | int | float]:
-    conversations = len({pair.conversation_id for pair in pairs})
-    return {
-        "split": split,
-        "conversations": conversations,
-        "points": len(pairs),
-        "points per conversation": len(pairs) / conversations,
-        "domains": len({pair.domain for pair in pairs}),
-        "guardrails": fmean(len(pair.guardrails) for pair in pairs),
-        "turns of history": fmean(len(pair.turns) for pair in pairs),
-        "words in chosen": fmean(len(pair.chosen.split()) for pair in pairs),
-        "words in rejected": fmean(len(pair.rejected.split()) for pair in pairs),
-        "chosen is longer": fmean(len(pair.chosen.split()) > len(pair.rejected.split()) for pair in pairs),
-    }
+    rows: list[dict[str, str | int | float]] = []
+    for split in SPLITS:
+        own = [pair for pair in pairs if pair.split == split]
+        if not own:
+            continue
+        conversations = len({pair.conversation_id for pair in own})
+        words = [(len(pair.chosen.split()), len(pair.rejected.split())) for pair in own]
+        rows.append(
+            {
+                "split": split,
+                "conversations": conversations,
+                "points": len(own),
+                "points per conversation": len(own) / conversations,
+                "domains": len({pair.domain for pair in own}),
+                "guardrails": fmean(len(pair.guardrails) for pair in own),
+                "turns of history": fmean(len(pair.turns) for pair in own),
+                "words in chosen": fmean(chosen for chosen, _ in words),
+                "words in rejected": fmean(rejected for _, rejected in words),
+                "chosen is longer": fmean(chosen > rejected for chosen, rejected in words),
+            }
+        )
+    return rows
