@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -160,14 +158,6 @@ def test_a_name_that_becomes_a_files_stays_in_its_folder(changed, name):
     ):
         with pytest.raises(ParameterError, match="is not a valid name"):
             Params.load(changed(key, value))
-
-
-def test_the_command_checks_files(changed):
-    good = subprocess.run([sys.executable, "-m", "guardalign.config.params", EMBEDDED], capture_output=True, text=True)
-    assert good.returncode == 0
-    bad = changed("study.arms.M_ipo.learning_rte", 1e-4)
-    refused = subprocess.run([sys.executable, "-m", "guardalign.config.params", bad], capture_output=True, text=True)
-    assert refused.returncode == 2 and "did you mean" in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_a_notebook_reads_the_sections_it_shows():

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from guardalign.data.tasks import load_hh, load_instructions, load_tldr, load_tldr_posts
-from guardalign.data.tasks.hh import EARLY, FORMLESS, SEVERAL
-from guardalign.data.tasks.rows import EMPTY, IDENTICAL
+from guardalign.data.tasks import load_hh, load_instructions, load_tldr
 from guardalign.data.tasks.sys_ifeval import can_check, load_sys_ifeval
-from guardalign.data.tasks.tldr import UNDECIDED
 from guardalign.errors import InputError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -32,13 +28,12 @@ def hh(path: Path, *pairs: tuple[str, str], **options):
 
 def test_hh_splits_at_the_last_reply(tmp_path):
     asked = f"{ASK} Hello.\n\nHuman: Which day?\n\nAssistant:"
-    found = hh(tmp_path / "hh.jsonl", (f"{asked} Monday.", f"{asked} Moonday is what I say.\n\nReally."))
-    (example,) = found.examples
+    (example,) = hh(tmp_path / "hh.jsonl", (f"{asked} Monday.", f"{asked} Moonday is what I say.\n\nReally."))
     assert example.prompt == asked
     assert (example.chosen, example.rejected) == (" Monday.", " Moonday is what I say.\n\nReally.")
 
 
-def test_hh_rows_that_do_not_split_are_counted(tmp_path):
+def test_hh_rows_that_do_not_split_are_left_out(tmp_path):
     found = hh(
         tmp_path / "hh.jsonl",
         (f"{ASK} One", f"{ASK} Two"),
@@ -50,29 +45,24 @@ def test_hh_rows_that_do_not_split_are_counted(tmp_path):
         ("\n\nHuman: What?\n\nAssistant: C", "\n\nHuman: Who?\n\nAssistant: C"),
         ("no dialogue", "none at all"),
     )
-    assert [example.id for example in found.examples] == ["hh-0"]
-    assert found.set_aside == Counter({EARLY: 3, IDENTICAL: 2, EMPTY: 1, FORMLESS: 1})
-    assert found.rows == 8
+    assert [example.id for example in found] == ["hh-0"]
 
 
 def test_single_turn_dialogue_alone(tmp_path):
     long = f"{ASK} Hello.\n\nHuman: And?\n\nAssistant:"
     found = hh(tmp_path / "hh.jsonl", (f"{ASK} 1", f"{ASK} 2"), (f"{long} 1", f"{long} 2"), single_turn=True)
-    assert [example.prompt for example in found.examples] == [ASK]
-    assert found.set_aside == Counter({SEVERAL: 1})
+    assert [example.prompt for example in found] == [ASK]
 
 
 @real
-@pytest.mark.parametrize(
-    ("name", "usable", "aside"), [("helpful", 596, {EARLY: 3, EMPTY: 1}), ("harmless", 598, {EMPTY: 2})]
-)
-def test_real_hh_rows(name, usable, aside):
+@pytest.mark.parametrize(("name", "usable"), [("helpful", 596), ("harmless", 598)])
+def test_real_hh_rows(name, usable):
     path = SHARED / "hh" / f"{name}-base_600.jsonl.gz"
     found = load_hh(str(path))
-    assert (len(found.examples), found.set_aside) == (usable, Counter(aside))
+    assert len(found) == usable
     with gzip.open(path, "rt", encoding="utf-8") as stream:
         rows = [json.loads(line) for line in stream]
-    for example in found.examples:
+    for example in found:
         row = rows[int(example.id.removeprefix("hh-"))]
         assert row["chosen"].strip() == f"{example.prompt}{example.chosen}".strip()
         assert (
@@ -85,8 +75,8 @@ def test_real_hh_rows(name, usable, aside):
 @real
 def test_real_tldr_rows():
     found = load_tldr(str(SHARED / "tldr" / "tldr_model_vs_human_400.csv"))
-    assert (len(found.examples), found.set_aside) == (400, Counter())
-    first = found.examples[0]
+    assert len(found) == 400
+    first = found[0]
     assert first.prompt.startswith("SUBREDDIT: r/AskReddit") and first.prompt.endswith("\n\nTL;DR:")
     assert first.chosen.startswith(" long relationship; fell in love with an other person; admitted it;")
     assert first.rejected is not None and first.rejected.startswith(" Been with my girlfriend")
@@ -108,39 +98,21 @@ def test_tldr_in_openais_own_form(tmp_path):
         {"info": info, "summaries": [{"text": " A cat."}, {"text": "A dog."}], "choice": None},
     ]
     found = load_tldr(lines(tmp_path / "c.jsonl", rows))
-    assert [(e.chosen, e.rejected) for e in found.examples] == [
-        (" A cat sleeps.", " A dog."),
-        (" A dog.", " A cat sleeps."),
-    ]
-    assert found.examples[0].prompt == "SUBREDDIT: r/cats\n\nTITLE: My cat\n\nPOST: It sleeps.\n\nTL;DR:"
-    assert found.set_aside == Counter({IDENTICAL: 1, UNDECIDED: 1})
+    assert [(e.chosen, e.rejected) for e in found] == [(" A cat sleeps.", " A dog."), (" A dog.", " A cat sleeps.")]
+    assert found[0].prompt == "SUBREDDIT: r/cats\n\nTITLE: My cat\n\nPOST: It sleeps.\n\nTL;DR:"
 
 
 @pytest.mark.parametrize("judged", [{}, {"preferred": None}, {"preferred": ""}], ids=["absent", "null", "empty"])
-def test_unjudged_summaries_are_set_aside_and_can_be_fine_tuned_on(tmp_path, judged):
+def test_unjudged_summaries_are_left_out(tmp_path, judged):
     row = {"query": "POST: It sleeps.\n\nTL;DR:", "postprocessed_response": " A dog.", "reference_responses": " A cat."}
     source = lines(tmp_path / "oai1b.jsonl", [row | judged, row | {"preferred": "reference"}])
-    found = load_tldr(source)
-    assert [(e.chosen, e.rejected) for e in found.examples] == [(" A cat.", " A dog.")]
-    assert found.set_aside == Counter({UNDECIDED: 1})
-    alone = lines(tmp_path / "alone.jsonl", [row | judged])
-    assert (load_tldr(alone).examples, load_tldr(alone).rows) == ([], 1)
-    assert [e.chosen for e in load_tldr_posts(alone).examples] == [" A cat."]
+    assert [(e.chosen, e.rejected) for e in load_tldr(source)] == [(" A cat.", " A dog.")]
 
 
 def test_tldr_as_prompt_chosen_rejected_has_its_cue_once(tmp_path):
     rows = [{"prompt": "POST: It sleeps.", "chosen": "TL;DR: A cat.", "rejected": "TL;DR: A dog."}]
-    (example,) = load_tldr(lines(tmp_path / "c.jsonl", rows)).examples
+    (example,) = load_tldr(lines(tmp_path / "c.jsonl", rows))
     assert example.prompt + example.chosen == "POST: It sleeps.\n\nTL;DR: A cat."
-
-
-@pytest.mark.parametrize("reply", ["label", "completion"])
-def test_posts_to_fine_tune_on(tmp_path, reply):
-    found = load_tldr_posts(
-        lines(tmp_path / "p.jsonl", [{"prompt": "POST: x\nTL;DR:", reply: " y"}, {"prompt": "z", reply: ""}])
-    )
-    assert [(e.prompt, e.chosen, e.rejected) for e in found.examples] == [("POST: x\nTL;DR:", " y", None)]
-    assert found.set_aside == Counter({EMPTY: 1})
 
 
 def test_a_missing_column_or_file_is_named(tmp_path):
@@ -155,11 +127,6 @@ def test_an_instruction_twice_is_refused(tmp_path):
     row = {"dataset": "a", "instruction": "same", "output": "b", "generator": "c"}
     with pytest.raises(InputError, match="1 instructions occur twice"):
         load_instructions(lines(tmp_path / "i.jsonl", [row, row]))
-
-
-def test_a_limit_reads_no_further(tmp_path):
-    pairs = [(f"{ASK} {i}", f"{ASK} other") for i in range(5)]
-    assert len(hh(tmp_path / "hh.jsonl", *pairs, limit=2).examples) == 2
 
 
 INSTRUCTED = {

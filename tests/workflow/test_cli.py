@@ -32,6 +32,13 @@ def test_an_unknown_command_is_refused_with_the_known_ones(capsys):
     assert ended.value.code == 2 and "'run'" in capsys.readouterr().err
 
 
+def test_parameter_files_are_checked(tmp_path, capsys):
+    good, bad = ROOT / "params" / "embedded.yaml", tmp_path / "own.yaml"
+    assert main(["check", str(good)]) == 0 and "in range" in capsys.readouterr().out
+    bad.write_text(good.read_text().replace("sft, learning_rate", "sft, learning_rte"))
+    assert main(["check", str(bad)]) == 1 and "did you mean" in capsys.readouterr().err
+
+
 def finished(folder: Path) -> Path:
     RunFolder(folder).record("01_dataset_construction")
     return folder

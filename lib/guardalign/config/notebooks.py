@@ -20,20 +20,18 @@ from guardalign.errors import ParameterError
 from guardalign.files import project_root, write_text
 
 
-def parameters_source(notebook: Path) -> str:
-    """The source of the cell tagged ``parameters``. Raises ParameterError if there is not exactly one."""
+def shown_parameters(notebook: Path) -> dict[str, Any]:
+    """The sections of the cell tagged ``parameters`` with their values, in order.
+
+    Raises ParameterError if there is not exactly one such cell, or if it does anything but assign.
+    """
     # Read as JSON: Snakemake does it for every stage, and nbformat takes a second to import.
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise ParameterError(f"{notebook} has {len(tagged)} cells tagged `parameters`; expected one")
-    return tagged[0]
-
-
-def shown_parameters(notebook: Path) -> dict[str, Any]:
-    """The sections of the parameters cell with their values, in order."""
     shown: dict[str, Any] = {}
-    for statement in ast.parse(parameters_source(notebook)).body:
+    for statement in ast.parse(tagged[0]).body:
         if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)):
             raise ParameterError(f"{notebook}: the parameters cell may only assign sections")
         shown[statement.targets[0].id] = ast.literal_eval(statement.value)

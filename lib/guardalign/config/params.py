@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -233,19 +232,3 @@ def _did_you_mean(path: list[str], known: tuple[str, ...]) -> str:
     if close:
         return f"; did you mean `{'.'.join([*path[:-1], close[0]])}`?"
     return f"; known here: {', '.join(known)}" if known else ""
-
-
-def main() -> int:
-    """Check parameter files: ``python -m guardalign.config.params FILE …``."""
-    try:
-        for path in sys.argv[1:]:
-            Params.load(path)
-            print(f"{path}: every parameter is known and in range.")
-    except ParameterError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -194,18 +194,14 @@ class Plan(Section):
             if name in self.ancestors(name):
                 raise ValueError(f"arm {name} depends on itself")
         for name in self.arms:
-            self._check_stage(name)
+            for other in self.ancestors(name):
+                own, before = self.stage(name), self.stage(other)
+                if before not in ("sft", own):
+                    raise ValueError(f"arm {name}: stage {own} does not wait for {other}, of stage {before}")
         for name in self.tuning.arms if self.tuning else ():
             if name not in self.arms or self.arms[name].method == "rlhf":
                 raise ValueError(f"tuning: {name!r} is not an arm of the study that can be tuned")
         return self
-
-    def _check_stage(self, name: str) -> None:
-        for other in self.ancestors(name):
-            if self.stage(other) not in ("sft", self.stage(name)):
-                raise ValueError(
-                    f"arm {name}: stage {self.stage(name)} does not wait for {other}, of stage {self.stage(other)}"
-                )
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """The arms that must be there before ``name`` is trained, each after its own."""

@@ -1,7 +1,7 @@
 """Reads your own data: a JSONL file of conversations and ready pairs, in the forms that docs/data.md shows.
 
-Rows are read independently. An unusable row is refused with its line and the reason; what was put right on the
-way (messages joined, tool calls left out, keys not used) is counted.
+Rows are read independently. An unusable row is refused with its line and the reason; corrections (messages joined,
+tool calls left out, keys not used) are counted.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Refused(Row):
     row: str
 
 
-Make = Callable[[dict[str, Any], Collection[str], Counter[str]], Conversation | PreferencePair]
+RowReader = Callable[[dict[str, Any], Collection[str], Counter[str]], Conversation | PreferencePair]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a file gave: ready pairs (of ``prompts``: without replies), conversations, refused rows, and how often
-    something was put right or left out."""
+    """A file's ready pairs (of ``prompts``: without replies), conversations and refused rows, and counts of
+    corrections."""
 
     pairs: list[PreferencePair] = field(default_factory=list)
     conversations: list[Conversation] = field(default_factory=list)
@@ -56,7 +56,7 @@ def read(path: Path, ignore_roles: Sequence[str] = ()) -> Reading:
     conversation that its id names before a final ``.number``, else to that of its id. An id that an earlier row has is
     numbered. Raises InputError if the file cannot be opened or holds nothing usable.
     """
-    return _read(path, ignore_roles, _learnt)
+    return _read(path, ignore_roles, _training_row)
 
 
 def prompts(path: Path, ignore_roles: Sequence[str] = ()) -> Reading:
@@ -65,7 +65,7 @@ def prompts(path: Path, ignore_roles: Sequence[str] = ()) -> Reading:
     return _read(path, ignore_roles, _prompt)
 
 
-def _read(path: Path, ignore_roles: Sequence[str], make: Make) -> Reading:
+def _read(path: Path, ignore_roles: Sequence[str], read_row: RowReader) -> Reading:
     found, ignored = Reading(), {role.strip().lower() for role in ignore_roles}
     line_of: dict[Conversation | PreferencePair, int] = {}
     ids, uses = set[str](), Counter[str]()
@@ -74,13 +74,12 @@ def _read(path: Path, ignore_roles: Sequence[str], make: Make) -> Reading:
         notes: Counter[str] = Counter()
         try:
             row = _object(line)
-            item = make(row, ignored, notes)
+            item = read_row(row, ignored, notes)
             if item in line_of:
                 raise Refusal(f"the row repeats line {line_of[item]}")
         except Refusal as refusal:
-            said = (str(row.get("id", "")), str(refusal), line.decode("utf-8", "replace"))
-            name, reason, shown = (each.encode("utf-8", "replace").decode() for each in said)
-            found.refused.append(Refused(line=number, id=name, reason=reason, row=shown))
+            name, reason = (str(each).encode("utf-8", "replace").decode() for each in (row.get("id", ""), refusal))
+            found.refused.append(Refused(line=number, id=name, reason=reason, row=line.decode("utf-8", "replace")))
             continue
         line_of[item] = number
         name = item.id
@@ -131,7 +130,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _learnt(row: dict[str, Any], ignored: Collection[str], notes: Counter[str]) -> Conversation | PreferencePair:
+def _training_row(row: dict[str, Any], ignored: Collection[str], notes: Counter[str]) -> Conversation | PreferencePair:
     return (_pair if any(key in row for key in SIDES) else _conversation)(row, ignored, notes)
 
 
@@ -139,35 +138,29 @@ def _conversation(row: dict[str, Any], ignored: Collection[str], notes: Counter[
     system, turns = messages_of(_history(row), ignored, notes)
     if not any(turn.role == "agent" for turn in turns):
         raise Refusal("no agent turn: a prompt without a reply can be answered (source.prompts), not learnt from")
-    guardrails = _guardrails(row, system, notes)
-    _count_unused(row, CONVERSATION_KEYS, notes)
-    return Conversation(id=_id(row, notes, turns, guardrails), turns=turns, guardrails=guardrails, domain=_domain(row))
+    return Conversation(turns=turns, **_shared(row, CONVERSATION_KEYS, system, turns, notes))
 
 
 def _pair(row: dict[str, Any], ignored: Collection[str], notes: Counter[str]) -> PreferencePair:
     sides: list[Any]
     history, sides = _history(row), [row.get(key) for key in SIDES]
     if all(isinstance(side, list) and side and role_of(side[0]) != "agent" for side in sides):  # whole conversations
-        shared = len([*takewhile(lambda two: two[0] == two[1], zip(*sides, strict=False))])
-        history, sides = sides[0][:shared], [side[shared:] for side in sides]
+        begin = len([*takewhile(lambda two: two[0] == two[1], zip(*sides, strict=False))])
+        history, sides = sides[0][:begin], [side[begin:] for side in sides]
     system, turns = messages_of(history, ignored, notes)
     if not turns or turns[-1].role != "user":
         raise Refusal("the history does not end in a user's message")
     chosen, rejected = (_reply(side, key, ignored, notes) for side, key in zip(sides, SIDES, strict=True))
     if chosen == rejected:
         raise Refusal("chosen and rejected are the same reply")
-    guardrails = _guardrails(row, system, notes)
-    _count_unused(row, PAIR_KEYS, notes)
-    identity = _id(row, notes, turns, guardrails, chosen, rejected)
+    shared = _shared(row, PAIR_KEYS, system, turns, notes, chosen, rejected)
     return PreferencePair(
-        id=identity,
-        conversation_id=_conversation_id(row, identity),
         turns=turns,
         chosen=chosen,
         rejected=rejected,
-        guardrails=guardrails,
-        broken=_broken(row.get("broken"), len(guardrails)),
-        domain=_domain(row),
+        conversation_id=_conversation_id(row, shared["id"]),
+        broken=_broken(row.get("broken"), len(shared["guardrails"])),
+        **shared,
     )
 
 
@@ -176,13 +169,23 @@ def _prompt(row: dict[str, Any], ignored: Collection[str], notes: Counter[str]) 
     last = max((at for at, turn in enumerate(turns, start=1) if turn.role == "user"), default=0)
     if not last:
         raise Refusal("no message of the user")
+    shared = _shared(row, PAIR_KEYS, system, turns, notes)
+    home = _conversation_id(row, shared["id"])
+    return PreferencePair(turns=turns[:last], chosen="", rejected="", conversation_id=home, split="transfer", **shared)
+
+
+def _shared(
+    row: dict[str, Any], known: set[str], system: list[str], turns: Sequence[Turn], notes: Counter[str], *replies: str
+) -> dict[str, Any]:
+    """The fields that every row has; a row without id is named after its content, so it keeps its name when moved."""
     guardrails = _guardrails(row, system, notes)
-    _count_unused(row, PAIR_KEYS, notes)
-    identity = _id(row, notes, turns, guardrails)
-    return PreferencePair(
-        id=identity, conversation_id=_conversation_id(row, identity), turns=turns[:last], chosen="", rejected="",
-        guardrails=guardrails, domain=_domain(row), split="transfer",
-    )  # fmt: skip
+    notes.update(f"key `{key}` not used" for key in row.keys() - known if is_writable(key))
+    name, domain = _name(row, "id"), row.get("domain")
+    if not name:
+        notes["row without id, named after its content"] += 1
+        name = fingerprint([turn.model_dump() for turn in turns], guardrails, *replies)
+    domain = domain.strip() if isinstance(domain, str) and is_writable(domain) else ""
+    return {"id": name, "guardrails": guardrails, "domain": domain}
 
 
 def _history(row: dict[str, Any]) -> Any:
@@ -228,14 +231,6 @@ def _broken(value: Any, count: int) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _id(row: dict[str, Any], notes: Counter[str], turns: Sequence[Turn], *content: Any) -> str:
-    """The row's id as text; a row without one is named after its content, so it keeps its name when rows move."""
-    given = _name(row, "id")
-    if not given:
-        notes["row without id, named after its content"] += 1
-    return given or fingerprint([turn.model_dump() for turn in turns], *content)
-
-
 def _conversation_id(row: dict[str, Any], identity: str) -> str:
     stem, dot, number = identity.rpartition(".")
     return _name(row, "conversation_id") or (stem if dot and stem and number.isdecimal() else identity)
@@ -249,12 +244,3 @@ def _name(row: dict[str, Any], key: str) -> str:
     if not known or not is_writable(str(value)) or "\0" in str(value):
         raise Refusal(f"`{key}` is neither text nor a number")
     return str(value).strip()
-
-
-def _domain(row: dict[str, Any]) -> str:
-    value = row.get("domain")
-    return value.strip() if isinstance(value, str) and is_writable(value) else ""
-
-
-def _count_unused(row: dict[str, Any], known: set[str], notes: Counter[str]) -> None:
-    notes.update(f"key `{key}` not used" for key in row.keys() - known if is_writable(key))

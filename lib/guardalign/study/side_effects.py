@@ -72,7 +72,7 @@ def _texts(study: Study, section: SideEffects) -> dict[str, Sequence[Prompt]]:
     found: dict[str, Sequence[Prompt]] = {}
     for name, path in (("helpful", section.helpful), ("harmless", section.harmless)):
         if path:
-            examples = load_hh(str(resolved(path))).examples
+            examples = load_hh(str(resolved(path)))
             found[name] = fitting(study.settings, examples)[: section.count]
     if study.settings.source.kind == "world":
         found["pretraining"] = list(islice(_pretraining(), section.count))

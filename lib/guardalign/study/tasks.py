@@ -10,7 +10,7 @@ import numpy as np
 from guardalign.config.params import Params
 from guardalign.config.task_sections import TaskSource
 from guardalign.data.examples import Example
-from guardalign.data.tasks import Loaded, load_hh, load_tldr
+from guardalign.data.tasks import load_hh, load_tldr
 from guardalign.data.tasks.hh import HUB as HH_HUB
 from guardalign.data.tasks.tldr import COMPARISONS_HUB
 from guardalign.errors import InputError, ParameterError
@@ -41,7 +41,7 @@ def splits(settings: Params, task: str) -> Splits:
     if source.kind == "twin":
         return twin(task).splits(wanted, settings.tasks.data_seed)
     rows, held = (
-        fitting(settings, _load(source, where, split).examples)
+        fitting(settings, _load(source, where, split))
         for where, split in ((source.train, source.train_split), (source.test, source.test_split))
     )
     Random(settings.tasks.data_seed).shuffle(rows)
@@ -56,7 +56,7 @@ def splits(settings: Params, task: str) -> Splits:
     return made
 
 
-def _load(source: TaskSource, where: str | None, split: str) -> Loaded:
+def _load(source: TaskSource, where: str | None, split: str) -> list[Example]:
     if source.kind == "hh":
         return load_hh(where or HH_HUB, split, source.subset, source.single_turn)
     return load_tldr(where or COMPARISONS_HUB, split)

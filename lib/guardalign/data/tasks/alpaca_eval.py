@@ -31,14 +31,11 @@ def load_instructions(source: str = HUB) -> list[Instruction]:
 
     Raises InputError if a column is missing or an instruction occurs twice (annotations are joined by it).
     """
-    found = []
-    for number, row in enumerate(read(source)):
-        dataset, instruction, output, generator = texts(row, number, "dataset", "instruction", "output", "generator")
-        found.append(
-            Instruction(
-                id=f"alpaca-{number}", dataset=dataset, instruction=instruction, output=output, generator=generator
-            )
-        )
+    names = ("dataset", "instruction", "output", "generator")
+    found = [
+        Instruction(id=f"alpaca-{number}", **dict(zip(names, texts(row, number, *names), strict=True)))
+        for number, row in enumerate(read(source))
+    ]
     known = {each.instruction for each in found}
     if len(known) < len(found):
         raise InputError(f"{source}: {len(found) - len(known)} instructions occur twice")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +12,6 @@ from guardalign.data.examples import Example
 from guardalign.errors import InputError
 
 BUILDERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
-IDENTICAL = "identical replies"
-EMPTY = "an empty reply"
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Usable examples, and how many rows were set aside for which reason."""
-
-    examples: list[Example]
-    set_aside: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def rows(self) -> int:
-        return len(self.examples) + self.set_aside.total()
 
 
 def read(source: str, split: str = "train", data_dir: str | None = None) -> Iterator[dict[str, Any]]:
@@ -39,20 +23,15 @@ def read(source: str, split: str = "train", data_dir: str | None = None) -> Iter
     path = Path(source)
     try:
         if path.exists() or source.startswith("hf://"):
-            rows = datasets.load_dataset(_builder(path), data_files=source, split="train", streaming=True)
+            suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+            if suffix not in BUILDERS:
+                raise InputError(f"{path}: unknown file type, expected {', '.join(BUILDERS)}")
+            rows = datasets.load_dataset(BUILDERS[suffix], data_files=source, split="train", streaming=True)
         else:
             rows = datasets.load_dataset(source, data_dir=data_dir, split=split, streaming=True)
         yield from rows
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise InputError(f"{source}: {error}") from error
-
-
-def _builder(path: Path) -> str:
-    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
-    name = BUILDERS.get(suffixes[-1] if suffixes else "")
-    if name is None:
-        raise InputError(f"{path}: unknown file type, expected {', '.join(BUILDERS)}")
-    return name
 
 
 def texts(row: dict[str, Any], number: int, *columns: str) -> list[str]:
@@ -63,25 +42,9 @@ def texts(row: dict[str, Any], number: int, *columns: str) -> list[str]:
     return [str(row[column] or "") for column in columns]
 
 
-def pair(name: str, prompt: str, chosen: str, rejected: str) -> Example | str:
-    """An example, or why there is none."""
+def pair(name: str, prompt: str, chosen: str, rejected: str) -> Example | None:
+    """An example; None if a reply is empty or both are the same."""
     chosen, rejected = chosen.strip(), rejected.strip()
-    if not chosen or not rejected:
-        return EMPTY
-    if chosen == rejected:
-        return IDENTICAL
+    if not chosen or not rejected or chosen == rejected:
+        return None
     return Example(id=name, conversation_id=name, prompt=prompt, chosen=f" {chosen}", rejected=f" {rejected}")
-
-
-def sorted_out(found: Iterable[Example | str], limit: int | None = None) -> Loaded:
-    """Examples, and counts of the reasons why others were left out; at most ``limit`` examples are read."""
-    examples: list[Example] = []
-    reasons: Counter[str] = Counter()
-    for each in found:
-        if isinstance(each, str):
-            reasons[each] += 1
-        else:
-            examples.append(each)
-            if len(examples) == limit:
-                break
-    return Loaded(examples, reasons)
