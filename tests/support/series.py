@@ -34,7 +34,11 @@ def study(**changes: dict[str, Any]) -> dict[str, Any]:
     """The embedded default's plan with one compared method; ``changes`` are arms to add, or keys to change."""
     arms = {name: arm | {"learning_rate": 1e-3, "beta": 0.1} for name, arm in PAPERS["arms"].items()}
     kept = {name: arm for name, arm in arms.items() if arm.get("stage") != "methods" or name == "dpo"}
-    return PAPERS | {"arms": kept | {name: kept.get(name, {}) | change for name, change in changes.items()}}
+    tuned = {name: grid for name, grid in PAPERS["tuning"]["arms"].items() if name in kept}
+    return PAPERS | {
+        "arms": kept | {name: kept.get(name, {}) | change for name, change in changes.items()},
+        "tuning": PAPERS["tuning"] | {"arms": tuned},
+    }
 
 
 def save_base(folder: Path) -> Path:
