@@ -54,6 +54,14 @@ def test_a_training_is_the_arms_and_the_rest_is_the_runs(experiment):
     assert (config.max_length, config.lora.rank, config.seed) == (512, 4, 1)
 
 
+def test_an_arm_goes_on_counting_the_epochs_of_its_start_where_the_run_asks_for_it(experiment):
+    trained(experiment, "M_1SFT")
+    section = experiment.settings.training.model_copy(update={"reshuffle": True})
+    anew = Study(experiment.settings.model_copy(update={"training": section}), experiment.run)
+    assert anew.config_of("M_1SFT", 1) == experiment.config_of("M_1SFT", 1)
+    assert (anew.config_of("M_1SFT_kto", 1).first_epoch, experiment.config_of("M_1SFT_kto", 1).first_epoch) == (1, 0)
+
+
 def test_steps_are_those_of_the_arms_that_it_matches(experiment):
     assert experiment.steps_of("M_1SFT", 1) == 2  # 13 pairs, 8 a step
     assert experiment.config_of("long", 1).steps == experiment.steps_of("long", 1) == 4

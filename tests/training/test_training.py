@@ -296,6 +296,16 @@ def test_kto_batches_mix_both_labels_and_mismatch_prompts(base, tmp_path):
             assert (prompt, reply) not in own and any(reply == r and prompt != p for p, r in own)
 
 
+@pytest.mark.parametrize("batching", ["conversation", "pair"])
+def test_an_arm_that_goes_on_counting_epochs_sees_the_pairs_as_a_second_epoch_would(base, tmp_path, batching):
+    both = config(base, tmp_path, batching=batching)
+    data = encode_examples(load_tokenizer(str(base)), EXAMPLES, both)
+    second = both.model_copy(update={"epochs": 1, "first_epoch": 1})
+    half = both.steps_for(len(EXAMPLES)) // 2
+    assert plan(data, second) == plan(data, both)[half:] != plan(data, both)[:half]
+    assert second.facts()["first_epoch"] == 1 and "first_epoch" not in both.facts()
+
+
 def test_nan_stops_the_run_and_saves_the_batch(tmp_path):
     base = save_checkpoint(tmp_path / "base")
     model = make_model(vocabulary=load_frozen(str(base)).config.vocab_size)

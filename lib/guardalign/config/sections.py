@@ -200,7 +200,11 @@ class Model(Section):
 
 
 class Training(Section):
-    """What all arms share."""
+    """What all arms share.
+
+    ``reshuffle``: an arm goes on counting the epochs of the arms it starts from, so that it sees the pairs in another
+    order than they did. Without it the pairs that met a rate near zero at the end of one training meet it in the next.
+    """
 
     batch_size: Positive
     optimizer: Literal["adamw", "rmsprop", "paged_adamw_8bit"] = "adamw"
@@ -212,6 +216,7 @@ class Training(Section):
     row_tokens: Positive = 8192
     save_steps: Positive = 50
     gradient_checkpointing: bool = False
+    reshuffle: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 class ServerArm(Server):

@@ -144,8 +144,13 @@ class Study:
             max_length=model.max_length,
             precision=model.precision,
             lora=LoraSettings(**model.lora.model_dump()) if model.lora else None,
-            **self.settings.training.model_dump(),
+            first_epoch=self._epochs_before(name) if self.settings.training.reshuffle else 0,
+            **self.settings.training.model_dump(exclude={"reshuffle"}),
         )
+
+    def _epochs_before(self, name: str) -> int:
+        start = self.plan.arms[name].start
+        return 0 if start == BASE else self.plan.arms[start].epochs + self._epochs_before(start)
 
     def _reference(self, name: str, seed: int) -> str:
         if name == RANDOM:

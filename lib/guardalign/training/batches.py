@@ -73,7 +73,7 @@ def plan(data: EncodedExamples, config: TrainingConfig) -> list[Batch]:
     batches: list[Batch] = []
     steps = config.steps_for(len(data.examples))
     for epoch in range(-(-steps // config.steps_an_epoch(len(data.examples)))):
-        order = epoch_order([example.conversation_id for example in data.examples], config, epoch)
+        order = epoch_order([each.conversation_id for each in data.examples], config, config.first_epoch + epoch)
         for at in range(0, len(order), size):
             units = order[at : at + size]
             batches.append(_singles(data, units, config.loss.mismatched) if single else _pairs(data, units))

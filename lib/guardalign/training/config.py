@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from guardalign.config.plan import NONE
 from guardalign.config.sections import Precision
@@ -20,7 +29,8 @@ class TrainingConfig(BaseModel):
     ppo_offline) take twice as many replies, so that a step sees the same data for every method. ``row_tokens`` is
     the most distinct tokens in one forward pass: a batch that needs more is accumulated, with the same result;
     TRL's engine accumulates ``trl_micro_batch_size`` pairs (KTO: replies) a process instead. ``steps``, where given, is
-    the number of optimiser steps in place of ``epochs``: the data are repeated as often as needed. ``reference`` is a
+    the number of optimiser steps in place of ``epochs``: the data are repeated as often as needed. Each epoch has an
+    order of its own, drawn from ``seed`` and the epoch's number, which begins at ``first_epoch``. ``reference`` is a
     model (default: ``model``), or ``none``: its log-probs are 0.
     """
 
@@ -34,6 +44,7 @@ class TrainingConfig(BaseModel):
     data: Path | None = None
     learning_rate: PositiveFloat
     epochs: PositiveInt = 1
+    first_epoch: NonNegativeInt = Field(0, exclude_if=lambda value: value == 0)
     steps: PositiveInt | None = None
     batch_size: PositiveInt = 8
     beta: PositiveFloat = 0.1

@@ -111,7 +111,8 @@ def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer
     model: Any = load_model(config.model, config.precision, config.lora)
     model.config.use_cache = False
     laid_out = config.batching == "conversation" or config.method == "kto"
-    order = epoch_order([e.conversation_id for e in examples], config, 0) if laid_out else range(len(examples))
+    names = [example.conversation_id for example in examples]
+    order = epoch_order(names, config, config.first_epoch) if laid_out else range(len(examples))
     if config.method == "sft":
         from trl import SFTConfig, SFTTrainer
 
@@ -194,7 +195,7 @@ def _arguments(config: TrainingConfig) -> dict[str, Any]:
         "lr_scheduler_type": config.schedule,
         "warmup_steps": config.warmup_ratio,
         "max_grad_norm": config.max_grad_norm,
-        "seed": config.seed,
+        "seed": config.seed + config.first_epoch,  # the sampler adds the epoch
         "max_length": config.max_length,
         "bf16": config.precision != "fp32",
         "gradient_checkpointing": config.gradient_checkpointing,
