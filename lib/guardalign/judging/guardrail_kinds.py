@@ -9,12 +9,15 @@ from guardalign.data.conversations import PreferencePair
 from guardalign.judging.rules.catalogue import read_guardrail
 from guardalign.world.kinds import read_rule
 
+SAME = {"start_phrase": "opening", "never_apologise": "no_apology"}
+"""Kinds of the embedded world that the care corpus has by another name, and this name."""
+
 
 @lru_cache(maxsize=50_000)
 def guardrail_kind(text: str) -> str:
-    """The kind's key with spaces if the embedded world or the care corpus has such a guardrail, else the text."""
-    rule = read_rule(text) or read_guardrail(text)
-    return rule.kind.key.replace("_", " ") if rule else " ".join(text.split())
+    """The kind's key with spaces if the care corpus or the embedded world has such a guardrail, else the text."""
+    rule = read_guardrail(text) or read_rule(text)
+    return SAME.get(rule.kind.key, rule.kind.key).replace("_", " ") if rule else " ".join(text.split())
 
 
 def kind_of(pairs: Iterable[PreferencePair]) -> Callable[[str, int], str]:
