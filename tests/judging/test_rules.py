@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from guardalign.data import care
 from guardalign.data.conversations import Turn
 from guardalign.judging.gold import GoldCase, cases, examine
+from guardalign.judging.guardrail_kinds import guardrail_kind
 from guardalign.judging.rules.catalogue import KINDS, read_guardrail
 from guardalign.judging.rules.cues import cue_quote
 from guardalign.judging.rules.judge import UNKNOWN, assess
@@ -129,3 +131,8 @@ def test_signature_alone_keeps_nothing() -> None:
 )
 def test_cues(cue: str, message: str, there: bool) -> None:
     assert (cue_quote(cue, message) is not None) == there
+
+
+def test_guardrails_of_the_corpus_are_named_by_its_own_kinds() -> None:
+    texts = {text for pair in care.pairs() for text in pair.guardrails}
+    assert {guardrail_kind(text) for text in texts} == {kind.key.replace("_", " ") for kind in KINDS}
