@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-import zlib
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -23,6 +20,7 @@ from guardalign.judging.llm_judge import LLMJudge
 from guardalign.llm import Client
 from misbehaving_server import Server
 from tests.judging.test_llm_judge import first_place
+from tests.report.test_report import block, elements
 
 COMPARISONS = {("M_1SFT", "M_1SFT_ipo"): 0.25}
 
@@ -42,35 +40,16 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-class Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-
-def tags(page: str) -> list[tuple[str, dict[str, str | None]]]:
-    parser = Tags()
-    parser.feed(page)
-    return parser.found
-
-
 def test_attacks_are_text_in_the_page_and_whole_in_its_data(attacked: Path) -> None:
     page = (attacked / "report.html").read_text()
-    for name, attributes in tags(page):
+    for name, attributes in elements(page):
         assert not any(key.startswith("on") for key in attributes), (name, attributes)
         assert name not in ("img", "iframe", "object", "embed"), name
         assert not (attributes.get("href") or "").strip().lower().startswith(("javascript:", "data:")), attributes
     assert page.count("<script") == len(re.findall("</script>", page)) == 2
     assert not re.search("<title>[^<]*A wins", page)
-    packed = re.search(r'<script type="text/plain" id="data">([^<]*)</script>', page)
-    assert packed
-    texts = json.loads(zlib.decompress(base64.b64decode(packed[1])))["texts"]
-    wanted = {attack.encode("utf-8", "replace").decode() for attack in ATTACKS.values()}
-    missing = {name for name, attack in ATTACKS.items() if attack.encode("utf-8", "replace").decode() not in set(texts)}
-    assert not missing, (missing, len(wanted))
+    texts = set(block(page)["texts"])
+    assert not {name for name, attack in ATTACKS.items() if attack.encode("utf-8", "replace").decode() not in texts}
 
 
 def judged(root: Path, store: Path, answer: object, judge: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-import pandas as pd
 import pytest
 
 from guardalign.data import care
@@ -13,7 +12,7 @@ from guardalign.data.conversations import Reply
 from guardalign.errors import InputError
 from guardalign.files import write_rows
 from guardalign.judging.rules.judge import assess
-from guardalign.report import readings
+from guardalign.report import read, readings
 from guardalign.workflow.cli import main
 
 ARMS = ("M_1SFT", "M_1SFT_ipo")
@@ -33,6 +32,7 @@ def run(tmp_path):
     for seed in (1, 2):
         for arm, text in zip(ARMS, ("chosen", "rejected"), strict=True):
             write_rows(tmp_path / f"seed-{seed}" / "replies" / f"{arm}.jsonl", said(arm, text))
+        (tmp_path / f"seed-{seed}" / "scores").mkdir()
     return tmp_path
 
 
@@ -62,7 +62,7 @@ def test_the_command_draws_a_balanced_sample_that_shows_no_arm(run, capsys):
 
 
 def test_readers_meet_each_other_and_the_rules(run):
-    sample = readings.draw(readings.replies_of(run), PAIRS, 40, seed=1)
+    sample = readings.draw(read(run).replies, PAIRS, 40, seed=1)
     folder = run / "readings"
     readings.export(sample, folder)
     status = {"complied": "kept", "broken": "broken", "not applicable": "not due"}
@@ -100,7 +100,7 @@ def test_readers_meet_each_other_and_the_rules(run):
     ],
 )
 def test_wrong_readings_are_refused(run, change, told):
-    sample = readings.draw(readings.replies_of(run), PAIRS, 5)
+    sample = readings.draw(read(run).replies, PAIRS, 5)
     readings.export(sample, run / "readings")
     first, *rest = answered(sample, "A", lambda *_: "kept")
     write_rows(run / "readings" / "a.jsonl", [first | (change or {}), *rest, *([] if change else [first])])
@@ -111,5 +111,4 @@ def test_wrong_readings_are_refused(run, change, told):
 def test_without_readings_there_is_no_table(run):
     assert readings.agreement(readings.read(run / "readings")).empty
     with pytest.raises(InputError, match="fewer than 121"):
-        readings.draw(readings.replies_of(run), PAIRS, 121)
-    assert isinstance(readings.read(run), pd.DataFrame)
+        readings.draw(read(run).replies, PAIRS, 121)

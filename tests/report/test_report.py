@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,8 +20,8 @@ from guardalign.errors import MissingStage
 from guardalign.files import read_rows, write_rows, write_text
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
 from guardalign.report import judge, page, people, readable, words
-from guardalign.report.compare import side_by_side
-from guardalign.report.drawing import save_all, training_cost
+from guardalign.report.compare import rates_by_run
+from guardalign.report.drawing import training_cost
 from guardalign.report.examples import payload
 from guardalign.report.figures import style
 from guardalign.workflow.cli import main
@@ -119,18 +118,21 @@ def test_tables_are_written_for_people(run):
     }]  # fmt: skip
 
 
-def test_a_collapsed_arm_has_a_banner_and_a_mark_in_figures_and_tables(tmp_path):
+def test_a_collapsed_arm_has_a_banner_and_a_mark_and_figures_of_an_earlier_report_go(tmp_path):
     root = simulated.run_folder(tmp_path / "bad", {("M_1SFT", "M_1SFT_ipo"): 0.2}, conversations=8)
     path = root / "replies" / "M_1SFT_ipo.jsonl"
     said = [each.model_copy(update={"text": "Hi. Let me find out,,,,,,,,"}) for each in read_rows(path, Reply)]
     write_rows(path, said)
+    for name in ("training", "methods"):  # of an earlier report, and of another stage
+        write_text(root / "figures" / f"{name}.svg", '<svg viewBox="0 0 9 9"/>')
     results = report.load(root)
     assert list(results.collapsed) == ["M_1SFT_ipo"] and "repeat" in results.collapsed["M_1SFT_ipo"]
     kept = page.kept(results.kept, results.collapsed).set_index("arm")
     assert kept.loc["SFT then IPO", "beware"] and not kept.loc["SFT", "beware"]
     assert any(attributes.get("id") == "collapsed" for _, attributes in elements(report.write(root).read_text()))
-    for name in ("contrasts", "figure4", "arms", "replies"):
-        assert "⚠" in (root / "figures" / f"{name}.svg").read_text() or name in ("arms", "replies")
+    for name in ("contrasts", "figure4"):
+        assert "⚠" in (root / "figures" / f"{name}.svg").read_text()
+    assert (root / "figures" / "methods.svg").exists() and not (root / "figures" / "training.svg").exists()
 
 
 def test_the_papers_numbers_stand_in_columns_of_their_own(run, text):
@@ -223,7 +225,7 @@ def test_examples_hold_what_was_said_once(run, text):
 
 def test_the_same_run_gives_the_same_page(run, text):
     names = [path.stem for path in sorted((run / "figures").glob("*.svg"))]
-    assert report.render(report.load(run), names, run) == text
+    assert page.render(report.load(run), names, run) == text
 
 
 def test_seeds_in_folders_are_one_run(tmp_path):
@@ -259,7 +261,7 @@ def test_runs_side_by_side(run, tmp_path):
     assert main(["report", "--compare", str(run), str(other), "--output", str(page)]) == 0
     text = page.read_text()
     results = [report.load(root) for root in (run, other)]
-    table = side_by_side(results, ["mine", "other"])
+    table = rates_by_run(results, ["mine", "other"])
     assert (table == "not in this run").sum(axis=None) == 3 * 4
     for each in results:
         win = table.loc[0, f"win rate of 1, % · {each.name}"]
@@ -357,10 +359,3 @@ def test_the_page_never_scrolls_sideways(run, width):
         )
         assert ink in ("rgb(232, 234, 237)", "rgb(22, 25, 29)")
         assert errors(driver) == []
-
-
-def test_figures_that_a_report_no_longer_draws_go_and_those_of_others_stay(run, tmp_path):
-    shutil.copytree(run / "figures", tmp_path / "figures")
-    write_text(tmp_path / "figures" / "methods.svg", "<svg/>")
-    assert save_all([], tmp_path / "figures") == ["methods"]
-    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["methods.svg"]

@@ -1,4 +1,4 @@
-"""Where arms differ: on kinds, wordings and a line of business that training had or had not, by turn, by kind."""
+"""Where arms differ: on guardrails whose kind, wording or domain training had or lacked, by turn and by kind."""
 
 from __future__ import annotations
 
@@ -35,17 +35,21 @@ def labels(pairs: Sequence[PreferencePair]) -> pd.DataFrame:
     trained = {text for pair in pairs if pair.split in ("train", "feedback") for text in pair.guardrails}
     wordings = {reading for text in trained for reading in _readings(text)}
     kinds = {kind for kind, _ in wordings}
-    rows = []
-    for pair in (pair for pair in pairs if pair.split in ("test", "transfer")):
-        turn = "later" if any(each.role == "agent" for each in pair.turns) else "first"
-        for number, readings in enumerate(map(_readings, pair.guardrails), start=1):
-            seen = ""
-            if pair.split == "transfer":
-                seen = "transfer"
-            elif readings:
-                known = readings & wordings
-                seen = "known" if known else "wording" if any(kind in kinds for kind, _ in readings) else "kind"
-            rows.append((pair.id, number, seen, turn))
+
+    def seen(readings: set[tuple[str, int]]) -> str:
+        if not readings:
+            return ""
+        if readings & wordings:
+            return "known"
+        return "wording" if any(kind in kinds for kind, _ in readings) else "kind"
+
+    rows = [
+        (pair.id, number, "transfer" if pair.split == "transfer" else seen(_readings(text)),
+         "later" if any(turn.role == "agent" for turn in pair.turns) else "first")
+        for pair in pairs
+        if pair.split in ("test", "transfer")
+        for number, text in enumerate(pair.guardrails, start=1)
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=["pair_id", "number", "seen", "turn"])
 
 

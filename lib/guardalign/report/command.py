@@ -34,15 +34,14 @@ def judge_sample(parser: ArgumentParser, given: Sequence[str]) -> None:
     from guardalign.report import load, people, read, readings
 
     if chosen.rules:
-        answered, known = readings.replies_of(chosen.run), read(chosen.run).pairs
-        drawn = readings.draw(answered, known.values(), chosen.items or 400, chosen.seed)
+        results = read(chosen.run)
+        drawn = readings.draw(results.replies, results.pairs.values(), chosen.items or 400, chosen.seed)
         for path in readings.export(drawn, chosen.output or chosen.run / "readings"):
             print(path)
         return
     results = load(chosen.run)
-    compared = list(dict.fromkeys(zip(results.rates["arm_1"], results.rates["arm_2"], strict=True)))
     replies = results.replies[min(results.replies)]
     pairs = [pair for pair in results.pairs.values() if pair.split == "test"]
-    sample = people.draw(pairs, replies, compared, chosen.items or 36, chosen.seed)
+    sample = people.draw(pairs, replies, results.comparisons, chosen.items or 36, chosen.seed)
     for path in people.export(sample, chosen.output or chosen.run / "people"):
         print(path)

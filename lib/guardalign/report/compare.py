@@ -7,29 +7,30 @@ from pathlib import Path
 
 import pandas as pd
 
-from guardalign.files import RunFolder, write_text
+from guardalign.files import write_text
 from guardalign.report import html
 from guardalign.report.readable import readable
 from guardalign.report.results import Results, load
 
 
-def compare(runs: Sequence[RunFolder | str | Path], output: str | Path = "compare.html") -> Path:
+def compare(runs: Sequence[str | Path], output: str | Path = "compare.html") -> Path:
     """Write a page with the win rates of two or more runs side by side, and the parameters in which they differ."""
-    results = [load(run.root if isinstance(run, RunFolder) else run) for run in runs]
-    plain = [result.name for result in results]
-    names = plain if len(set(plain)) == len(plain) else [str(result.root) for result in results]
+    results = [load(run) for run in runs]
+    names = [result.name for result in results]
+    if len(set(names)) < len(names):
+        names = [str(result.root) for result in results]
     page = html.render(
         "compare.html",
         names=names,
         judges=[result.judge for result in results],
-        rates=side_by_side(results, names),
+        rates=rates_by_run(results, names),
         parameters=differing(results, names),
     )
     write_text(Path(output), page)
     return Path(output)
 
 
-def side_by_side(results: Sequence[Results], names: Sequence[str]) -> pd.DataFrame:
+def rates_by_run(results: Sequence[Results], names: Sequence[str]) -> pd.DataFrame:
     """A row per comparison (arm_1, arm_2) and dimension; each run's win rates, difference and prompts, readable."""
     own = []
     for result, name in zip(results, names, strict=True):

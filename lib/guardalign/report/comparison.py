@@ -23,8 +23,8 @@ from guardalign.study.settle import Job, Outcome, jobs_of, settle
 from guardalign.study.tuning import tune
 from guardalign.world.twins import TWINS
 
-SFT, RLHF = "sft", "rlhf"
-"""The arm that all others start from, and the online one."""
+SFT = "sft"
+"""The arm that all others start from."""
 KEYS = ("task", "arm")
 MEASURES = {
     "win": stats.SHARE, "score": stats.UNBOUNDED, "kl": stats.UNBOUNDED, "entropy": stats.UNBOUNDED,
@@ -37,6 +37,7 @@ COSTS = (
 )  # fmt: skip
 TWIN = "Twins of the paper’s tasks in the embedded world, judged by reading the text; not the paper’s data."
 NEARLY_ALL, FAR = 0.95, 1.0
+"""Of ``gains``: an accuracy of the SFT model, and nats per reply token from it, as ``kl``."""
 
 
 def carry_out(settings: Params, run: RunFolder) -> None:
@@ -49,7 +50,7 @@ def carry_out(settings: Params, run: RunFolder) -> None:
     run.record("comparison", parameters=settings.sections())
     plan = settings.study
     summary = _settled(settings, run, dict.fromkeys(plan.tasks, plan), list(plan.arms), "identical")
-    steps, tuned = dynamics.curves(run), None
+    steps, tuned = dynamics.curves(run, plan), None
     made = {
         "table1": settings_beside_paper(settings),
         "table2": dynamics.table_2(steps),
@@ -75,7 +76,7 @@ def _settled(
 ) -> pd.DataFrame:
     """Settle the arms on every task; write ``<protocol>_methods.csv``, which is returned (all measures with intervals,
     diversity, cost, AlpacaEval's figures), ``<protocol>_pairs.csv`` (all arms against each other) and
-    ``<protocol>_decided.csv`` (those of these whose interval excludes ½)."""
+    ``<protocol>_decided.csv`` (the pairs whose interval excludes ½)."""
     folder = run if protocol == "identical" else RunFolder(run.root / protocol)
     jobs = {
         task: jobs_of(Study(settings.model_copy(update={"study": plan}), folder, task), names)
@@ -85,10 +86,10 @@ def _settled(
     rows, extra = [], []
     for task, own in jobs.items():
         rows.append(frame(own))
-        found = alpaca_eval.exchange(run.root / "alpaca_eval", protocol, own, rows[-1])
-        extra.append(beside(own, [next(outcomes) for _ in own]))
-        if found:
-            extra[-1] = extra[-1].merge(alpaca_eval.length_controlled(found, task), on=KEYS, how="left")
+        more = beside(own, [next(outcomes) for _ in own])
+        if found := alpaca_eval.exchange(run.root / "alpaca_eval", protocol, own, rows[-1]):
+            more = more.merge(alpaca_eval.length_controlled(found, task), on=KEYS, how="left")
+        extra.append(more)
     together, level = pd.concat(rows, ignore_index=True), settings.report.level
     measures = {name: bounds for name, bounds in MEASURES.items() if together[name].notna().all()}
     table = heldout.table(together, level, KEYS, measures).merge(pd.concat(extra), on=KEYS)
@@ -109,14 +110,18 @@ def frame(jobs: Sequence[Job]) -> pd.DataFrame:
     study, parts = jobs[0].study, []
     examples = study.rows(jobs[0].split)
     read = tasks.reader_of(study.settings, study.task)
-    preferred = [read(each.prompt, each.chosen.strip()).score if read else np.nan for each in examples]
+
+    def scores(texts: Iterable[str]) -> list[float]:
+        return [read(e.prompt, text).score if read else np.nan for e, text in zip(examples, texts, strict=True)]
+
+    preferred = scores(each.chosen.strip() for each in examples)
     starts = {job.arm: job.planned.start for job in jobs}
     for seed in dict.fromkeys(job.seed for job in jobs):
         own = [job for job in jobs if job.seed == seed]
         scored = heldout.rows({job.arm: job.scores for job in own}, starts, seed)
         for job in own:
             replies = job.replies
-            score = [read(e.prompt, r.text).score if read else np.nan for e, r in zip(examples, replies, strict=True)]
+            score = scores(reply.text for reply in replies)
             part = scored[scored["arm"] == job.arm].reset_index(drop=True)
             form = reply_statistics(replies)[["words", "tokens", "repetition", "finished"]]
             apart = pd.DataFrame([each.model_dump(exclude={"id"}) for each in job.distances])
@@ -169,10 +174,8 @@ def passes(arm: Arm) -> dict[str, int]:
 
 def distinct(texts: Iterable[str], n: int) -> float:
     """Different n-grams of words over all n-grams of all texts (Li et al. 2016, distinct-n); NaN without any."""
-    grams: list[tuple[str, ...]] = []
-    for text in texts:
-        words = re.findall(r"\w+", text.lower())
-        grams += zip(*(words[i:] for i in range(n)), strict=False)
+    words = [re.findall(r"\w+", text.lower()) for text in texts]
+    grams = [gram for own in words for gram in zip(*(own[start:] for start in range(n)), strict=False)]
     return len(set(grams)) / len(grams) if grams else float("nan")
 
 
@@ -184,13 +187,14 @@ def gains(summary: pd.DataFrame) -> pd.DataFrame:
     """
     start = summary[summary["arm"] == SFT].set_index("task")["accuracy"]
     table = summary[summary["arm"] != SFT].reset_index(drop=True)
-    full, kl = table["task"].map(start) >= NEARLY_ALL, table["kl"]
-    why = np.select(
-        [table["lead_low"] > 0, full, table["gain_high"] < 0.5, table["gain_low"] <= 0.5, kl > FAR],
-        ["", "the SFT model already prefers nearly every chosen reply", "margins shrink", "margins hardly move",
-         "moves far, and loses as many pairs as it wins"],
-        "margins grow, too little to turn a pair",
-    )  # fmt: skip
+    reasons = {
+        "": table["lead_low"] > 0,
+        "the SFT model already prefers nearly every chosen reply": table["task"].map(start) >= NEARLY_ALL,
+        "margins shrink": table["gain_high"] < 0.5,
+        "margins hardly move": table["gain_low"] <= 0.5,
+        "moves far, and loses as many pairs as it wins": table["kl"] > FAR,
+    }
+    why = np.select(list(reasons.values()), list(reasons), "margins grow, too little to turn a pair")
     columns = [*KEYS, "lead", "lead_low", "lead_high", "gain", "kl"]
     return table[columns].assign(raised=table["lead_low"] > 0, why=why)
 
@@ -224,8 +228,8 @@ def table_3(summary: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for name, task in TWINS.items():
         own = here[here["task"] == name].set_index("method")
-        columns |= {f"{name} {end}".strip(): 100 * own[f"win{end and '_' + end}"] for end in ("", "low", "high")
-                    if len(own) and "win" in own}  # fmt: skip
+        if len(own) and "win" in own:
+            columns |= {f"{name} {end}".strip(): 100 * own[f"win{end and '_' + end}"] for end in ("", "low", "high")}
         columns[f"paper: {task.like}"] = printed[task.column]
     return pd.DataFrame(columns, index=printed.index).reset_index()
 

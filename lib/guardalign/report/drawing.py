@@ -1,9 +1,9 @@
-"""The figures of a run, drawn from what the run has, and how any report saves its own."""
+"""The figures of a run, drawn from what the run has."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,18 +19,19 @@ OWN = {
     "contrasts", "contrasts_other", "arms", "parts", "guardrails", "figure3", "figure4", "table1", "table3", "ranking",
     "replies", "cost", "training", "held_out",
 }  # fmt: skip
-"""The names that a report's figures have; any other in the folder was not drawn here."""
+"""The names of the figures drawn here; any other in the folder was saved by another stage."""
 Drawing = tuple[str, pd.DataFrame, Figure]
 """A figure by its file's name, with the numbers behind it."""
 
 
-def save_all(wanted: Iterable[Drawing], folder: Path) -> list[str]:
-    """Draw and save; returns the names, with those of the figures that other stages saved there: a sweep, methods.
+def draw_all(results: Results) -> list[str]:
+    """Save every figure that the run has data for, judged or not; remove an earlier report's figures that it has not.
 
-    Figures of an earlier report that are no longer drawn are removed.
+    Returns their names in the report's order, then those of figures that other stages saved: a sweep, methods. Raises
+    MissingStage if the run has neither verdicts nor scores.
     """
-    names = []
-    for name, table, figure in wanted:
+    folder, names = results.root / "figures", []
+    for name, table, figure in _drawings(results):
         figures.save(figure, table, folder / name)
         names.append(name)
     others = sorted({path.stem for path in folder.glob("*.svg")} - set(names))
@@ -39,22 +40,21 @@ def save_all(wanted: Iterable[Drawing], folder: Path) -> list[str]:
     return names + [name for name in others if name not in OWN]
 
 
-def drawings(results: Results) -> Iterator[Drawing]:
-    """The run's figures. Raises MissingStage if nothing was judged nor scored."""
+def _drawings(results: Results) -> Iterator[Drawing]:
     if results.judged:
         yield from _judged(results)
     else:
         yield "held_out", results.held_out, figures.held_out(results.held_out, results.name)
+    seeds = len(results.verdicts)
     if results.arms:
-        seeds, statistics = len(results.replies), reply_statistics(results.all_replies)
+        statistics = reply_statistics(results.all_replies)
         note = f"{seeds} training seeds." if seeds > 1 else ""
         summary = statistics.groupby("arm")[["words", "tokens", "repetition", "finished"]].mean().reset_index()
         yield "replies", summary, figures.reply_panels(statistics, results.name, note, results.collapsed)
     if any(rows["step"].nunique() > 1 for rows in results.metrics.values()):
         joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
-        seeds = len(results.verdicts)
         note = f"Seed {min(results.verdicts)} of {seeds}." if seeds > 1 else ""
-        methods = {name: arm.method for name, arm in results.plan.arms.items()} if results.plan else {}
+        methods = {name: arm.method for name, arm in results.plan.arms.items()}
         yield "training", joined, figures.training_curves(results.metrics, methods, results.name, note)
 
 

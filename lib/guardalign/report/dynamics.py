@@ -6,8 +6,8 @@ import pandas as pd
 
 from guardalign.files import RunFolder
 from guardalign.losses import METHODS
-from guardalign.study.plan import recorded
-from guardalign.training.finish import read_metrics
+from guardalign.study.plan import Plan
+from guardalign.training.finish import METRICS, read_metrics
 
 OBSERVED = {
     "ppo_offline": "unstable: entropy fluctuates, the critic’s loss stagnates",
@@ -22,24 +22,20 @@ MEASURES = ("loss", "margin", "accuracy", "grad_norm", "entropy", "kl", "critic_
 _REWARDS = ["reward_chosen", "reward_rejected"]
 
 
-def curves(run: RunFolder) -> pd.DataFrame:
-    """One row per training step of every arm of the run's plan: task, seed, arm, method, beta, step, and measures.
+def curves(run: RunFolder, plan: Plan) -> pd.DataFrame:
+    """One row per training step of every arm of the plan: task, seed, arm, method, beta, step, and measures.
 
     ``margin`` is β·Δ and ``kl`` the mean log π/r of the batch's replies (nats per reply, r the SFT model); ``entropy``
     is a mean over reply tokens (nats). Methods that have no reference get rewards and margin from an arm that drew the
-    same batches and has one. Empty if nothing was run.
+    same batches and has one.
     """
-    plan, parts = recorded(run.facts), []
-    for task in plan.tasks if plan else ():
-        for path in sorted((run.root / task).glob("**/models/*/metrics.jsonl")):
-            arm = plan.arms.get(path.parent.name) if plan else None
-            if arm is not None:
+    parts = []
+    for task in plan.tasks:
+        for path in sorted((run.root / task).glob(f"**/models/*/{METRICS}")):
+            if arm := plan.arms.get(path.parent.name):
                 seed = path.parents[2].name.partition("seed-")[2]  # of one seed among several, seed-<n>
-                rows = pd.DataFrame(read_metrics(path.parent))
-                own = rows.assign(task=task, seed=int(seed or 0), arm=arm.name)
-                parts.append(own.assign(method=arm.method, beta=arm.beta))
-    if not parts:
-        return pd.DataFrame()
+                rows = pd.DataFrame(read_metrics(path.parent)).assign(task=task, seed=int(seed or 0), arm=arm.name)
+                parts.append(rows.assign(method=arm.method, beta=arm.beta))
     found = pd.concat(parts, ignore_index=True)
     return found.groupby(["task", "seed"], sort=False, group_keys=False)[list(found)].apply(_with_rewards)
 
@@ -77,11 +73,12 @@ def table_2(steps: pd.DataFrame) -> pd.DataFrame:
     return table.assign(paper=table["arm"].map(OBSERVED).fillna("not in the paper"))
 
 
-def same_loss(steps: pd.DataFrame, one: str = "kto_tanh", other: str = "kto_doubled") -> pd.DataFrame:
-    """The largest ``difference`` between the losses of two arms at a step, by task and seed, where both ran.
+def same_loss(steps: pd.DataFrame) -> pd.DataFrame:
+    """The largest ``difference`` between the losses of ``kto_tanh`` and ``kto_doubled`` at a step, by task and seed,
+    where both ran.
 
     1 − tanh(u) = 2 (1 − σ(2u)): KTO (tanh) is KTO at doubled β, its terms twice.
     """
-    losses = steps.pivot(index=["task", "seed", "step"], columns="arm", values="loss").reindex(columns=[one, other])
-    apart = (losses[one] - losses[other]).abs().dropna()
+    losses = steps.pivot(index=["task", "seed", "step"], columns="arm", values="loss")
+    apart = losses.reindex(columns=["kto_tanh", "kto_doubled"]).diff(axis=1)["kto_doubled"].abs().dropna()
     return apart.groupby(["task", "seed"]).agg(steps="size", difference="max").reset_index()

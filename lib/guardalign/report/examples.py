@@ -13,7 +13,7 @@ import base64
 import json
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
@@ -29,15 +29,13 @@ from guardalign.report.results import Results
 STATUSES = ("complied", "broken", "not applicable", "unknown")
 
 
-def browse(results: Results, interactive: bool | None = None, rows: int = 12) -> Any:
+def browse(results: Results, rows: int = 12) -> Any:
     """The browser over the main judge's verdicts (first seed) for display, or a table of ``rows`` for each comparison.
 
-    ``interactive`` is detected if not given: a kernel started by a Jupyter server has a user in front of it.
-    Under papermill and nbconvert there is no one to click, and the table keeps the saved notebook small.
+    The browser is shown in a kernel that a Jupyter server started. Under papermill and nbconvert there is no one to
+    click, and the table keeps the saved notebook small.
     """
-    if interactive is None:
-        interactive = "JPY_SESSION_NAME" in os.environ
-    if not interactive:
+    if "JPY_SESSION_NAME" not in os.environ:
         return table(results, rows)
     from IPython.display import HTML
 
@@ -48,87 +46,69 @@ def browse(results: Results, interactive: bool | None = None, rows: int = 12) ->
 
 def page_of(block: dict[str, Any], seeds: int = 1) -> str:
     """A page of its own with nothing but the browser of ``block``, which is ``payload``'s result."""
-    count, total = len(block["examples"]), block["total"]
-    return html.render(
-        "browser.html", "examples.js", example_count=count, example_total=total, seeds=seeds, data=packed(block)
-    )
+    return html.render("browser.html", "examples.js", seeds=seeds, block=block, data=packed(block))
 
 
 def table(results: Results, rows: int = 12) -> pd.DataFrame:
     """The first ``rows`` prompts of each comparison: bins and replies."""
-    groups = _by_prompt(verdict for verdict in results.first_verdicts if verdict.judge == results.judge)
-    taken: dict[tuple[str, str], list[Verdict]] = {}
-    for (one, two, _), said in groups.items():
-        if len(taken.setdefault((one, two), [])) < rows:
-            taken[one, two].append(said[0])
-    return pd.DataFrame([
+    table = pd.DataFrame([
         {"1": v.arm_1, "2": v.arm_2, "prompt": v.pair_id}
         | {name: v.dimensions[name].bin if v.invalid is None else "invalid" for name in DIMENSIONS}
         | {"reply 1": reply_text(results, v.arm_1, v.pair_id), "reply 2": reply_text(results, v.arm_2, v.pair_id)}
-        for group in taken.values()
-        for v in group
+        for v, *_ in _by_prompt(results).values()
     ])  # fmt: skip
+    return table.groupby(["1", "2"], sort=False).head(rows).reset_index(drop=True)
 
 
-def side_by_side(results: Results, arms: Sequence[str], most: int = 30) -> list[dict[str, Any]]:
+def answered(results: Results, arms: Iterable[str], most: int = 30) -> list[dict[str, Any]]:
     """Prompts of the test split, taken evenly, with the replies of those ``arms`` that have any."""
-    names, answered = [arm for arm in arms if arm in results.arms], {pair_id for _, pair_id in results.texts}
-    pairs = [pair for pair in results.pairs.values() if pair.split == "test" and pair.id in answered]
+    prompts, names = {pair_id for _, pair_id in results.texts}, [arm for arm in arms if arm in results.arms]
+    pairs = [pair for pair in results.pairs.values() if pair.split == "test" and pair.id in prompts]
     return [
         {"pair": pair, "replies": [(arm, results.texts.get((arm, pair.id), "")) for arm in names]}
         for pair in pairs[:: max(1, -(-len(pairs) // most))]
     ]
 
 
-class Pool:
-    """Distinct values in the order they first came, each known by its place."""
+class Places(dict[Any, int]):
+    """Distinct values in the order they first came, each with its place."""
 
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-        self._places: dict[str, int] = {}
-
-    def place(self, value: Any) -> int:
-        key = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        if key not in self._places:
-            self._places[key] = len(self.values)
-            self.values.append(value)
-        return self._places[key]
+    def __missing__(self, value: Any) -> int:
+        return self.setdefault(value, len(self))
 
 
 def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
     """All that the page's example browser shows, for at most ``most`` prompts, evenly from every comparison."""
-    texts, prompts, assessments, kinds = Pool(), Pool(), Pool(), Pool()
-    groups = _by_prompt(v for v in results.first_verdicts if v.judge == results.judge)
-    comparisons = list(dict.fromkeys((key[0], key[1]) for key in groups))
-    examples, asked = [], dict[str, int]()
+    texts, prompts, assessments, kinds = Places(), Places(), Places(), Places()
+    groups = _by_prompt(results)
+    comparisons = list(dict.fromkeys((arm_1, arm_2) for arm_1, arm_2, _ in groups))
+    examples = []
     step = max(1.0, len(groups) / most)
     keys = list(groups)
     for arm_1, arm_2, pair_id in (keys[int(at * step)] for at in range(min(len(keys), most))):
         pair, said = results.pairs.get(pair_id), groups[arm_1, arm_2, pair_id]
-        valid = next((verdict for verdict in said if verdict.invalid is None), None)
         if pair is None:
             continue
-        if pair_id not in asked:
-            asked[pair_id] = prompts.place(_prompt(pair, texts, kinds))
+        valid = next((verdict for verdict in said if verdict.invalid is None), None)
         examples.append([
             comparisons.index((arm_1, arm_2)),
-            asked[pair_id],
-            [texts.place(reply_text(results, arm, pair_id)) for arm in (arm_1, arm_2)],
+            prompts[_prompt(pair, texts, kinds)],
+            [texts[reply_text(results, arm, pair_id)] for arm in (arm_1, arm_2)],
             [BINS.index(valid.dimensions[name].bin) for name in DIMENSIONS] if valid else [],
-            [assessments.place(_assessment(a, texts)) for a in (valid.reply_1, valid.reply_2) if a] if valid else [],
+            [assessments[_assessment(a, texts)] for a in (valid.reply_1, valid.reply_2) if a] if valid else [],
             int(_flips(said)),
             "" if valid else said[0].invalid,
         ])  # fmt: skip
     return {
-        "comparisons": [list(pair) for pair in comparisons],
+        "comparisons": comparisons,
         "names": {arm: plain(arm) for pair in comparisons for arm in pair},
-        "dimensions": list(DIMENSIONS),
-        "bins": list(BINS),
-        "statuses": list(STATUSES),
-        "prompts": prompts.values,
-        "texts": texts.values,
-        "assessments": assessments.values,
-        "kinds": kinds.values,
+        "dimensions": DIMENSIONS,
+        "bins": BINS,
+        "statuses": STATUSES,
+        "prompts": list(prompts),
+        "texts": list(texts),
+        "assessments": list(assessments),
+        "kinds": list(kinds),
         "examples": examples,
         "total": len(groups),
     }
@@ -148,35 +128,32 @@ def packed(block: dict[str, Any]) -> str:
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
-def _by_prompt(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], list[Verdict]]:
+def _by_prompt(results: Results) -> dict[tuple[str, str, str], list[Verdict]]:
+    """The main judge's verdicts with the first seed, by comparison and prompt."""
     groups: dict[tuple[str, str, str], list[Verdict]] = {}
-    for verdict in verdicts:
-        groups.setdefault((verdict.arm_1, verdict.arm_2, verdict.pair_id), []).append(verdict)
+    for verdict in results.first_verdicts:
+        if verdict.judge == results.judge:
+            groups.setdefault((verdict.arm_1, verdict.arm_2, verdict.pair_id), []).append(verdict)
     return groups
 
 
-def _prompt(pair: PreferencePair, texts: Pool, kinds: Pool) -> list[Any]:
-    return [
+def _prompt(pair: PreferencePair, texts: Places, kinds: Places) -> tuple[Any, ...]:
+    return (
         pair.id,
         pair.domain,
-        [texts.place(text) for text in pair.guardrails],
-        [kinds.place(guardrail_kind(text)) for text in pair.guardrails],
-        [[int(turn.role == "agent"), texts.place(turn.text)] for turn in pair.turns],
-        texts.place(pair.chosen),
-    ]
+        tuple(texts[text] for text in pair.guardrails),
+        tuple(kinds[guardrail_kind(text)] for text in pair.guardrails),
+        tuple((int(turn.role == "agent"), texts[turn.text]) for turn in pair.turns),
+        texts[pair.chosen],
+    )
 
 
-def _assessment(said: ReplyAssessment, texts: Pool) -> list[Any]:
-    return [
-        [
-            [int(part.acceptable), texts.place(part.reason), [texts.place(quote) for quote in part.quotes]]
-            for part in (said.dimension(name) for name in DIMENSIONS)
-        ],
-        [
-            [g.number, STATUSES.index(g.status), texts.place(g.quote), texts.place(g.reason)]
-            for g in said.guardrails
-        ],
-    ]  # fmt: skip
+def _assessment(said: ReplyAssessment, texts: Places) -> tuple[Any, ...]:
+    dimensions = [said.dimension(name) for name in DIMENSIONS]
+    return (
+        tuple((int(d.acceptable), texts[d.reason], tuple(texts[quote] for quote in d.quotes)) for d in dimensions),
+        tuple((g.number, STATUSES.index(g.status), texts[g.quote], texts[g.reason]) for g in said.guardrails),
+    )
 
 
 def _flips(said: list[Verdict]) -> bool:

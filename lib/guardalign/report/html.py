@@ -1,4 +1,4 @@
-"""What every page is made with: the templates, the filters that write numbers, the files next to them, and figures."""
+"""Rendering of pages: templates, the filters that write numbers, scripts and styles, and inline figures."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def render(template: str, script: str = "", **values: object) -> str:
     )
     made.filters |= {"arm": plain, "readable": readable}
     made.tests["number"] = lambda cell: bool(re.fullmatch(r"[−+]?[\d,.]+", cell))
-    run = asset(script) if script else ""
-    allowed = f"'sha256-{base64.b64encode(hashlib.sha256(run.encode()).digest()).decode()}'" if run else "'none'"
+    run, allowed = "", "'none'"
+    if script:
+        run = asset(script)
+        allowed = f"'sha256-{base64.b64encode(hashlib.sha256(run.encode()).digest()).decode()}'"
     return made.get_template(template).render(
         css=Markup(asset("page.css")), script=Markup(run), script_hashes=Markup(allowed), **values
     )
@@ -52,9 +54,8 @@ def inline(path: Path) -> Markup:
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
-    wide = re.search(r'viewBox="0 0 ([\d.]+)', text)
-    least = f"{9 / SMALL * float(wide[1]):.0f}px" if wide else "0"
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 style="min-width: {least}"', text, count=1)
+    width = float(text.partition('viewBox="0 0 ')[2].split()[0])
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 style="min-width: {9 / SMALL * width:.0f}px"', text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r"\n\s*", "\n", text)
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{spoken}"', 1))

@@ -1,4 +1,4 @@
-"""What the page tells of the judge: who it is, how good it is, and what it found apart from the test split."""
+"""What the page tells of the judge: its name, its accuracy, and its verdicts outside the test split."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from guardalign.judging import canaries
 from guardalign.judging.stage import PREFERRED
 from guardalign.judging.verdicts import Verdict
 from guardalign.report import words
-from guardalign.report.figures.words import count, interval
-from guardalign.report.results import GOLD, Results
+from guardalign.report.figures.words import count
+from guardalign.report.results import Results
 
 PAIR = ["arm_1", "arm_2"]
 
@@ -42,33 +42,26 @@ def judged(results: Results) -> list[str]:
     ]
     tricky = results.tables.get("tricky_replies")
     if tricky is not None and {"a person says", "the judge says"} <= set(tricky):
-        agree = (tricky["a person says"] == tricky["the judge says"]).mean()
-        on = f"{agree:.1%} of {len(tricky)} verdicts on hand-made replies"
-        said.append(f"Examination: it agrees with a person on {on}.")
-    gold = stats.gold_accuracy(results.rows, *GOLD)
-    own = gold[(gold["judge"] == results.judge) & (gold["dimension"] == "adherence")] if len(gold) else gold
-    if len(own):
-        on = f"adherence on {_right(own)} of prompts"
+        agree = 100 * (tricky["a person says"] == tricky["the judge says"]).mean()
+        said.append(
+            f"Examination: it agrees with a person on {agree:.1f} % of {len(tricky)} verdicts on hand-made replies."
+        )
+    gold = stats.gold_accuracy(results.rows)
+    for right in gold[(gold["judge"] == results.judge) & (gold["dimension"] == "adherence")]["accuracy"]:
+        on = f"adherence on {100 * right:.0f} % of prompts"
         said.append(f"It prefers the data’s chosen reply to the rejected one in {on}.")
     return said
 
 
-def _right(gold: pd.DataFrame) -> str:
-    name = next(column for column in ("accuracy", "right") if column in gold)
-    row = gold.iloc[0]
-    ends = (row.get(f"{name}_low", float("nan")), row.get(f"{name}_high", float("nan")))
-    number, _, brackets = interval(row[name], *ends).partition("\N{NO-BREAK SPACE}")
-    return f"{number} % {brackets}".strip()
-
-
 def remarks(results: Results) -> list[str]:
-    remarks = []
-    if results.parameters.get("source", {}).get("kind") == "world" or results.judge == "embedded":
-        remarks.append(
-            "The numbers are of the embedded world: synthetic conversations, a small model and a rule-based judge. "
-            "They show how the methods compare there, not how they would with another model or data."
-        )
-    return [*remarks, words.training_seeds(len(results.verdicts))]
+    seeds = words.training_seeds(len(results.verdicts))
+    if results.parameters.get("source", {}).get("kind") != "world" and results.judge != "embedded":
+        return [seeds]
+    embedded = (
+        "The numbers are of the embedded world: synthetic conversations, a small model and a rule-based judge. "
+        "They show how the methods compare there, not how they would with another model or data."
+    )
+    return [embedded, seeds]
 
 
 def facts(results: Results) -> list[str]:
@@ -90,7 +83,7 @@ def facts(results: Results) -> list[str]:
 
 def judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
     found = []
-    gold = stats.gold_accuracy(results.rows, *GOLD)
+    gold = stats.gold_accuracy(results.rows)
     if len(gold):
         found.append(("The data’s own pairs: how often the judge puts chosen above rejected", gold))
     if verdicts := _canaries(results):
@@ -115,6 +108,6 @@ def elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
         if part not in ("canaries", PREFERRED) and any(by_seed.values()):
             rows = pd.concat([stats.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
             names = [f"{name}{end}" for name in ("win_1", "win_2", "net") for end in ("", "_low", "_high")]
-            table = stats.table(rows, results.level, contrasts=())[[*PAIR, "dimension", *names, "n", "seeds"]]
+            table = stats.table(rows, results.level)[[*PAIR, "dimension", *names, "n", "seeds"]]
             found.append((f"Prompts of the part “{part}”", table))
     return found

@@ -19,7 +19,6 @@ from latex2mathml.converter import convert as mathml
 from guardalign.files import write_text
 from guardalign.report.html import asset
 
-TEMPLATES = Path(__file__).parent / "templates"
 # TeX as pandoc reads it ("$5 and $6" is none), and code, in which there is no TeX.
 _FORMULA = re.compile(
     r"(?P<code>(`+).+?\2)|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\s`](?:[^$`]*[^$\s`])?)\$(?!\d)", re.DOTALL
@@ -28,23 +27,21 @@ _FORMULA = re.compile(
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
-def folders(root: Path) -> list[Path]:
-    """Folders of a run's executed notebooks: its own, and those of its training seeds."""
-    return [folder for folder in (root / "notebooks", *sorted(root.glob("seed-*/notebooks"))) if folder.is_dir()]
+def _files(root: Path, suffix: str) -> list[Path]:
+    """In the folders of a run's executed notebooks: its own first, then those of its training seeds."""
+    return sorted(root.glob(f"notebooks/*.{suffix}")) + sorted(root.glob(f"seed-*/notebooks/*.{suffix}"))
 
 
 def convert(root: Path) -> list[Path]:
     """Bring the pages of a run's executed notebooks up to date; returns the ones that were made."""
-    notebooks = (path for folder in folders(root) for path in sorted(folder.glob("*.ipynb")))
-    return [made for path in notebooks if _stale(path) and (made := _convert(path))]
+    return [made for path in _files(root, "ipynb") if _stale(path) and (made := _convert(path))]
 
 
 def links(root: Path, beside: Path) -> list[tuple[str, str]]:
     """The pages of a run's notebooks, relative to the folder ``beside``, with the words to show."""
-    pages = (path for folder in folders(root) for path in sorted(folder.glob("*.html")))
     return [
         (Path(os.path.relpath(page, beside)).as_posix(), " ".join((*page.relative_to(root).parts[:-2], _title(page))))
-        for page in pages
+        for page in _files(root, "html")
     ]
 
 
@@ -80,8 +77,9 @@ def _exporter() -> Any:
     from nbconvert import HTMLExporter
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
+    templates = str(Path(__file__).parent / "templates")
     exporter = HTMLExporter(
-        template_name="notebook", extra_template_basedirs=[str(TEMPLATES)], exclude_anchor_links=True, log_level="ERROR"
+        template_name="notebook", extra_template_basedirs=[templates], exclude_anchor_links=True, log_level="ERROR"
     )
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a log's lines come one by one
     return exporter

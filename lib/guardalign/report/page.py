@@ -14,12 +14,12 @@ from markupsafe import Markup
 from guardalign import stats
 from guardalign.report import breakdown, html, judge, notebooks, tables, words
 from guardalign.report.drawing import training_cost
-from guardalign.report.examples import packed, payload, side_by_side
+from guardalign.report.examples import answered, packed, payload
 from guardalign.report.figures.looks import named, plain
 from guardalign.report.figures.words import count, interval, p_value
 from guardalign.report.readable import PERCENT, POINTS, cell, readable
 from guardalign.report.results import Results
-from guardalign.study.plan import Plan
+from guardalign.study.plan import Arm, Plan
 
 CONTENTS = (
     ("arms", "Each arm"), ("parts", "Where they differ"), ("guardrails", "Guardrails"),
@@ -39,13 +39,22 @@ RATES = ("arm_1", "arm_2", "dimension", "win_1", "win_2", "strict", "net", "p_ho
 PAIR = ["arm_1", "arm_2"]
 
 
-def render(results: Results, figure_names: list[str], beside: Path, most_examples: int = 5_000) -> str:
+def render(results: Results, figure_names: list[str], beside: Path) -> str:
     """The whole page as text; links are relative to the folder ``beside``.
 
-    Raises MissingStage if nothing was judged nor scored.
+    Raises MissingStage if the run has neither verdicts nor scores.
     """
     figures = _drawn(results.root / "figures", figure_names, beside)
-    shared = _about(results, beside) | {"name": results.name, "level": f"{100 * results.level:.0f} %"}
+    shared: dict[str, Any] = {
+        "name": results.name,
+        "level": f"{100 * results.level:.0f} %",
+        "data_card": _data_card(results),
+        "cost": training_cost(results),
+        "extra_tables": [(name.replace("_", " "), each) for name, each in results.tables.items() if name not in SHOWN],
+        "environment": pd.DataFrame(results.facts.get("versions", {}).items(), columns=["package", "version"]),
+        "parameters": results.parameters and yaml.safe_dump(results.parameters, sort_keys=False, allow_unicode=True),
+        "notebooks": notebooks.links(results.root, beside),
+    }
     if not results.judged:
         return html.render(
             "unjudged.html",
@@ -53,11 +62,10 @@ def render(results: Results, figure_names: list[str], beside: Path, most_example
             remark=words.training_seeds(len(results.verdicts)),
             held_out=readable(results.held_out, ("arm", "accuracy", "per_token", "lead", "gain", "nll", "n")),
             others=list(figures.values()),
-            examples=side_by_side(results, list(results.held_out["arm"])),
+            examples=answered(results, results.held_out["arm"]),
             **shared,
         )
-    block = payload(results, most_examples)
-    preferred, drawn = results.preferred_rates, results.sampled
+    block, preferred, drawn = payload(results), results.preferred_rates, results.sampled
     return html.render(
         "report.html",
         "examples.js",
@@ -74,23 +82,22 @@ def render(results: Results, figure_names: list[str], beside: Path, most_example
         contrasts=contrasts(results.differences, results.exchanged, results.collapsed),
         kept=kept(results.kept, results.collapsed),
         sampled=(contrasts(drawn.differences, drawn.exchanged), kept(drawn.kept, drawn.collapsed)) if drawn else (),
-        samples=results.plan.samples if results.plan else 0,
-        parts=_parts(results),
+        samples=results.plan.samples,
+        parts=_parts(results.breakdown),
         kinds=_kinds(results),
         phrases=breakdown.phrases(results.replies),
-        live=stats.live(results.compliance) if len(results.compliance) else None,
+        live=stats.live(results.compliance),
         rates=readable(results.rates, RATES),
         table_1=_table_1(results.rates),
         table_3=tables.table_3(tables.against_preferred(preferred)).set_index("method").div(100).reset_index(),
         table_3_prompts=int(preferred["n"].max()) if len(preferred) else 0,
         figures=figures,
         others=[figure for name, figure in figures.items() if name not in PLACED],
-        example_count=len(block["examples"]),
-        example_total=block["total"],
         judge_facts=judge.facts(results),
         judge_tables=judge.judge_tables(results),
         elsewhere=judge.elsewhere(results),
         planning=stats.planning(results.compared, level=results.level).drop(columns=["comparison", "judge"]),
+        block=block,
         data=packed(block),
         **shared,
     )
@@ -106,10 +113,10 @@ def answers(differences: pd.DataFrame) -> list[Markup]:
     return [words.sentence(row) for _, row in (named if len(named) else shown).iterrows()]
 
 
-def leads(held_out: pd.DataFrame, plan: Plan | None) -> list[Markup]:
+def leads(held_out: pd.DataFrame, plan: Plan) -> list[Markup]:
     """A sentence for each aligned arm of the plan and the arm it started from (rows of ``heldout.table``)."""
     rows = {str(row["arm"]): row for _, row in held_out.iterrows()}
-    aligned = [arm for arm in plan.arms.values() if arm.method != "sft"] if plan else []
+    aligned = [arm for arm in plan.arms.values() if arm.method != "sft"]
     return [words.lead(rows[arm.name], rows[arm.start]) for arm in aligned if {arm.name, arm.start} <= rows.keys()]
 
 
@@ -121,7 +128,7 @@ def contrasts(differences: pd.DataFrame, exchanged: pd.DataFrame, marks: Collect
     table = pd.DataFrame({
         "second arm": [named(arm, marks, 80) for arm in first["arm_2"]],
         "against": [named(arm, marks, 80) for arm in first["arm_1"]],
-        "named": ["yes" if named else "" for named in first["named"]],
+        "named": first["named"].map({True: "yes", False: ""}),
     })  # fmt: skip
     table = table.join(_by_measure(order.assign(**ends), PAIR, POINTS))
     table["p (Holm)"] = [p_value(p) for p in order.groupby(PAIR, sort=False)["p"].max()]
@@ -149,12 +156,9 @@ def _by_measure(table: pd.DataFrame, by: list[str], unit: str) -> pd.DataFrame:
     return readable(wide, shown, dict.fromkeys(shown, unit), unit == POINTS)
 
 
-def _parts(results: Results) -> pd.DataFrame | None:
-    """``breakdown.parts`` in readable form; None without verdicts on guardrails."""
-    table = results.breakdown
-    if table.empty:
-        return None
-    rows = [
+def _parts(table: pd.DataFrame) -> pd.DataFrame:
+    """``breakdown.parts`` in readable form."""
+    return pd.DataFrame([
         {
             "part": breakdown.PARTS[each["part"]],
             "second arm": plain(each["arm_2"]),
@@ -167,8 +171,7 @@ def _parts(results: Results) -> pd.DataFrame | None:
             "applications": f"{each['applications']:,}",
         }
         for each in table.to_dict("records")
-    ]
-    return pd.DataFrame(rows)
+    ])  # fmt: skip
 
 
 def _kinds(results: Results) -> list[tuple[str, pd.DataFrame]]:
@@ -183,20 +186,16 @@ def _kinds(results: Results) -> list[tuple[str, pd.DataFrame]]:
 
 
 def arms(results: Results) -> list[dict[str, str | Markup]]:
-    """The arms of the run with the paper's notation and, if the run recorded its plan, what they are trained on."""
-    plan = results.plan
-    named = list(dict.fromkeys([*(plan.order() if plan else ()), *results.kept["arm"]]))
+    """The arms of the run with the paper's notation and, if the run recorded its plan, how they are trained."""
+    planned = results.plan.arms
     return [
-        {"name": name, "words": plain(name), "notation": words.notation(name), "made": _made(plan, name)}
-        for name in named
-    ]
+        {"name": name, "words": plain(name), "notation": words.notation(name),
+         "made": _made(planned[name]) if name in planned else ""}
+        for name in dict.fromkeys([*results.plan.order(), *results.kept["arm"]])
+    ]  # fmt: skip
 
 
-def _made(plan: Plan | None, name: str) -> str:
-    """How an arm is trained, from the plan."""
-    arm = plan.arms.get(name) if plan else None
-    if arm is None:
-        return ""
+def _made(arm: Arm) -> str:
     parts = [f"{plain(arm.method)} from {plain(arm.start)}", f"learning rate {arm.learning_rate:g}"]
     parts += [] if arm.method == "sft" else [f"β {arm.beta:g}"]
     parts += [f"reference {plain(arm.reference)}"] if arm.reference not in (None, arm.start) else []
@@ -223,42 +222,21 @@ def _table_1(rates: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _about(results: Results, beside: Path) -> dict[str, Any]:
-    """The last section's values: data, cost, environment, parameters, notebooks."""
-    extra = [(name.replace("_", " "), each) for name, each in results.tables.items() if name not in SHOWN]
-    parameters = yaml.safe_dump(results.parameters, sort_keys=False, allow_unicode=True) if results.parameters else ""
-    return {
-        "data_card": _data_card(results),
-        "cost": training_cost(results),
-        "extra_tables": extra,
-        "environment": pd.DataFrame(results.facts.get("versions", {}).items(), columns=["package", "version"]),
-        "parameters": parameters,
-        "notebooks": notebooks.links(results.root, beside),
-    }
-
-
 def _data_card(results: Results) -> pd.DataFrame:
-    rows = pd.DataFrame([
-        {
-            "split": pair.split, "conversation_id": pair.conversation_id, "domain": pair.domain,
-            "guardrails per pair": len(pair.guardrails), "messages per prompt": len(pair.turns),
-            "words per chosen reply": len(pair.chosen.split()),
-        }
+    means = ["guardrails per pair", "messages per prompt", "words per chosen reply"]
+    rows = [
+        (pair.split, pair.conversation_id, pair.domain, len(pair.guardrails), len(pair.turns), len(pair.chosen.split()))
         for pair in results.pairs.values()
-    ])  # fmt: skip
-    if rows.empty:
-        return rows
-    by = rows.groupby("split", sort=False)
-    counts = by.agg(
-        conversations=("conversation_id", "nunique"), pairs=("split", "size"), domains=("domain", "nunique")
-    )
-    return counts.join(by[list(rows.columns[3:])].mean()).reset_index()
+    ]
+    by = pd.DataFrame(rows, columns=["split", "conversation", "domain", *means]).groupby("split", sort=False)
+    counts = by.agg(conversations=("conversation", "nunique"), pairs=("split", "size"), domains=("domain", "nunique"))
+    return counts.join(by[means].mean()).reset_index()
 
 
 def _drawn(folder: Path, names: Sequence[str], beside: Path) -> dict[str, dict[str, Any]]:
     """The saved figures of these names, inline, each with links to those of its files that can be reached."""
     kinds = {"png": "PNG", "svg": "SVG", "csv": "numbers (CSV)"}
-    found: dict[str, dict[str, Any]] = {}
+    found = {}
     for name in names:
         paths = [(folder / f"{name}.{kind}", text) for kind, text in kinds.items()]
         files = [(Path(os.path.relpath(path, beside)).as_posix(), text) for path, text in paths if path.exists()]

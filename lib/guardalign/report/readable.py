@@ -23,13 +23,13 @@ HEADINGS = {
     "chosen_change": "chosen reply’s log-probability moved, nats", "repetition": "repeated 3-grams",
     "cut_off": "cut off", "win_1": "win rate of 1", "win_2": "win rate of 2", "strict": "strict win rate of 1",
     "net": "1 better − 2 better", "invalid": "invalid verdicts", "flips": "changes with the order",
-    "first_preferred": "first shown preferred", "beta": "β", "right": "judge right",
+    "first_preferred": "first shown preferred", "beta": "β",
     "preferred": "prefers 1, ties half", "canned": "replies with a canned phrase", "here": "this run",
     "paper hh": "paper B, HH", "paper tldr": "paper B, TL;DR", "paper alpaca_eval": "paper B, AlpacaEval 2.0",
 }  # fmt: skip
 UNITS = dict.fromkeys(
     ("accuracy", "per_token", "gain", "repetition", "cut_off", "win", "win_1", "win_2", "strict", "kept", "invalid",
-     "flips", "first_preferred", "right", "preferred", "worth", "agreement", "canned", "here", "paper hh", "paper tldr",
+     "flips", "first_preferred", "preferred", "worth", "agreement", "canned", "here", "paper hh", "paper tldr",
      "paper alpaca_eval"), PERCENT,
 ) | dict.fromkeys(("net", "lead", "detectable", "sd_seeds", "sd_conversations", "sd_rest"), POINTS)  # fmt: skip
 """Columns that hold fractions, and what they are shown in."""
@@ -62,15 +62,11 @@ def readable(
             cells = [p_value(value) for value in table[name]]
         else:
             cells = [cell(value) for value in (100 * table[name] if unit else table[name])]
-        shown[heading(name) + (f", {unit}" if unit else "")] = cells
+        heading = HEADINGS.get(name, name.replace("_", " "))
+        if name.startswith("conversations_"):
+            heading = f"conversations for 5 points, {name.rpartition('_')[2]} seed(s)"
+        shown[heading + (f", {unit}" if unit else "")] = cells
     return pd.DataFrame(shown)
-
-
-def heading(name: str) -> str:
-    """A column's display name."""
-    if name.startswith("conversations_"):
-        return f"conversations for 5 points, {name.rpartition('_')[2]} seed(s)"
-    return HEADINGS.get(name, name.replace("_", " "))
 
 
 def cell(value: Any) -> str:

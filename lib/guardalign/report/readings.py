@@ -1,6 +1,6 @@
 """Rules checked by reading: a blinded sample of replies out, readers' statuses in, agreement by kind of guardrail.
 
->>> sample = readings.draw(readings.replies_of(root), pairs, size=400, seed=1)
+>>> sample = readings.draw(results.replies, results.pairs.values(), size=400, seed=1)       # ``report.read(root)``
 >>> readings.export(sample, root / "readings")                # sheet.md for readers; key.json, which they do not see
 >>> rows = readings.read(root / "readings")                   # a column per reader, and one for today's rules
 >>> readings.agreement(rows)                                  # kappa with its interval, for each kind
@@ -11,7 +11,6 @@ A reader sees guardrails, conversation and reply, not the arm nor the rules' sta
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -25,12 +24,12 @@ from guardalign.errors import InputError
 from guardalign.files import read_rows, write_text
 from guardalign.judging.rules.catalogue import Rule, read_guardrail
 from guardalign.judging.rules.judge import assess, due
+from guardalign.report.people import KEY, write_key
 from guardalign.stats.agreement import cohens_kappa
 
 Status = Literal["kept", "broken", "not due"]
 RULES = "rules"
 ALL = "all kinds"
-KEY, SHEET = "key.json", "sheet.md"
 INSTRUCTIONS = """\
 # Replies to read
 
@@ -47,7 +46,7 @@ A guardrail without a number needs no status. Judge by what the customer would r
 
 
 class Shown(Row):
-    """One reply of the sample. ``kinds`` are its guardrails' in their order; "" if no status is asked for."""
+    """One reply of the sample. ``kinds`` are those of its guardrails; "" where no status is asked for."""
 
     reply: str
     pair_id: str
@@ -72,41 +71,34 @@ class Reading(Row):
 _SHOWN = TypeAdapter(list[Shown])
 
 
-def replies_of(root: Path) -> dict[int, list[Reply]]:
-    """All replies of a run, by training seed (0 if it has one seed alone)."""
-    folders = {int(path.name.removeprefix("seed-")): path for path in root.glob("seed-[0-9]*")} or {0: root}
-    return {
-        seed: [row for path in sorted((folder / "replies").glob("*.jsonl")) for row in read_rows(path, Reply)]
-        for seed, folder in sorted(folders.items())
-    }
-
-
 def draw(
-    replies: Mapping[int, Iterable[Reply]], pairs: Iterable[PreferencePair], size: int, seed: int = 0
+    replies: Mapping[int, Mapping[str, Sequence[Reply]]], pairs: Iterable[PreferencePair], size: int, seed: int = 0
 ) -> list[Shown]:
     """``size`` replies in random order, each to another prompt: arms are equally frequent, and of an arm's replies the
     one is next whose kinds of guardrail (due and not due apart) are rarest in the sample so far.
 
-    Raises InputError if there are fewer prompts with replies and known guardrails.
+    ``replies`` are by training seed and arm. Raises InputError if there are fewer prompts with replies and known
+    guardrails.
     """
     prompts = {pair.id: pair for pair in pairs if any(_kinds(pair))}
-    every = [(number, reply) for number, said in replies.items() for reply in said if reply.pair_id in prompts]
+    every = [(number, reply) for number, arms in replies.items() for said in arms.values() for reply in said]
+    every = [(number, reply) for number, reply in every if reply.pair_id in prompts]
     rng = np.random.default_rng(seed)
     every = [every[at] for at in rng.permutation(len(every))]
     if len({reply.pair_id for _, reply in every}) < size:
         raise InputError(f"fewer than {size} prompts with replies, and with guardrails that the rules read")
     applied = {name: _applied(pair) for name, pair in prompts.items()}
-    places = {each: at for at, each in enumerate(sorted(set().union(*applied.values())))}
-    holds = np.zeros((len(every), len(places)))
+    kinds = {each: at for at, each in enumerate(sorted(set().union(*applied.values())))}
+    holds = np.zeros((len(every), len(kinds)))
     for at, (_, reply) in enumerate(every):
-        holds[at, [places[each] for each in applied[reply.pair_id]]] = 1
+        holds[at, [kinds[each] for each in applied[reply.pair_id]]] = 1
     arms, arm_of = np.unique([reply.arm for _, reply in every], return_inverse=True)
-    prompt_of = np.unique([reply.pair_id for _, reply in every], return_inverse=True)[1]
-    counts, of_arm, free = np.zeros(len(places)), np.zeros(len(arms)), np.ones(len(every), bool)
+    prompt_of = np.array([reply.pair_id for _, reply in every])
+    counts, of_arm, free = np.zeros(len(kinds)), np.zeros(len(arms)), np.ones(len(every), bool)
     found = []
     for _ in range(size):
-        left = [at for at in range(len(arms)) if free[arm_of == at].any()]
-        arm = min(left, key=lambda at: of_arm[at])
+        left = np.unique(arm_of[free])
+        arm = left[np.argmin(of_arm[left])]
         here = np.flatnonzero(free & (arm_of == arm))
         best = here[np.argmax(holds[here] @ (1 / (1 + counts)))]
         counts, free = counts + holds[best], free & (prompt_of != prompt_of[best])
@@ -120,13 +112,9 @@ def draw(
 
 def export(sample: Sequence[Shown], folder: Path) -> list[Path]:
     """Write ``sheet.md`` for readers and ``key.json``. Raises InputError if ``folder`` has another sample's key."""
-    key = json.dumps([each.model_dump() for each in sample], ensure_ascii=False, indent=1) + "\n"
-    path = folder / KEY
-    if path.exists() and path.read_text(encoding="utf-8") != key:
-        raise InputError(f"{path} is the key of another sample; export to another folder")
-    write_text(path, key)
-    write_text(folder / SHEET, "\n".join([INSTRUCTIONS, *map(_sheet, sample)]))
-    return [folder / SHEET, path]
+    key = write_key(folder, sample)
+    write_text(folder / "sheet.md", "\n".join([INSTRUCTIONS, *map(_sheet, sample)]))
+    return [folder / "sheet.md", key]
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -150,12 +138,9 @@ def read(folder: Path) -> pd.DataFrame:
                 raise InputError(f"{here}: {each.reader} gave a status twice")
             own[each.reader] = each.status
     return pd.DataFrame([
-        {
-            "reply": name, "conversation_id": shown[name].conversation_id, "arm": shown[name].arm,
-            "seed": shown[name].seed, "guardrail": number, "kind": shown[name].kinds[number - 1],
-            "asked": shown[name].guardrails[number - 1], "text": shown[name].text, **own,
-            RULES: _ruled(shown[name])[number - 1],
-        }
+        shown[name].model_dump(include={"reply", "conversation_id", "arm", "seed"})
+        | {"guardrail": number, "kind": shown[name].kinds[number - 1], "asked": shown[name].guardrails[number - 1]}
+        | {"text": shown[name].text, **own, RULES: _ruled(shown[name])[number - 1]}
         for (name, number), own in sorted(said.items())
     ])  # fmt: skip
 
@@ -167,10 +152,10 @@ def agreement(rows: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     ``same_status``, the share with the same of the three statuses; ``broken_1`` and ``broken_2``, shares. Not due and
     kept count alike: where a prohibition has an occasion ("if the customer mentions X, do not name it"), both fit.
     """
-    known = {"reply", "conversation_id", "arm", "seed", "guardrail", "kind", "asked", "text", RULES}
-    readers = sorted(name for name in rows.columns if name not in known)
+    given = ["reply", "conversation_id", "arm", "seed", "guardrail", "kind", "asked", "text", RULES]
+    readers = rows.columns.difference(given)
     found = []
-    for one, two in itertools.combinations([*readers, RULES], 2) if readers else ():
+    for one, two in itertools.combinations([*readers, RULES], 2):
         both = rows.dropna(subset=[one, two])
         for kind, own in ((ALL, both), *both.groupby("kind")):
             first, second = own[one] == "broken", own[two] == "broken"
@@ -183,7 +168,7 @@ def agreement(rows: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 
 def _rules(pair: PreferencePair) -> list[Rule | None]:
     rules = map(read_guardrail, pair.guardrails)
-    return [None if rule is None or rule.kind.form == "setting" else rule for rule in rules]
+    return [rule if rule and rule.kind.form != "setting" else None for rule in rules]
 
 
 def _kinds(pair: PreferencePair) -> tuple[str, ...]:
@@ -211,9 +196,9 @@ def _sheet(shown: Shown) -> str:
 
 
 def _ruled(shown: Shown) -> list[str]:
-    said = assess(shown.turns, shown.guardrails, shown.text).guardrails
-    idle = [each.status == "not applicable" or (each.status, each.reason) == ("complied", "not due") for each in said]
+    """The rules' statuses of a reply's guardrails, in a reader's words."""
+    words = {"broken": "broken", "not applicable": "not due"}
     return [
-        "not due" if skip else "broken" if each.status == "broken" else "kept"
-        for each, skip in zip(said, idle, strict=True)
+        "not due" if (each.status, each.reason) == ("complied", "not due") else words.get(each.status, "kept")
+        for each in assess(shown.turns, shown.guardrails, shown.text).guardrails
     ]

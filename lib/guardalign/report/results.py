@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,9 @@ class Results:
     replies: dict[int, dict[str, list[Reply]]]
     metrics: dict[str, pd.DataFrame]
     facts: dict[str, Any]
-    level: float = 0.95
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    parts: dict[str, dict[int, list[Verdict]]] = field(default_factory=dict)
+    level: float
+    tables: dict[str, pd.DataFrame]
+    parts: dict[str, dict[int, list[Verdict]]]
 
     @property
     def judged(self) -> bool:
@@ -66,17 +66,16 @@ class Results:
         return _parameters(self.facts)
 
     @cached_property
-    def plan(self) -> Plan | None:
-        """Arms, contrasts and seeds as the run recorded them."""
-        return recorded(self.facts)
+    def plan(self) -> Plan:
+        """Arms, contrasts and seeds as the run recorded them; without arms if it recorded none."""
+        return recorded(self.facts) or Plan.model_construct(arms={})
 
     @cached_property
     def compared(self) -> pd.DataFrame:
         """The main judge's rows on the arms' comparisons, the paper's first and in its order, then the plan's."""
         gold = self.rows["arm_1"].isin(GOLD) & self.rows["arm_2"].isin(GOLD)
         rows = self.rows[(self.rows["judge"] == self.judge) & ~gold]
-        planned = self.plan.contrasts if self.plan else ()
-        pairs = dict.fromkeys([*PANELS.values(), *((each.arm_1, each.arm_2) for each in planned)])
+        pairs = dict.fromkeys([*PANELS.values(), *((each.arm_1, each.arm_2) for each in self.plan.contrasts)])
         known = {pair: place for place, pair in enumerate(pairs)}
         place = [known.get(pair, len(known)) for pair in zip(rows["arm_1"], rows["arm_2"], strict=True)]
         return rows.assign(place=place).sort_values("place", kind="stable").drop(columns="place")
@@ -101,9 +100,9 @@ class Results:
 
         scores = {seed: heldout.stored(folder) for seed, folder in seed_folders(self.root).items()}
         if not any(scores.values()):
-            raise MissingStage(f"{self.root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
-        starts = {name: arm.start for name, arm in self.plan.arms.items()} if self.plan else {}
-        known = {arm: place for place, arm in enumerate([BASE, *(self.plan.order() if self.plan else ())])}
+            raise _not_judged(self.root)
+        starts = {name: arm.start for name, arm in self.plan.arms.items()}
+        known = {arm: place for place, arm in enumerate([BASE, *self.plan.order()])}
         rows = pd.concat([heldout.rows(own, starts, seed) for seed, own in scores.items()], ignore_index=True)
         place = rows["arm"].map(known).fillna(len(known))
         rows = rows.assign(place=place).sort_values(["seed", "place", "arm"], kind="stable")
@@ -112,7 +111,7 @@ class Results:
     @cached_property
     def named(self) -> list[tuple[str, str]]:
         """The contrasts that the plan names beforehand."""
-        return list(self.plan.named) if self.plan else []
+        return list(self.plan.named)
 
     @cached_property
     def differences(self) -> pd.DataFrame:
@@ -122,15 +121,18 @@ class Results:
     @cached_property
     def exchanged(self) -> pd.DataFrame:
         """Guardrail applications gained and lost in every comparison; empty if there are no verdicts on guardrails."""
-        pairs = list(dict.fromkeys(zip(self.rates["arm_1"], self.rates["arm_2"], strict=True)))
-        return stats.exchanged(self.statuses, pairs if len(self.statuses) else [], self.level)
+        return stats.exchanged(self.statuses, self.comparisons, self.level)
+
+    @cached_property
+    def comparisons(self) -> list[tuple[str, str]]:
+        """The arms of each comparison, in the order of ``rates``."""
+        return list(dict.fromkeys(zip(self.rates["arm_1"], self.rates["arm_2"], strict=True)))
 
     @cached_property
     def kept(self) -> pd.DataFrame:
         """What each arm keeps: ``tables.arms``'s columns."""
-        kept = stats.adherence(self.statuses, self.level) if len(self.statuses) else None
-        found = tables.arms(self.compared, kept, self.level)
-        order = {arm: place for place, arm in enumerate(self.plan.order() if self.plan else ())}
+        found = tables.arms(self.compared, stats.adherence(self.statuses, self.level), self.level)
+        order = {arm: place for place, arm in enumerate(self.plan.order())}
         return found.sort_values("arm", key=lambda each: each.map(order), kind="stable", ignore_index=True)
 
     @cached_property
@@ -165,7 +167,7 @@ class Results:
 
     @cached_property
     def sampled(self) -> Results | None:
-        """The same of the replies that the first seed's arms draw at temperature 1; None if there are none."""
+        """These results of the replies that the first seed's arms draw at temperature 1; None if there are none."""
         seed, folder = next(iter(seed_folders(self.root).items()))
         verdicts = _verdicts(folder / SAMPLED / "verdicts")
         asked = {verdict.pair_id: self.pairs.get(verdict.pair_id.rpartition("#")[0]) for verdict in verdicts}
@@ -177,35 +179,38 @@ class Results:
 
     @cached_property
     def compliance(self) -> pd.DataFrame:
-        return stats.compliance(self.statuses, self.level) if len(self.statuses) else pd.DataFrame()
+        return stats.compliance(self.statuses, self.level)
 
     @cached_property
     def texts(self) -> dict[tuple[str, str], str]:
         """The first seed's replies by arm and prompt."""
-        first = self.replies.get(min(self.replies, default=0), {})
+        first = self.replies[min(self.replies)]
         return {(arm, reply.pair_id): reply.text for arm, said in first.items() for reply in said}
 
     @cached_property
     def arms(self) -> set[str]:
-        """All whose replies are there."""
+        """The arms that have replies."""
         return {arm for said in self.replies.values() for arm in said}
 
     @property
     def all_replies(self) -> list[Reply]:
-        """Of all arms and seeds."""
         return [reply for said in self.replies.values() for replies in said.values() for reply in replies]
 
     @property
     def first_verdicts(self) -> list[Verdict]:
-        return self.verdicts[min(self.verdicts)] if self.verdicts else []
+        return self.verdicts[min(self.verdicts)]
 
 
 def load(root: str | Path, level: float | None = None) -> Results:
     """As ``read``. Raises MissingStage without verdicts."""
     results = read(root, level)
     if not results.judged:
-        raise MissingStage(f"{root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
+        raise _not_judged(results.root)
     return results
+
+
+def _not_judged(root: Path) -> MissingStage:
+    return MissingStage(f"{root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
 
 
 def read(root: str | Path, level: float | None = None) -> Results:
@@ -254,8 +259,7 @@ def seed_folders(root: Path) -> dict[int, Path]:
 def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for stage in facts.values():
-        if isinstance(stage, dict):
-            merged |= stage.get("parameters", {}) if isinstance(stage.get("parameters"), dict) else {}
+        merged |= stage.get("parameters", {})
     return merged
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -22,8 +22,6 @@ from guardalign.llm import Client, Endpoint, Message
 from guardalign.report.readable import readable
 
 INCH = 100  # CSS pixels that a figure's inch takes in a notebook
-NOBODY = Path("nowhere")
-"""A store that is never written to: nothing is asked here."""
 
 
 def conversation(pair: PreferencePair) -> HTML:
@@ -35,15 +33,14 @@ def conversation(pair: PreferencePair) -> HTML:
 
 def side_by_side(replies: Mapping[str, str], said: Mapping[str, ReplyAssessment] | None = None) -> HTML:
     """Replies to one prompt, a row each; with a judge's assessments, what it finds wrong with them."""
-    found = {name: {"the judge": _findings(each)} for name, each in (said or {}).items()}
+    found = {name: {"the judge": "\n".join(_findings(each))} for name, each in (said or {}).items()}
     return _texts([{"": name, "reply": text} | found.get(name, {}) for name, text in replies.items()])
 
 
-def _findings(said: ReplyAssessment) -> str:
-    parts = {name: said.dimension(name) for name in DIMENSIONS}
-    return "\n".join(
-        f"{'✓' if part.acceptable else '✗'} {name}{part.reason and ': '}{part.reason}" for name, part in parts.items()
-    )
+def _findings(said: ReplyAssessment) -> Iterator[str]:
+    for name in DIMENSIONS:
+        part = said.dimension(name)
+        yield f"{'✓' if part.acceptable else '✗'} {name}{part.reason and ': '}{part.reason}"
 
 
 def _texts(rows: Sequence[Mapping[str, str]]) -> HTML:
@@ -56,14 +53,12 @@ def _texts(rows: Sequence[Mapping[str, str]]) -> HTML:
 
 def prompts(filled: Mapping[str, Sequence[Message]]) -> HTML:
     """Prompts as they leave for a language model, each behind its name: click to read."""
-    style = "white-space:pre-wrap;max-width:60em"
-    said = {
-        name: "".join(
-            f"<p><b>{each.role}</b></p><pre style='{style}'>{escape(each.content)}</pre>" for each in messages
-        )
+    message = "<p><b>{}</b></p><pre style='white-space:pre-wrap;max-width:60em'>{}</pre>"
+    return HTML("".join(
+        f"<details><summary>{escape(name)}</summary>"
+        + "".join(message.format(each.role, escape(each.content)) for each in messages) + "</details>"
         for name, messages in filled.items()
-    }
-    return HTML("".join(f"<details><summary>{escape(name)}</summary>{text}</details>" for name, text in said.items()))
+    ))  # fmt: skip
 
 
 def annotation_prompts(pair: PreferencePair, section: Annotation | None = None) -> HTML:
@@ -71,7 +66,7 @@ def annotation_prompts(pair: PreferencePair, section: Annotation | None = None) 
     section = section or Annotation(model="a language model")
     turns = (*pair.turns, Turn(role="agent", text=pair.chosen, tagged=True))
     told = Conversation(id=pair.conversation_id, turns=turns, guardrails=pair.guardrails)
-    annotator = Annotator(Client(Endpoint.of(section), NOBODY), section)
+    annotator = Annotator(Client(Endpoint.of(section), Path("unused")), section)  # nothing is asked, nor stored
     filled = annotator.requests(told, len(pair.turns), Rejection(pair.rejected, pair.broken))
     return prompts({stage: request.messages for stage, request in filled.items()})
 
@@ -79,7 +74,8 @@ def annotation_prompts(pair: PreferencePair, section: Annotation | None = None) 
 def judge_prompt(pair: PreferencePair, section: JudgeSection | None = None) -> HTML:
     """What a judge would be asked about the chosen and the rejected reply of ``pair``, in the first order."""
     known = section if section and section.model else JudgeSection(kind="llm", model="a language model")
-    judge = LLMJudge(Client(Endpoint.of(known), NOBODY), prompts=Path(known.prompts) if known.prompts else None)
+    client = Client(Endpoint.of(known), Path("unused"))
+    judge = LLMJudge(client, prompts=Path(known.prompts) if known.prompts else None)
     return prompts({"judge": judge.request((pair, pair.chosen, pair.rejected), "12").messages})
 
 

@@ -26,11 +26,9 @@ def table_1(rates: pd.DataFrame) -> pd.DataFrame:
     for row in published.to_dict("records"):
         pair = papers.PANELS[row["panel"]]
         side = 1 + pair.index(row["arm"])
-        here = rates[
-            (rates["arm_1"] == pair[0]) & (rates["arm_2"] == pair[1]) & (rates["dimension"] == row["dimension"])
-        ]
-        own = here[[f"win_{side}", f"win_{side}_low", f"win_{side}_high", "n"]].set_axis(ends, axis=1)
-        rows.append(row | {"opponent": pair[2 - side]} | (own.iloc[0].to_dict() if len(own) else {"n": 0}))
+        wanted = (rates["arm_1"] == pair[0]) & (rates["arm_2"] == pair[1]) & (rates["dimension"] == row["dimension"])
+        own = rates.loc[wanted, [f"win_{side}", f"win_{side}_low", f"win_{side}_high", "n"]].set_axis(ends, axis=1)
+        rows.append(row | {"opponent": pair[2 - side], "n": 0} | (own.iloc[0].to_dict() if len(own) else {}))
     table = pd.DataFrame(rows, columns=["flow", "panel", "arm", "opponent", "dimension", *ends, "paper"])
     table = table.assign(n=table["n"].astype(int), **{name: 100 * table[name] for name in ends[:3]})
     order = {name: place for place, name in enumerate(("4a", "4b", "3a", *DIMENSIONS))}
@@ -44,9 +42,8 @@ def against_preferred(rates: pd.DataFrame) -> pd.DataFrame:
     them; an arm it does not have keeps its name.
     """
     rows = rates[(rates["dimension"] == "adherence") & (rates["arm_2"] == "chosen") & (rates["n"] > 0)]
-    names = papers.B_METHODS | {"M_1SFT": papers.B_METHODS["sft"]}
     found = rows[["arm_1", "strict", "strict_low", "strict_high"]].set_axis(["method", "win", "low", "high"], axis=1)
-    return found.assign(method=[names.get(arm, arm) for arm in found["method"]]).reset_index(drop=True)
+    return found.replace({"method": papers.B_METHODS | {"M_1SFT": papers.B_METHODS["sft"]}}).reset_index(drop=True)
 
 
 def table_3(here: pd.DataFrame) -> pd.DataFrame:
@@ -56,10 +53,10 @@ def table_3(here: pd.DataFrame) -> pd.DataFrame:
     reply). Methods of one side only are kept, with NaN on the other.
     """
     ends = {"win": "here", "low": "here_low", "high": "here_high"}
-    scaled = pd.concat([here["method"], 100 * here[list(ends)]], axis=1).rename(columns=ends)
-    published = papers.table_3().rename(columns=lambda name: name if name == "method" else f"paper {name}")
-    order = list(dict.fromkeys([*published["method"], *scaled["method"]]))
-    return published.merge(scaled, on="method", how="outer").set_index("method").loc[order].reset_index()
+    scaled = 100 * here.set_index("method").rename(columns=ends)
+    published = papers.table_3().set_index("method").add_prefix("paper ")
+    order = list(dict.fromkeys([*published.index, *scaled.index]))
+    return published.join(scaled, how="outer").loc[order].reset_index()
 
 
 MEASURES = {
@@ -98,7 +95,7 @@ def differences(
 
 
 def arms(rows: pd.DataFrame, kept: pd.DataFrame | None = None, level: float = 0.95) -> pd.DataFrame:
-    """What each arm keeps: a row per arm and measure, with arm, measure, value, low, high, n, seeds, conversations.
+    """What each arm keeps: a row per arm and measure, with arm, measure, value, low, high, n, conversations, seeds.
 
     ``rows`` is ``stats.frame``'s result of one judge; a reply that was judged in several comparisons counts once, with
     the mean of its verdicts. ``kept`` is ``stats.adherence``'s result, which adds guardrail applications.

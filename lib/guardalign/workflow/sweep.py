@@ -213,7 +213,7 @@ def write_tables(run: str, points: Sequence[Point]) -> list[Path]:
             ordered = table[[*keys, *(column for column in table if column not in keys)]]
             write_text(whole.tables(name), ordered.to_csv(index=False))
             written.append(whole.tables(name))
-    judged = [point.folder for point in points if (next(iter(point.folder.root.glob("**/verdicts")), None))]
+    judged = [point.folder.root for point in points if any(point.folder.root.glob("**/verdicts"))]
     return written + ([report.compare(judged, whole.root / "compare.html")] if len(judged) > 1 else [])
 
 

@@ -46,27 +46,7 @@ from guardalign.report.figures.replies import cost, reply_panels, task_costs
 from guardalign.report.figures.style import save
 
 __all__ = [
-    "arms",
-    "comparison_bars",
-    "contrasts",
-    "cost",
-    "dynamics",
-    "effects",
-    "grid",
-    "guardrail_map",
-    "held_out",
-    "look",
-    "looks",
-    "loss_curves",
-    "parts",
-    "plain",
-    "ranking",
-    "reply_panels",
-    "save",
-    "table_1",
-    "table_3",
-    "task_costs",
-    "tasks",
-    "training_curves",
-    "trend",
-]
+    "arms", "comparison_bars", "contrasts", "cost", "dynamics", "effects", "grid", "guardrail_map", "held_out", "look",
+    "looks", "loss_curves", "parts", "plain", "ranking", "reply_panels", "save", "table_1", "table_3", "task_costs",
+    "tasks", "training_curves", "trend",
+]  # fmt: skip

@@ -21,22 +21,18 @@ WORDS = {"better_1": "1 better", "both": "both acceptable", "none": "none accept
 
 
 def comparison_bars(
-    rates: pd.DataFrame,
-    comparisons: Sequence[tuple[str, str]] | None = None,
-    profile: str = "",
-    marks: Collection[str] = (),
+    rates: pd.DataFrame, comparisons: Sequence[tuple[str, str]], profile: str = "", marks: Collection[str] = ()
 ) -> Figure:
-    """One bar a dimension: 1 better, both acceptable, none acceptable, 2 better.
+    """One bar per dimension: 1 better, both acceptable, none acceptable, 2 better.
 
-    ``rates`` is ``stats.table``'s result for one judge; ``comparisons`` are the (arm_1, arm_2) to show, in order
-    (default: all). Whiskers: intervals of the two outer segments. At the right: win rates, paper A's in italics.
+    ``rates`` is ``stats.table``'s result for one judge; ``comparisons`` are the (arm_1, arm_2) to show, in order.
+    Whiskers: intervals of the two outer segments. At the right: win rates, paper A's in italics.
     """
-    order = list(comparisons or rates[["arm_1", "arm_2"]].drop_duplicates().itertuples(index=False, name=None))
-    shown = pd.concat([rates[(rates["arm_1"] == one) & (rates["arm_2"] == two)] for one, two in order])
+    parts = [rates[(rates["arm_1"] == one) & (rates["arm_2"] == two)] for one, two in comparisons]
     with style.styled():
-        figure, axes = style.canvas(1.25 + 1.95 * len(order), rows=len(order))
-        for pair, axis in zip(order, axes, strict=True):
-            rows = shown[(shown["arm_1"] == pair[0]) & (shown["arm_2"] == pair[1])].set_index("dimension")
+        figure, axes = style.canvas(1.25 + 1.95 * len(parts), rows=len(parts))
+        for pair, part, axis in zip(comparisons, parts, axes, strict=True):
+            rows = part.set_index("dimension")
             _panel(axis, rows.reindex([name for name in DIMENSIONS if name in rows.index]), panel(*pair))
             names = [named(arm, marks, 60) + (f" {mathtext(arm)}" if mathtext(arm) != arm else "") for arm in pair]
             head = f"Fig. {panel(*pair)}: " if panel(*pair) else ""
@@ -45,7 +41,7 @@ def comparison_bars(
         axes[0].legend(handles, WORDS.values(), loc="lower left", bbox_to_anchor=(-0.14, 1.2), ncols=4, fontsize=9,
                        handlelength=1.4, borderaxespad=0)  # fmt: skip
         more = "A win is “better or both acceptable”, so the two win rates may add to more than 100 %."
-        below = caption(shown, more + warning([arm for pair in order for arm in pair], marks))
+        below = caption(pd.concat(parts), more + warning([arm for pair in comparisons for arm in pair], marks))
         return style.finish(figure, "Verdicts on pairs of replies, % of prompts", below, profile)
 
 

@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
 
 TASKS = tuple(Look(*each) for each in zip(("#0072b2", "#d55e00", "#009e73", "#b0578d"), MARKERS, LINES, strict=False))
-"""Of lines that are not arms."""
+"""Looks of lines that are not arms."""
 
 
 def plain(arm: object) -> str:

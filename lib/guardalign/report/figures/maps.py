@@ -54,19 +54,19 @@ def guardrail_map(compliance: pd.DataFrame, profile: str = "", marks: Collection
         return finish(figure, "Applications of each guardrail that an arm keeps, %", below, profile)
 
 
-def grid(table: pd.DataFrame, choice: pd.DataFrame, measure: str = "acceptable", profile: str = "") -> Figure:
-    """``measure`` of every candidate, in %: a panel per method and start, learning rate × β; the chosen cell is framed.
+def grid(table: pd.DataFrame, choice: pd.DataFrame, profile: str = "") -> Figure:
+    """``worth`` of every candidate, in %: a panel per method and start, learning rate × β; the chosen cell is framed.
 
-    Both tables have method, start, learning_rate and beta; ``table`` has ``measure``, a fraction. A choice without
-    ``start`` holds for every start.
+    Both tables, ``tuning.tune``'s ``tried`` and ``choice``, have method, start, learning_rate and beta; ``table`` has
+    ``worth``, a fraction.
     """
     panels = list(table.groupby(["start", "method"], sort=False))
     columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
-    low, high = 100 * table[measure].min(), 100 * table[measure].max()
+    low, high = 100 * table["worth"].min(), 100 * table["worth"].max()
     with styled():
         figure, axes = canvas(1.5 + 2.0 * -(-len(panels) // columns), -(-len(panels) // columns), columns)
         for axis, ((start, method), part) in zip(axes, panels, strict=False):
-            cells = 100 * part.pivot_table(index="beta", columns="learning_rate", values=measure)
+            cells = 100 * part.pivot_table(index="beta", columns="learning_rate", values="worth")
             sns.heatmap(cells, ax=axis, cmap=SEQUENTIAL, vmin=low, vmax=high, annot=True, fmt=".0f", cbar=False,
                         annot_kws={"fontsize": SMALL})  # fmt: skip
             axis.set_title(wrap(f"{plain(method)}, from {plain(start)}", 26), fontsize=9.5)
@@ -74,8 +74,7 @@ def grid(table: pd.DataFrame, choice: pd.DataFrame, measure: str = "acceptable",
             axis.set_xticklabels([f"{rate:g}" for rate in cells.columns], rotation=0)
             axis.set_yticklabels([f"{beta:g}" for beta in cells.index], rotation=0)
             axis.tick_params(length=0)
-            own = choice[(choice["method"] == method) & (choice.get("start", start) == start)]
-            for row in own.to_dict("records"):
+            for row in choice[(choice["method"] == method) & (choice["start"] == start)].to_dict("records"):
                 if row["beta"] in cells.index and row["learning_rate"] in cells.columns:
                     corner = (list(cells.columns).index(row["learning_rate"]), list(cells.index).index(row["beta"]))
                     axis.add_patch(
@@ -83,9 +82,11 @@ def grid(table: pd.DataFrame, choice: pd.DataFrame, measure: str = "acceptable",
                     )
         for axis in axes[len(panels) :]:
             axis.set_visible(False)
-        title = "Replies acceptable in all three dimensions, % of validation prompts"
-        below = "Framed: the rate and β chosen. A frame at the rim of its grid says that the grid was too small."
-        return finish(figure, title, below, profile)
+        below = (
+            "Worth of a reply: 0 if it is unnatural or invents something, else the share of its guardrails kept. "
+            "Framed: the rate and β chosen. A frame at the rim of its grid means that the grid was too small."
+        )
+        return finish(figure, "Mean worth of the replies to validation prompts, %", below, profile)
 
 
 def _short(text: str) -> str:

@@ -32,7 +32,7 @@ def point_plot(
 
     ``table`` has panel, row (keys of these, whose values are shown), x, low, high (NaN: no interval), ``look``, a key
     of ``looked`` (default: an arm), and maybe ``hollow``: hollow points are drawn a little below the filled ones.
-    ``line``: where no effect is.
+    ``line``: the value of no effect.
     """
     figure = Figure(figsize=(style.WIDTH, height or 1.6 + ROW * len(rows)), layout="constrained")
     points = table.reset_index(drop=True)
@@ -68,8 +68,10 @@ def point_plot(
     return figure, axes
 
 
-def _distinct(values: pd.Series) -> list[str]:
-    return list(dict.fromkeys(values))
+def _measured(table: pd.DataFrame, measure: str, **more: object) -> pd.DataFrame:
+    """Rows for ``point_plot``: ``measure`` and its interval, if there is one, as x, low and high; and ``more``."""
+    ends = {"x": measure, "low": f"{measure}_low", "high": f"{measure}_high"}
+    return table.assign(**{to: table.get(name, np.nan) for to, name in ends.items()}, **more)  # type: ignore[arg-type]
 
 
 def _names(arms: Iterable[str], marks: Collection[str] = ()) -> dict[str, str]:
@@ -115,15 +117,15 @@ def contrasts(
 
 def arms(kept: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
     """What each arm keeps, one panel per measure. ``kept`` is ``tables.arms``'s result."""
-    order, measures = _distinct(kept["arm"]), _distinct(kept["measure"])
     points = kept.assign(row=kept["arm"], look=kept["arm"], panel=kept["measure"], x=kept["value"])
     with style.styled():
-        titles = {measure: tables.MEASURES[measure].capitalize() for measure in measures}
-        figure, axes = point_plot(points, _names(order, marks), titles)
+        titles = {measure: tables.MEASURES[measure].capitalize() for measure in kept["measure"]}
+        figure, axes = point_plot(points, _names(kept["arm"], marks), titles)
         for axis in axes:
             style.percent_axis(axis.xaxis)
-        of = "Shares are of prompts" + (", applications of guardrails apart" if "applications" in measures else "")
-        return style.finish(figure, "What each arm keeps", caption(kept, f"{of}.{warning(order, marks)}"), profile)
+        of = "Shares are of prompts" + (", applications of guardrails apart" if "applications" in titles else "")
+        below = caption(kept, f"{of}.{warning(kept['arm'], marks)}")
+        return style.finish(figure, "What each arm keeps", below, profile)
 
 
 def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
@@ -136,11 +138,12 @@ def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -
         pair: f"{named(two, marks, 40)} less {named(one, marks, 40)}"
         for pair, one, two in zip(pairs, table["arm_1"], table["arm_2"], strict=True)
     }
-    ends = {to: 100 * table[name] for to, name in (("x", "net"), ("low", "net_low"), ("high", "net_high"))}
-    points = table.assign(row=table["part"], panel=pairs, look=table["arm_2"], **ends)
+    shares = ["net", "net_low", "net_high"]
+    points = _measured(table.assign(**100 * table[shares]), "net", row=table["part"], panel=pairs, look=table["arm_2"])
     rows = {part: style.wrap(words, 24) for part, words in PARTS.items() if part in set(table["part"])}
     with style.styled():
-        figure, axes = point_plot(points, rows, titles, None, 2.6 + 0.42 * len(rows), True, 0, "difference, points")
+        height, xlabel = 2.6 + 0.42 * len(rows), "difference, points"
+        figure, axes = point_plot(points, rows, titles, height=height, sharex=True, line=0, xlabel=xlabel)
         for axis in axes:
             axis.title.set_fontsize(style.SMALL)
         return style.finish(figure, "Applications kept, by part", caption(table), profile)
@@ -148,11 +151,10 @@ def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -
 
 def effects(table: pd.DataFrame, panels: Mapping[str, str], title: str, profile: str = "") -> Figure:
     """``side_effects.effects``: a panel per measure, in its own unit and named by ``panels``; a row per effect."""
-    ends = {"x": table["value"], "low": table["value_low"], "high": table["value_high"]}
-    points = table.assign(row=table["effect"], panel=table["measure"], look=table["effect"], **ends)
+    points = _measured(table, "value", row=table["effect"], panel=table["measure"], look=table["effect"])
     with style.styled():
-        shown = {measure: panels[measure] for measure in _distinct(table["measure"])}
-        figure, axes = point_plot(points, _names(_distinct(table["effect"])), shown, line=0)
+        shown = {measure: panels[measure] for measure in table["measure"]}
+        figure, axes = point_plot(points, _names(table["effect"]), shown, line=0)
         for axis in axes:
             axis.locator_params(axis="x", nbins=3)
         return style.finish(figure, title, caption(table, "Right of the line is better."), profile)
@@ -164,22 +166,20 @@ def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: st
     ``table`` has panel, x, line, value, low, high, seeds, conversations. A panel's x are numbers, in order and joined
     by lines, or words, as they come; ``lines`` are the lines' names in words, by names that ``looks`` knows.
     """
-    panels, looked = list(dict.fromkeys(table["panel"])), looks(lines)
-    points, ticks = [], {}
-    for panel in panels:
-        own = table[table["panel"] == panel]
-        ticks[panel] = list(dict.fromkeys(own["x"]))
-        ticks[panel] = sorted(ticks[panel]) if all(isinstance(each, Number) for each in ticks[panel]) else ticks[panel]
-        shift = own["line"].map({line: 0.11 * (at - (len(lines) - 1) / 2) for at, line in enumerate(lines)})
-        points.append(own.assign(at=own["x"].map(ticks[panel].index) + shift))
-    joined = {panel: all(isinstance(each, Number) for each in ticks[panel]) for panel in panels}
+    looked, points, ticks, joined = looks(lines), [], {}, {}
+    shift = {line: 0.11 * (at - (len(lines) - 1) / 2) for at, line in enumerate(lines)}
+    for panel, own in table.groupby("panel", sort=False):
+        values = list(own["x"].unique())
+        joined[panel] = all(isinstance(each, Number) for each in values)
+        ticks[panel] = sorted(values) if joined[panel] else values
+        points.append(own.assign(at=own["x"].map(ticks[panel].index) + own["line"].map(shift)))
     shown = pd.concat(points, ignore_index=True)
     with style.styled():
-        rows = -(-len(panels) // 2)
+        rows = -(-len(ticks) // 2)
         figure = Figure(figsize=(style.WIDTH, 1.3 + 2.5 * rows), layout="constrained")
         (
             so.Plot(shown, x="at", y="value", color="line")
-            .facet(col="panel", order=panels, wrap=2)
+            .facet(col="panel", order=list(ticks), wrap=2)
             .share(x=False)
             .add(so.Line(linewidth=1.3), linestyle="line", legend=False, data=shown[shown["panel"].map(joined)])
             .add(so.Range(linewidth=1.3), ymin="low", ymax="high", legend=False)
@@ -194,11 +194,11 @@ def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: st
             .on(figure)
             .plot()
         )
-        for axes, panel in zip(figure.axes, panels, strict=True):
-            words = [f"{each:g}" if isinstance(each, Number) else style.wrap(str(each), 12) for each in ticks[panel]]
+        for axes, (panel, values) in zip(figure.axes, ticks.items(), strict=True):
+            words = [f"{each:g}" if isinstance(each, Number) else style.wrap(str(each), 12) for each in values]
             axes.set_xticks(range(len(words)), words)
             axes.set_xlim(-0.5, len(words) - 0.5)
-            axes.set_title(style.wrap(panel, 44))
+            axes.set_title(style.wrap(str(panel), 44))
             style.label_axes(axes, "y")
             style.percent_axis(axes.yaxis)
         handles = [
@@ -235,11 +235,7 @@ def ranking(ranked: Ranking, rates: pd.DataFrame, profile: str = "", marks: Coll
 def held_out(table: pd.DataFrame, profile: str = "") -> Figure:
     """Which of the data's replies each arm finds more likely, and how likely the chosen one (``heldout.table``)."""
     panels = {"accuracy": "Chosen reply more likely than rejected", "nll": "Chosen reply, −log π in nats per token"}
-    points = pd.concat([
-        table.assign(row=table["arm"], look=table["arm"], panel=name, x=table[name],
-                     low=table.get(f"{name}_low", np.nan), high=table.get(f"{name}_high", np.nan))
-        for name in panels
-    ])  # fmt: skip
+    points = pd.concat([_measured(table, name, row=table["arm"], look=table["arm"], panel=name) for name in panels])
     with style.styled():
         figure, axes = point_plot(points, _names(table["arm"]), panels)
         style.percent_axis(axes[0].xaxis)
@@ -247,21 +243,19 @@ def held_out(table: pd.DataFrame, profile: str = "") -> Figure:
 
 
 def tasks(
-    identical: pd.DataFrame, measure: str, level: float, words: str, tuned: pd.DataFrame | None = None,
+    identical: pd.DataFrame, measure: str, line: float, words: str, tuned: pd.DataFrame | None = None,
     profile: str = "", note: str = "",
 ) -> Figure:  # fmt: skip
     """``measure`` of every arm, one panel per task; filled: identical settings, hollow: a rate and β of the arm's own.
 
-    Both tables have task, arm, seeds, ``measure`` and its ``_low`` and ``_high``; ``level`` is what no effect is.
+    Both tables have task, arm, seeds, ``measure`` and its ``_low`` and ``_high``; ``line`` is the value of no effect.
     """
     both = pd.concat([identical.assign(hollow=False), *([] if tuned is None else [tuned.assign(hollow=True)])])
     both = both[both["arm"].isin(set(identical["arm"]))]
-    ends = {"x": both[measure], "low": both[f"{measure}_low"], "high": both[f"{measure}_high"]}
-    points = both.assign(panel=both["task"], row=both["arm"], look=both["arm"], **ends)
+    points = _measured(both, measure, panel=both["task"], row=both["arm"], look=both["arm"])
     with style.styled():
         panels = {task: task.capitalize() for task in both["task"]}
-        rows = _names(_distinct(identical["arm"]))
-        figure, axes = point_plot(points, rows, panels, sharex=True, line=level, xlabel=words)
+        figure, axes = point_plot(points, _names(identical["arm"]), panels, sharex=True, line=line, xlabel=words)
         for axis in axes:
             style.percent_axis(axis.xaxis)
         hollow = "" if tuned is None else " Hollow: with a rate and β of the arm’s own."
@@ -316,11 +310,9 @@ def _beside(
 ) -> tuple[Figure, list[Axes]]:  # fmt: skip
     """The columns that ``hollow`` names as points, this run's filled; a panel each if ``panels`` names them."""
     points = pd.concat([
-        table.assign(x=table[name], low=table.get(f"{name}_low", np.nan), high=table.get(f"{name}_high", np.nan),
-                     look=name, hollow=empty, panel=name if name in panels else table["panel"])
+        _measured(table, name, look=name, hollow=empty, panel=name if name in panels else table["panel"])
         for name, empty in hollow.items()
     ])  # fmt: skip
-    looked = {
-        name: Look(style.MUTED, "D", "-") if empty else Look(style.ACCENT, "o", "-") for name, empty in hollow.items()
-    }
+    filled, empty = Look(style.ACCENT, "o", "-"), Look(style.MUTED, "D", "-")
+    looked = {name: empty if is_hollow else filled for name, is_hollow in hollow.items()}
     return point_plot(points, rows, panels, looked, sharex=True, line=line, xlabel=xlabel)

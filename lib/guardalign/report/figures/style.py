@@ -77,11 +77,9 @@ def styled() -> Iterator[None]:
         yield
 
 
-def canvas(
-    height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **options: Any
-) -> tuple[Figure, list[Axes]]:
+def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure outside pyplot's global state, and its axes row by row."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.ravel())
 
@@ -101,30 +99,21 @@ def finish(figure: Figure, title: str, caption: str, profile: str = "") -> Figur
     return figure
 
 
-def save(figure: Figure, table: pd.DataFrame, path: str | Path) -> list[Path]:
-    """Write ``path``.png, .svg and .csv (the numbers behind the figure); a suffix of ``path`` is ignored.
-
-    The same figure gives the same bytes. Returns the three paths.
-    """
-    stem = Path(path)
-    stem = stem.with_suffix("") if stem.suffix in (".png", ".svg", ".csv") else stem
-    paths = [stem.parent / f"{stem.name}.{kind}" for kind in ("png", "svg", "csv")]
+def save(figure: Figure, table: pd.DataFrame, path: Path) -> None:
+    """Write ``path``.png, .svg and .csv (the numbers behind the figure). The same figure gives the same bytes."""
     notes = {"Title": figure.get_label(), "Description": figure.get_supxlabel().replace("\n", " ")}
     kinds = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     with matplotlib.rc_context(SETTINGS):
-        for path, (kind, none) in zip(paths, kinds.items(), strict=False):
-            with replacing(path) as part:
+        for kind, none in kinds.items():
+            with replacing(path.with_name(f"{path.name}.{kind}")) as part:
                 figure.savefig(part, format=kind, dpi=PNG_DPI, metadata=notes | none)
-    write_text(paths[2], table.to_csv(index=False))
-    return paths
+    write_text(path.with_name(f"{path.name}.csv"), table.to_csv(index=False))
 
 
-def label_axes(axes: Axes, grid: Literal["x", "y", ""] = "") -> None:
-    """Ticks without marks, and a quiet grid along ``grid`` ("x", "y" or "")."""
+def label_axes(axes: Axes, grid: Literal["x", "y"]) -> None:
+    """Ticks without marks, and a quiet grid along ``grid``."""
     axes.tick_params(length=0)
-    if grid:
-        axes.grid(axis=grid)
-        axes.set_axisbelow(True)
+    axes.grid(axis=grid)
 
 
 def percent_axis(axis: Axis) -> None:
