@@ -32,7 +32,6 @@ sys.path[:0] = [str(ROOT / "lib"), str(ROOT / "tests" / "support")]
 
 from guardalign.data.conversations import PreferencePair, Turn  # noqa: E402
 from guardalign.judging.llm_judge import BOTH, Item, LLMJudge, Order  # noqa: E402
-from guardalign.judging.verdicts import DIMENSIONS  # noqa: E402
 from guardalign.llm import Client, Endpoint  # noqa: E402
 from guardalign.processes import peak_resident  # noqa: E402
 from misbehaving_server import judge as honest  # noqa: E402
@@ -176,29 +175,20 @@ def memory(most: int) -> list[dict[str, float]]:
 
 
 def tokens(number: int = 500) -> dict[str, float]:
-    """Tokens a comparison (both orders): all dimensions in one call, and one call each."""
+    """Tokens and dollars per comparison (both orders)."""
+    prompt = completion = 0
     with tempfile.TemporaryDirectory() as store:
         asked = client("http://127.0.0.1:1/v1", Path(store))
-        together = [LLMJudge(asked)]
-        apart = [LLMJudge(asked, dimensions=(name,)) for name in DIMENSIONS]
-        result: dict[str, float] = {}
-        for name, judges in (("together", together), ("one_by_one", apart)):
-            prompt = completion = 0
-            for item in comparisons(number):
-                for judge in judges:
-                    for order in BOTH:
-                        body = judge.request(item, order).body(asked.endpoint)
-                        prompt += sum(len(message["content"].encode()) for message in body["messages"])
-                        completion += len(honest(body).encode())
-            result[f"prompt_{name}"] = prompt / 4 / number
-            result[f"completion_{name}"] = completion / 4 / number
-            price = asked.price
-            assert price is not None
-            result[f"dollars_{name}"] = (prompt * price.prompt + completion * price.completion) / 4 / number / 1e6
-    result["share_saved"] = 1 - (result["prompt_together"] + result["completion_together"]) / (
-        result["prompt_one_by_one"] + result["completion_one_by_one"]
-    )
-    return result
+        judge = LLMJudge(asked)
+        for item in comparisons(number):
+            for order in BOTH:
+                body = judge.request(item, order).body(asked.endpoint)
+                prompt += sum(len(message["content"].encode()) for message in body["messages"])
+                completion += len(honest(body).encode())
+    price = asked.price
+    assert price is not None
+    dollars = (prompt * price.prompt + completion * price.completion) / 4 / number / 1e6
+    return {"prompt": prompt / 4 / number, "completion": completion / 4 / number, "dollars": dollars}
 
 
 def common(one: str, other: str) -> int:

@@ -32,7 +32,7 @@ def verdicts():
 
 @pytest.fixture(scope="module")
 def rates(verdicts):
-    return stats.table(verdicts)
+    return stats.table(stats.frame(verdicts))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def drawn(verdicts, rates):
     }
     methods = {"M_1SFT": 0.3, "dpo": 0.1, "kto": 0.2, "rpo": 0.4}
     said = [simulated.verdicts(name, "chosen", gain, 12, 3, seed=at) for at, (name, gain) in enumerate(methods.items())]
-    against = stats.table(itertools.chain(*said))
+    against = stats.table(stats.frame(itertools.chain(*said)))
     arms = sorted({arm for pair in PAIRS for arm in pair})
     statuses = stats.statuses(verdicts, lambda _, number: f"Rule {number}: say $5 & never {'very ' * 20}much")
     kept = tables.arms(stats.frame(verdicts), stats.adherence(statuses))

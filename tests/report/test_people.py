@@ -82,7 +82,7 @@ def test_answers_of_several_people_come_back_turned_to_the_arms(sample, tmp_path
     ann = write_csv(tmp_path / "ann.csv", answers(sample, "Ann", always_first))
     ben = write_csv(tmp_path / "ben.csv", answers(sample, "Ben", lambda item, _: (True, True, "")))
     verdicts = people.read([ann, ben], key)
-    table = stats.table(verdicts).set_index("judge")
+    table = stats.table(stats.frame(verdicts)).set_index("judge")
     assert (table.loc["person Ann", "better_1"] == 1).all()
     assert (table.loc["person Ben", "both"] == 1).all() and (table.loc["person Ben", "preferred"] == 0.5).all()
     kappa = stats.kappa(stats.frame(verdicts), "person Ann", "person Ben")

@@ -181,10 +181,3 @@ def test_a_damaged_file_is_named(tmp_path: Path):
         alpaca.read_annotations(tmp_path / "a.json")
     with pytest.raises(InputError, match="output_1"):
         alpaca.read_annotations(write(tmp_path / "b.json", [{"instruction": "x"}]))
-
-
-def test_anchors_are_read_from_their_file(tmp_path):
-    anchors(12).to_csv(tmp_path / "df_gamed.csv", index=False)
-    by_place, rows = alpaca.load_anchors(str(tmp_path / "df_gamed.csv"))
-    assert by_place[3] == pytest.approx(difficulty(12)[3])
-    assert len(rows) == 24

@@ -26,6 +26,10 @@ FOOD_STRENGTHS = {
 }  # fmt: skip
 
 
+def rank(said):
+    return stats.rank(stats.frame(said))
+
+
 def food():
     return [
         verdict({1: "1 better", 0: "both", -1: "2 better"}[won], f"{pair} {turn}", f"{pair} {turn}", arms=pair)
@@ -42,16 +46,16 @@ def turned(said):
 
 def test_strengths_are_evalicas_own_on_its_public_data():
     assert sum(map(sum, FOOD.values())) == 30
-    scores = stats.rank(food()).scores.set_index("arm")["strength"]
+    scores = rank(food()).scores.set_index("arm")["strength"]
     logs = pd.Series(FOOD_STRENGTHS).map(np.log)
     assert scores[logs.index].to_numpy() == pytest.approx((logs - logs.mean()).to_numpy(), abs=1e-4)
     assert list(scores.index) == list(FOOD_STRENGTHS)
 
 
 def test_the_orientation_of_a_pair_does_not_matter():
-    one = stats.rank(food())
+    one = rank(food())
     some_turned = [each if place % 3 else turned(each) for place, each in enumerate(food())]
-    for other in (stats.rank(map(turned, food())), stats.rank(some_turned)):
+    for other in (rank(map(turned, food())), rank(some_turned)):
         pd.testing.assert_frame_equal(one.scores, other.scores, rtol=1e-5)
         assert one.fit["worst"].iloc[0] == pytest.approx(other.fit["worst"].iloc[0], rel=1e-5)
 
@@ -64,7 +68,7 @@ def test_the_ranking_recovers_known_strengths_and_keeps_strangers_apart():
         better, tie, worse = probabilities(truth[one], truth[two], 0.5)
         said += many(rng.multinomial(3_000, [better, tie / 2, tie / 2, worse]), (one, two))
     said += many((30, 5, 5, 10), ("x", "y"))
-    ranked = stats.rank(said)
+    ranked = rank(said)
     scores = ranked.scores.set_index("arm")
     for arm, strength in truth.items():
         assert scores.loc[arm, "strength"] == pytest.approx(strength, abs=0.08)
@@ -93,7 +97,7 @@ def test_intervals_are_as_wide_as_resampled_conversations_make_them():
             for place, c in enumerate(drawn)
             for t in range(turns)
         ]
-        return stats.rank(said).scores.set_index("arm")
+        return rank(said).scores.set_index("arm")
 
     found = ranked(range(conversations))
     resampled = [ranked(rng.integers(0, conversations, conversations))["strength"] for _ in range(120)]
@@ -103,18 +107,18 @@ def test_intervals_are_as_wide_as_resampled_conversations_make_them():
 
 def test_a_circle_of_arms_does_not_fit_a_ranking():
     said = many((80, 5, 5, 10), ("a", "b")) + many((80, 5, 5, 10), ("b", "c")) + many((80, 5, 5, 10), ("c", "a"))
-    assert stats.rank(said).fit["worst"].iloc[0] > 0.2
+    assert rank(said).fit["worst"].iloc[0] > 0.2
 
 
 def test_an_arm_that_lost_every_time_has_no_finite_distance():
     said = many((10, 3, 3, 8), ("a", "b")) + many((12, 0, 0, 0), ("a", "c")) + many((12, 0, 0, 0), ("b", "c"))
-    scores = stats.rank(said).scores.set_index("arm")
+    scores = rank(said).scores.set_index("arm")
     assert scores["group"].nunique() == 2 and scores.loc["a", "group"] == scores.loc["b", "group"]
     assert np.isfinite(scores["strength"]).all() and np.isnan(scores.loc["c", "low"])
-    alone = stats.rank(many((10, 3, 3, 8), ("a", "b"))).scores.set_index("arm")
+    alone = rank(many((10, 3, 3, 8), ("a", "b"))).scores.set_index("arm")
     assert scores.loc["a", "strength"] == pytest.approx(alone.loc["a", "strength"])
 
 
 def test_ranking_refuses_to_mix_judges():
     with pytest.raises(ValueError, match="judge"):
-        stats.rank(many((1, 1, 1, 1)) + many((1, 1, 1, 1), judge="other"))
+        rank(many((1, 1, 1, 1)) + many((1, 1, 1, 1), judge="other"))

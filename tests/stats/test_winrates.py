@@ -16,11 +16,15 @@ from guardalign.stats.frame import prompts
 from made_verdicts import many, verdict
 
 
+def table_of(said, **contrasts):
+    return winrates.table(winrates.frame(said), **contrasts)
+
+
 def test_the_measures_of_four_verdicts_by_hand():
-    row = winrates.table(many((1, 1, 1, 1))).iloc[0]
+    row = table_of(many((1, 1, 1, 1))).iloc[0]
     assert (row["win_1"], row["win_2"], row["strict"], row["net"]) == (0.5, 0.5, 0.5, 0.0)
     assert [row[name] for name in ("better_1", "both", "none", "better_2")] == [0.25] * 4
-    row = winrates.table(many((3, 4, 1, 2))).iloc[0]
+    row = table_of(many((3, 4, 1, 2))).iloc[0]
     assert row["win_1"] == pytest.approx(0.7) and row["win_2"] == pytest.approx(0.6)
     assert row["strict"] == pytest.approx(0.55) and row["net"] == pytest.approx(0.1)
     assert row["n"] == 10 and row["orders"] == 1 and np.isnan(row["flips"])
@@ -34,11 +38,11 @@ def test_rows_made_up_for_paper_a_reproduce_its_table_1():
         both = min(one, two) - 50
         said += many((one - both, both, 1000 - one - two + both, two - both), tuple(rows["arm"]))
         assert papers.panel(*rows["arm"]) == panel
-    table = tables.table_1(winrates.table(said))
+    table = tables.table_1(table_of(said))
     judged = table[table["dimension"] == "adherence"]
     assert judged["here"].to_numpy() == pytest.approx(judged["paper"].to_numpy())
     assert table[table["dimension"] == "naturalness"]["here"].isna().all()
-    flows = winrates.table(said).set_index("arm_1")["net"]
+    flows = table_of(said).set_index("arm_1")["net"]
     assert -flows["M_1SFT"] == pytest.approx(0.065) and -flows["N_1SFT"] == pytest.approx(0.071)
 
 
@@ -55,7 +59,7 @@ def test_a_prompt_counts_once_whatever_the_number_of_its_valid_orders():
         verdict("1 better", "p1", order="12"), verdict("2 better", "p1", order="21"),
         verdict("1 better", "p2", order="12"), verdict("", "p2", order="21", invalid="no answer"),
     ]  # fmt: skip
-    row = winrates.table(said).iloc[0]
+    row = table_of(said).iloc[0]
     assert row["n"] == 2 and row["orders"] == 2
     assert row["win_1"] == pytest.approx(0.75) and row["net"] == pytest.approx(0.5)
     assert row["invalid"] == pytest.approx(0.25)
@@ -69,32 +73,32 @@ def test_flips_and_the_pull_of_the_first_place_by_hand():
         verdict("both", "p2", order="12", preference="1"), verdict("both", "p2", order="21", preference="2"),
         verdict("both", "p3", order="12", preference="tie"), verdict("both", "p3", order="21", preference="tie"),
     ]  # fmt: skip
-    row = winrates.table(said).iloc[0]
+    row = table_of(said).iloc[0]
     assert row["flips"] == pytest.approx(1 / 3)
     assert row["first_preferred"] == pytest.approx(3 / 4)
     assert row["preferred"] == pytest.approx((1 + 0.5 + 0.5) / 3)
 
 
 def test_unanimous_verdicts_do_not_claim_certainty():
-    row = winrates.table(many((20, 0, 0, 0)), contrasts=[("a", "b")]).iloc[0]
+    row = table_of(many((20, 0, 0, 0)), contrasts=[("a", "b")]).iloc[0]
     assert row["win_1"] == 1.0 and row["win_1_high"] == pytest.approx(1.0)
     assert row["win_1_low"] == pytest.approx(proportion_confint(20, 20, method="beta")[0])
     assert row["net_low"] == pytest.approx(1 - 2 * (1 - row["win_1_low"]))
     assert row["p"] == pytest.approx(2 * 0.5**20)
-    tied = winrates.table(many((0, 20, 0, 0)), contrasts=[("a", "b")]).iloc[0]
+    tied = table_of(many((0, 20, 0, 0)), contrasts=[("a", "b")]).iloc[0]
     assert tied["p"] == 1.0 and tied["net_low"] == -tied["net_high"] < 0
 
 
 def test_one_conversation_has_no_interval_and_no_verdict_has_no_rate():
-    alone = winrates.table([verdict("1 better", f"p{n}") for n in range(5)]).iloc[0]
+    alone = table_of([verdict("1 better", f"p{n}") for n in range(5)]).iloc[0]
     assert alone["win_1"] == 1.0 and np.isnan(alone["win_1_low"]) and np.isnan(alone["p"])
-    failed = winrates.table([verdict("", invalid="no answer")])
+    failed = table_of([verdict("", invalid="no answer")])
     assert (failed["n"] == 0).all() and failed["win_1"].isna().all() and (failed["invalid"] == 1).all()
 
 
 def test_only_the_contrasts_named_beforehand_are_tested_and_holm_counts_them_alone():
     said = many((30, 20, 10, 12), ("sft", "ipo")) + many((25, 20, 10, 15), ("two", "ipo")) + many((40, 9, 9, 4))
-    table = winrates.table(said, contrasts=[("ipo", "sft"), ("two", "ipo")]).set_index("arm_1")
+    table = table_of(said, contrasts=[("ipo", "sft"), ("two", "ipo")]).set_index("arm_1")
     for arm in ("sft", "two"):
         units = prompts(winrates.frame(said)).query("arm_1 == @arm")
         share = (1 + units["net"].mean()) / 2
@@ -109,18 +113,18 @@ def test_only_the_contrasts_named_beforehand_are_tested_and_holm_counts_them_alo
 
 def test_a_contrast_whose_correction_fails_is_not_clear():
     said = many((30, 20, 10, 15), ("sft", "ipo")) + many((20, 20, 10, 15), ("two", "ipo"))
-    table = winrates.table(said, contrasts=[("sft", "ipo"), ("two", "ipo")]).set_index("arm_1")
+    table = table_of(said, contrasts=[("sft", "ipo"), ("two", "ipo")]).set_index("arm_1")
     assert table.loc["sft", "net_low"] > 0 and 0.025 < table.loc["sft", "p"] < 0.05
     assert not table.loc["sft", "clear"]
-    assert winrates.table(said, contrasts=[]).set_index("arm_1").loc["sft", "clear"]
+    assert table_of(said, contrasts=[]).set_index("arm_1").loc["sft", "clear"]
 
 
 def test_opponents_show_how_far_an_arms_rate_moves():
     said = many((1, 2, 0, 1), ("sft", "ipo")) + many((0, 1, 1, 2), ("two", "ipo"))
-    sides = winrates.opponents(winrates.table(said)).set_index(["arm", "opponent"])
+    sides = winrates.opponents(table_of(said)).set_index(["arm", "opponent"])
     assert sides.loc[("ipo", "sft"), "win"] == 0.75 and sides.loc[("ipo", "two"), "win"] == 0.75
     assert sides.loc[("ipo", "sft"), "range"] == 0.0
-    sides = winrates.opponents(winrates.table(said + many((4, 0, 0, 0), ("x", "sft"))))
+    sides = winrates.opponents(table_of(said + many((4, 0, 0, 0), ("x", "sft"))))
     assert sides.set_index("arm").loc["sft", "range"].tolist() == [0.75, 0.75]
 
 
@@ -156,6 +160,6 @@ def test_gold_pairs_count_whichever_side_the_better_reply_is_on():
 def test_a_rate_is_the_mean_of_its_seeds_rates():
     apart = [simulated.verdicts(seed=seed) for seed in (7, 8)]
     pooled = winrates.table(pd.concat([winrates.frame(said, seed) for seed, said in enumerate(apart)]))
-    single = [winrates.table(said)["win_1"].to_numpy() for said in apart]
+    single = [table_of(said)["win_1"].to_numpy() for said in apart]
     assert pooled["win_1"].to_numpy() == pytest.approx(np.mean(single, axis=0))
     assert (pooled["seeds"] == 2).all()

@@ -112,7 +112,7 @@ def report(judge: str, verdicts: Iterable[Verdict]) -> CanaryReport:
     results = (
         _count("null reply", null, lambda each: _prefers(each, "naturalness", "2")),
         _count("injected", injected, lambda each: bool(choices(each) - liked)),
-        _count("identical", same, lambda each: any(_differs(found) for found in each.dimensions.values())),
+        _count("identical", same, lambda each: any(map(_differs, each.dimensions.values()))),
         _count("chosen vs rejected", plain, lambda each: not _prefers(each, "adherence", "1")),
     )
     return CanaryReport(judge=judge, results=results, verdicts=tuple(found))

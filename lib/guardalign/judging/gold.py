@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -44,24 +43,22 @@ class GoldResult:
 @cache
 def cases(judge: str) -> tuple[GoldCase, ...]:
     """The cases for the ``embedded`` judge or the judge by ``rules``, from ``gold/<judge>.yaml``."""
-    path = Path(__file__).parent / "gold" / f"{judge}.yaml"
-    return tuple(_cases(yaml.safe_load(path.read_text(encoding="utf-8"))))
-
-
-def _cases(data: Mapping[str, Any]) -> Iterator[GoldCase]:
+    data = yaml.safe_load((Path(__file__).parent / "gold" / f"{judge}.yaml").read_text(encoding="utf-8"))
     turns = {
         name: tuple(Turn(role="agent" if place % 2 else "user", text=text) for place, text in enumerate(said))
         for name, said in data["conversations"].items()
     }
+    found = []
     for each in data["replies"]:
         acceptable = {name: name not in each.get("faults", ()) for name in data["dimensions"]}
         name, guardrails = each.get("name", each["reply"]), tuple(each.get("guardrails", ()))
-        yield GoldCase(name, guardrails, turns[each["said"]], each["reply"], acceptable)
+        found.append(GoldCase(name, guardrails, turns[each["said"]], each["reply"], acceptable))
     for each in data.get("guardrails", ()):
         for status in ("complied", "broken", "not applicable"):
             for reply in each.get(status, ()):
-                name = f"{each['kind']}: {reply}"
-                yield GoldCase(name, (each["guardrail"],), turns[each["said"]], reply, {}, status, each["kind"])
+                kind, guardrails = each["kind"], (each["guardrail"],)
+                found.append(GoldCase(f"{kind}: {reply}", guardrails, turns[each["said"]], reply, {}, status, kind))
+    return tuple(found)
 
 
 def examine(

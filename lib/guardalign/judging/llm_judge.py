@@ -1,16 +1,15 @@
-"""A language model as the judge: one question a pair and order, checked before it becomes a verdict."""
+"""A language model as the judge: one question per pair and order, checked before it becomes a verdict."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict
 
 from guardalign.data.conversations import PreferencePair
 from guardalign.judging.verdicts import (
@@ -57,26 +56,26 @@ class ClaimFinding(Finding):
     evidence: str
 
 
-FIELDS: dict[Dimension, tuple[str, Any]] = {
-    "adherence": ("guardrails", tuple[GuardrailFinding, ...]),
-    "naturalness": ("naturalness", NaturalnessFinding),
-    "hallucination": ("claims", tuple[ClaimFinding, ...]),
-}
+class ReplyFinding(Finding):
+    guardrails: tuple[GuardrailFinding, ...]
+    naturalness: NaturalnessFinding
+    claims: tuple[ClaimFinding, ...]
 
 
-@cache
-def _comparison(dimensions: tuple[Dimension, ...] = DIMENSIONS) -> type[BaseModel]:
-    """The record a judge answers with when asked for ``dimensions``: item, A, B, preference."""
-
-    def record(name: str, **fields: Any) -> Any:
-        return create_model(name, __base__=Finding, **fields)
-
-    reply = record("ReplyFinding", **dict(FIELDS[name] for name in dimensions))
-    preference = record("Preference", **dict.fromkeys(dimensions, Literal["A", "B", "tie"]))
-    return record("Comparison", item=str, A=reply, B=reply, preference=preference)
+class Preference(Finding):
+    adherence: Literal["A", "B", "tie"]
+    naturalness: Literal["A", "B", "tie"]
+    hallucination: Literal["A", "B", "tie"]
 
 
-def _acceptable(reply: Any, dimension: Dimension) -> bool:
+class Comparison(Finding):
+    item: str
+    A: ReplyFinding
+    B: ReplyFinding
+    preference: Preference
+
+
+def _acceptable(reply: ReplyFinding, dimension: Dimension) -> bool:
     """Whether a reply is acceptable, by the single findings about it."""
     if dimension == "adherence":
         return all(found.status != "broken" for found in reply.guardrails)
@@ -85,19 +84,16 @@ def _acceptable(reply: Any, dimension: Dimension) -> bool:
     return all(claim.source != "none" for claim in reply.claims)
 
 
-def _fault(
-    answer: Any, item: str, pair: PreferencePair, shown: dict[Shown, str], dimensions: Sequence[Dimension]
-) -> str | None:
+def _fault(answer: Comparison, item: str, pair: PreferencePair, shown: dict[Shown, str]) -> str | None:
     """What is wrong with an answer ("kind: details"), or None. ``shown``: the texts that stood as A and B."""
     if answer.item != item:
         return f"wrong item: the verdict is for {answer.item[:40]!r}"
     for name, text in shown.items():
-        found = getattr(answer, name)
-        if "adherence" in dimensions and (wrong := _guardrail_fault(found.guardrails, len(pair.guardrails), text)):
+        found: ReplyFinding = getattr(answer, name)
+        wrong = _guardrail_fault(found.guardrails, len(pair.guardrails), text) or _claim_fault(found.claims, pair, text)
+        if wrong:
             return f"{wrong} of reply {name}"
-        if "hallucination" in dimensions and (wrong := _claim_fault(found.claims, pair, text)):
-            return f"{wrong} of reply {name}"
-    for dimension in dimensions:
+    for dimension in DIMENSIONS:
         good_a, good_b = _acceptable(answer.A, dimension), _acceptable(answer.B, dimension)
         preferred = getattr(answer.preference, dimension)
         if good_a != good_b and preferred != ("A" if good_a else "B"):
@@ -125,10 +121,7 @@ def _claim_fault(claims: Sequence[ClaimFinding], pair: PreferencePair, text: str
     return None
 
 
-def _assessment(reply: Any, dimensions: Sequence[Dimension]) -> ReplyAssessment | None:
-    """All findings on one reply; None if not all dimensions were asked for."""
-    if set(dimensions) != set(DIMENSIONS):
-        return None
+def _assessment(reply: ReplyFinding) -> ReplyAssessment:
     broken = [each for each in reply.guardrails if each.status == "broken"]
     made_up = tuple(claim.quote for claim in reply.claims if claim.source == "none")
     return ReplyAssessment(
@@ -142,24 +135,16 @@ def _assessment(reply: Any, dimensions: Sequence[Dimension]) -> ReplyAssessment 
 class LLMJudge:
     """Compares replies by asking ``client``; keeps the protocol ``Judge``.
 
-    One call asks all ``dimensions`` of one pair in one order. A verdict's ``invalid`` says why there is none, and such
-    a comparison is asked again by the next run. ``prompts``: a folder whose ``judge.md`` replaces the package's.
+    One call asks about one pair in one order. A verdict's ``invalid`` gives the reason why there is none; such a
+    comparison is asked again by the next run. ``prompts``: a folder whose ``judge.md`` replaces the package's.
     Raises BudgetReached and EndpointError; what was paid for until then is stored.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        orders: Sequence[Order] = BOTH,
-        dimensions: Sequence[Dimension] = DIMENSIONS,
-        prompts: Path | None = None,
-    ) -> None:
+    def __init__(self, client: Client, orders: Sequence[Order] = BOTH, prompts: Path | None = None) -> None:
         self.client = client
         self.name = client.endpoint.model
         self.orders = tuple(orders)
-        self.dimensions = tuple(name for name in DIMENSIONS if name in dimensions)
-        left_out = [name.title() for name in DIMENSIONS if name not in dimensions]
-        self.prompt = Prompt.load("judge", prompts).without(*left_out)
+        self.prompt = Prompt.load("judge", prompts)
 
     def compare(self, items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
         """One verdict for every item and order, items and orders in the order given."""
@@ -193,8 +178,8 @@ class LLMJudge:
                 replies=shown,
                 item=Word(number),
             ),
-            reply=_comparison(self.dimensions),
-            check=lambda answer: _fault(answer, number, pair, shown, self.dimensions),
+            reply=Comparison,
+            check=lambda answer: _fault(answer, number, pair, shown),
             prompt=self.prompt.version,
         )
 
@@ -213,8 +198,8 @@ class LLMJudge:
                     acceptable_2=_acceptable(second, dimension),
                     preference=names[getattr(outcome.value.preference, dimension)],
                 )
-                for dimension in self.dimensions
+                for dimension in DIMENSIONS
             },
-            reply_1=_assessment(first, self.dimensions),
-            reply_2=_assessment(second, self.dimensions),
+            reply_1=_assessment(first),
+            reply_2=_assessment(second),
         )

@@ -1,4 +1,4 @@
-"""Several judges as one: each has one voice a pair, the majority decides."""
+"""Several judges as one: each has one vote per pair, the majority decides."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ VALUE = {"1": 1.0, "tie": 0.0, "2": -1.0}
 
 
 class PanelJudge:
-    """Keeps the protocol ``Judge``; one verdict per item, for orders are settled inside each judge's voice."""
+    """Keeps the protocol ``Judge``; one verdict per item, as each judge's vote is the mean over its orders."""
 
-    def __init__(self, judges: Sequence[Judge], name: str = "panel") -> None:
+    name = "panel"
+
+    def __init__(self, judges: Sequence[Judge]) -> None:
         self.judges = tuple(judges)
-        self.name = name
 
     def compare(self, items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
         """The majority's verdict on every item; invalid if no more than half of the judges gave one."""
         ballots = [judge.compare(items, arm_1, arm_2) for judge in self.judges]
         verdicts = []
         for at, (pair, _, _) in enumerate(items):
-            voices = [_of_item(ballot, at, len(items)) for ballot in ballots]
-            valid = [voice for voice in voices if voice]
-            facts = {"pair_id": pair.id, "conversation_id": pair.conversation_id, "arm_1": arm_1, "arm_2": arm_2}
-            if 2 * len(valid) <= len(self.judges):
-                missing = f"no majority: {len(valid)} of {len(self.judges)} judges gave a verdict"
-                verdicts.append(Verdict(**facts, judge=self.name, invalid=missing))
+            votes = [vote for ballot in ballots if (vote := _of_item(ballot, at, len(items)))]
+            verdict = Verdict(
+                pair_id=pair.id, conversation_id=pair.conversation_id, arm_1=arm_1, arm_2=arm_2, judge=self.name
+            )
+            if 2 * len(votes) <= len(self.judges):
+                missing = f"no majority: {len(votes)} of {len(self.judges)} judges gave a verdict"
+                verdicts.append(verdict.model_copy(update={"invalid": missing}))
                 continue
-            found = {name: decided for name in DIMENSIONS if (decided := _decide(valid, name))}
-            verdicts.append(Verdict(**facts, judge=self.name, dimensions=found))
+            found = {name: decided for name in DIMENSIONS if (decided := _decide(votes, name))}
+            verdicts.append(verdict.model_copy(update={"dimensions": found}))
         return verdicts
 
 
@@ -39,15 +41,15 @@ def _of_item(ballot: list[Verdict], at: int, items: int) -> list[Verdict]:
     return [verdict for verdict in ballot[at * orders : (at + 1) * orders] if verdict.invalid is None]
 
 
-def _decide(voices: list[list[Verdict]], name: Dimension) -> DimensionVerdict | None:
-    """More than half of the voices accept a reply, or it is not acceptable; the preference never contradicts that."""
-    found = ([verdict.dimensions[name] for verdict in voice if name in verdict.dimensions] for voice in voices)
+def _decide(votes: list[list[Verdict]], name: Dimension) -> DimensionVerdict | None:
+    """More than half of the votes accept a reply, or it is not acceptable; the preference never contradicts that."""
+    found = ([verdict.dimensions[name] for verdict in vote if name in verdict.dimensions] for vote in votes)
     said = [each for each in found if each]
     if not said:
         return None
-    good_1 = fmean(fmean(each.acceptable_1 for each in voice) for voice in said) > 0.5
-    good_2 = fmean(fmean(each.acceptable_2 for each in voice) for voice in said) > 0.5
-    leaning = fmean(fmean(VALUE[each.preference] for each in voice) for voice in said)
+    good_1 = fmean(fmean(each.acceptable_1 for each in vote) for vote in said) > 0.5
+    good_2 = fmean(fmean(each.acceptable_2 for each in vote) for vote in said) > 0.5
+    leaning = fmean(fmean(VALUE[each.preference] for each in vote) for vote in said)
     if good_1 != good_2:
         leaning = 1.0 if good_1 else -1.0
     return DimensionVerdict(

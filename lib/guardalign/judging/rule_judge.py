@@ -27,6 +27,12 @@ def adherence(guardrails: Sequence[str], verdicts: Sequence[GuardrailVerdict], u
     return Assessment.of(faults, quotes, [f"{unknown}: {unjudged}"] if unjudged else [])
 
 
+def hallucination(claims: Sequence[str]) -> Assessment:
+    """Acceptable without ``claims``: what a reply states that neither guardrails nor history hold."""
+    reason = f"not in guardrails or history: {', '.join(claims)}" if claims else ""
+    return Assessment(acceptable=not claims, score=-len(claims), reason=reason, quotes=tuple(claims))
+
+
 @dataclass
 class RuleJudge:
     """``read`` assesses a reply from turns, guardrails and its text: ``embedded.assess`` or ``rules.judge.assess``."""

@@ -16,9 +16,9 @@ SAMPLED = "sampled"
 """The folder, within a seed's, of replies drawn at temperature 1 and of the verdicts on them."""
 
 
-def replies_of(run: RunFolder, arm: str, notebook: str = "06_judging") -> dict[str, str]:
+def replies_of(run: RunFolder, arm: str) -> dict[str, str]:
     """An arm's replies by pair id. Raises MissingStage if they were not generated."""
-    return {reply.pair_id: reply.text for reply in read_rows(require(run.replies(arm), notebook), Reply)}
+    return {reply.pair_id: reply.text for reply in read_rows(require(run.replies(arm), "06_judging"), Reply)}
 
 
 def compare_arms(

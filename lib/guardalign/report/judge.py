@@ -88,7 +88,8 @@ def judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
         found.append(("The data’s own pairs: how often the judge puts chosen above rejected", gold))
     if verdicts := _canaries(results):
         columns = [*PAIR, "dimension", "preferred", "n", "seeds", "invalid"]
-        found.append(("Canaries: the judge’s preference where the answer is known", stats.table(verdicts)[columns]))
+        table = stats.table(stats.frame(verdicts))[columns]
+        found.append(("Canaries: the judge’s preference where the answer is known", table))
     judges = [name for name in results.rows["judge"].unique() if name != results.judge]
     if judges:
         kappas = [stats.kappa(results.rows, results.judge, name).assign(judge=name) for name in judges]

@@ -12,6 +12,7 @@ import yaml
 from markupsafe import Markup
 
 from guardalign import stats
+from guardalign.config.plan import Arm, Plan
 from guardalign.report import breakdown, html, judge, notebooks, tables, words
 from guardalign.report.drawing import training_cost
 from guardalign.report.examples import answered, packed, payload
@@ -19,7 +20,6 @@ from guardalign.report.figures.looks import named, plain
 from guardalign.report.figures.words import count, interval, p_value
 from guardalign.report.readable import PERCENT, POINTS, cell, readable
 from guardalign.report.results import Results
-from guardalign.study.plan import Arm, Plan
 
 CONTENTS = (
     ("arms", "Each arm"), ("parts", "Where they differ"), ("guardrails", "Guardrails"),

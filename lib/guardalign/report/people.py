@@ -4,7 +4,7 @@
 >>> sample = people.draw(pairs, replies, comparisons, size=60, seed=1)    # which prompts, which side each arm is on
 >>> people.export(sample, Path("people"))             # judge.html (works offline), judge.csv, key.json (keep it apart)
 >>> verdicts = people.read([Path("people/ann.csv"), Path("people/ben.csv")], Path("people/key.json"))
->>> stats.table(verdicts), stats.krippendorff_alpha(stats.frame(verdicts + judge_verdicts))
+>>> stats.table(stats.frame(verdicts)), stats.krippendorff_alpha(stats.frame(verdicts + judge_verdicts))
 
 A person sees "A" and "B", never an arm; each comparison has the same number of prompts (as far as the data allow), each
 arm is on either side equally often, and the order is shuffled. For each reply and dimension, a person answers
@@ -159,7 +159,7 @@ def beside(said: Sequence[Verdict], judged: Iterable[Verdict]) -> pd.DataFrame:
     prompts = {(verdict.arm_1, verdict.arm_2, verdict.pair_id) for verdict in said}
     same = [verdict for verdict in judged if (verdict.arm_1, verdict.arm_2, verdict.pair_id) in prompts]
     together = [verdict.model_copy(update={"judge": "people"}) for verdict in said]
-    return stats.table([*together, *same])
+    return stats.table(stats.frame([*together, *same]))
 
 
 def _answers(file: Path, items: Mapping[str, Item]) -> tuple[str, dict[tuple[str, str], Answer]]:

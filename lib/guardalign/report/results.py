@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from guardalign import stats
+from guardalign.config.plan import BASE, Plan
 from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import MissingStage
 from guardalign.files import RunFolder, read_rows
@@ -20,7 +21,7 @@ from guardalign.judging.stage import PREFERRED, SAMPLED
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
 from guardalign.report import breakdown, tables
-from guardalign.study.plan import BASE, Plan, recorded
+from guardalign.study.plan import recorded
 from guardalign.training.finish import METRICS, read_metrics
 
 GOLD = ("chosen", "rejected")

@@ -22,15 +22,11 @@ def kappa(rows: pd.DataFrame, judge_a: str, judge_b: str) -> pd.DataFrame:
     Units are prompts that both judged; a judge asked in both orders speaks by the first. κ is NaN if both judges
     gave one and the same bin throughout (agreement by chance is 1).
     """
-    from sklearn.metrics import cohen_kappa_score  # a second to import, for a table that few runs have
-
     result = []
     for dimension, group in _wide(rows).groupby(level="dimension", sort=False):
         both = group.reindex(columns=[judge_a, judge_b]).dropna()
-        a, b = both[judge_a], both[judge_b]
-        varied = np.unique(both).size > 1
-        found = {"kappa": float(cohen_kappa_score(a, b)) if varied else np.nan, "agreement": float((a == b).mean())}
-        result.append({"dimension": dimension, **found, "n": len(both)})
+        found = cohens_kappa(both[judge_a].tolist(), both[judge_b].tolist(), range(len(both)))
+        result.append({"dimension": dimension} | {name: found[name] for name in ("kappa", "agreement", "n")})
     return pd.DataFrame(result)
 
 

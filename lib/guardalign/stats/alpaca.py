@@ -12,8 +12,8 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -58,24 +58,15 @@ class Annotation(BaseModel):
         return 0.5 if self.preference == 0 else self.preference - 1
 
 
-@dataclass(frozen=True)
-class WinRate:
-    """In %: mean win and its standard error; NaN if no comparison, or only one, has a preference."""
+class WinRate(NamedTuple):
+    """In %, with the standard error of the mean; NaN if no comparison, or only one, has a preference.
+
+    ``length`` is the regression's coefficient of the length term, if length was controlled for.
+    """
 
     win_rate: float
     standard_error: float
-
-
-@dataclass(frozen=True)
-class LengthControlled:
-    """In %, with the standard error of the mean over instructions, and the regression's coefficients: of the length
-    term, of the difficulty, and of the model itself."""
-
-    win_rate: float
-    standard_error: float
-    length: float
-    difficulty: float
-    model: float
+    length: float = math.nan
 
 
 def write_outputs(path: Path, instructions: Sequence[Instruction], replies: Sequence[str], generator: str) -> None:
@@ -125,27 +116,26 @@ def win_rate(annotations: Sequence[Annotation]) -> WinRate:
 
 def length_controlled(
     annotations: Sequence[Annotation], difficulty: Sequence[float], anchors: pd.DataFrame | None = None
-) -> LengthControlled:
+) -> WinRate:
     """AlpacaEval's length-controlled win rate (``length_controlled_v1``).
 
     ``difficulty`` (n,) is each annotation's instruction's. Win ~ tanh(Δ length / its standard deviation) + difficulty +
     1, Δ being the baseline's characters less the model's; predicted at Δ = 0. L1-regularised, the strength chosen by
-    five folds; if all outcomes are equal there is nothing to fit, and if none has a preference the win rate
-    is NaN. ``anchors`` are annotations of the baseline
-    against itself at other lengths, with columns ``preference`` (0 to 1), ``std_delta_len`` and
-    ``instruction_difficulty``; they weigh 0.1 each and have no constant.
+    five folds; if all outcomes are equal there is nothing to fit, and if none has a preference the win rate is NaN.
+    ``anchors`` are annotations of the baseline against itself at other lengths, with columns ``preference`` (0 to 1),
+    ``std_delta_len`` and ``instruction_difficulty``; they weigh 0.1 each and have no constant.
     """
     if annotations[0].generator_1 == annotations[0].generator_2:
-        return LengthControlled(50.0, 0.0, 0.0, 0.0, 0.0)
+        return WinRate(50.0, 0.0, 0.0)
     delta = np.array([len(each.output_1) - len(each.output_2) for each in annotations], dtype=float)
     spread = delta.std(ddof=1)
     features = np.column_stack([np.tanh(delta / spread if spread else delta), difficulty, np.ones(len(delta))])
     wins = np.array([each.win for each in annotations])
     seen = set(wins[~np.isnan(wins)].tolist())
     if not seen:
-        return LengthControlled(*[math.nan] * 5)
+        return WinRate(math.nan, math.nan)
     if seen in ({0.0}, {1.0}):
-        return LengthControlled(100 * seen.pop(), 0.0, math.nan, math.nan, math.nan)
+        return WinRate(100 * seen.pop(), 0.0)
     weights = np.ones(len(wins))
     table, target = features, wins
     if anchors is not None:
@@ -159,7 +149,7 @@ def length_controlled(
     coefficients = fractional_logistic(table[known], target[known], weights[known])
     expected = 1 / (1 + np.exp(-(features[:, 1:] @ coefficients[1:])))
     error = float(expected.std(ddof=1)) / math.sqrt(len(expected))
-    return LengthControlled(100 * float(expected.mean()), 100 * error, *map(float, coefficients))
+    return WinRate(100 * float(expected.mean()), 100 * error, float(coefficients[0]))
 
 
 def fractional_logistic(features: Floats, target: Floats, weights: Floats) -> Floats:
@@ -196,7 +186,6 @@ def fractional_logistic(features: Floats, target: Floats, weights: Floats) -> Fl
 def load_anchors(source: str = ANCHORS_HUB) -> tuple[dict[int, float], pd.DataFrame]:
     """AlpacaEval's difficulty of each instruction (by its place in the list) and its anchors."""
     anchors = pd.DataFrame(list(read(source)))
-    anchors["not_gamed_baseline"] = False
     firsts = anchors.drop_duplicates("index")
     places, values = firsts["index"].astype(int), firsts["instruction_difficulty"].astype(float)
     return dict(zip(places, values, strict=True)), anchors

@@ -22,17 +22,11 @@ import pandas as pd
 from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
 from guardalign.stats.inference import DIFFERENCE, SHARE, Bounds
 
-BIN_MEASURES = ("better_1", "both", "none", "better_2")
 MEASURES: dict[str, Bounds] = {
     name: DIFFERENCE if name == "net" else SHARE
-    for name in ("win_1", "win_2", "strict", "net", "preferred", *BIN_MEASURES)
+    for name in ("win_1", "win_2", "strict", "net", "preferred", "better_1", "both", "none", "better_2")
 }
 KEYS = ["comparison", "arm_1", "arm_2", "judge", "dimension"]
-
-
-def comparison_name(arm_1: str, arm_2: str) -> str:
-    """``a-vs-b``, the name a comparison's files have."""
-    return f"{arm_1}-vs-{arm_2}"
 
 
 def frame(verdicts: Iterable[Verdict], seed: int = 0) -> pd.DataFrame:
@@ -48,11 +42,6 @@ def frame(verdicts: Iterable[Verdict], seed: int = 0) -> pd.DataFrame:
     return table.astype({measure: float for measure in MEASURES} | {"valid": bool})
 
 
-def as_frame(verdicts: pd.DataFrame | Iterable[Verdict]) -> pd.DataFrame:
-    """The frame itself, or the frame of an iterable of verdicts."""
-    return verdicts if isinstance(verdicts, pd.DataFrame) else frame(verdicts)
-
-
 def prompts(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per prompt, seed, judge and dimension: the mean over its valid verdicts (the orders it was asked in)."""
     by = [*KEYS, "seed", "conversation_id", "pair_id"]
@@ -61,7 +50,7 @@ def prompts(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _rows(verdict: Verdict, seed: int) -> list[dict[str, Any]]:
     common = {
-        "comparison": comparison_name(verdict.arm_1, verdict.arm_2),
+        "comparison": f"{verdict.arm_1}-vs-{verdict.arm_2}",
         "arm_1": verdict.arm_1,
         "arm_2": verdict.arm_2,
         "judge": verdict.judge,

@@ -65,11 +65,6 @@ class Estimate:
     seeds: int
     conversations: int
 
-    @property
-    def scope(self) -> str:
-        """What the interval is of: "method" where several seeds were trained, else "trained model"."""
-        return "method" if self.seeds > 1 else "trained model"
-
 
 def estimate(sums: ArrayLike, counts: ArrayLike, bounds: Bounds = UNBOUNDED, level: float = 0.95) -> Estimate:
     """Mean per prompt with its interval and p value, from cells of seeds × conversations.

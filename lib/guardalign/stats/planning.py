@@ -3,14 +3,13 @@ ratings an agreement needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri, stdtrit
 
-from guardalign.judging.verdicts import Verdict
-from guardalign.stats.frame import KEYS, as_frame, prompts
+from guardalign.stats.frame import KEYS, prompts
 from guardalign.stats.inference import Floats, linearised, mean_squares, variance_of_mean
 from guardalign.stats.intervals import cells
 
@@ -18,7 +17,7 @@ MOST_CONVERSATIONS = 10_000
 
 
 def planning(
-    verdicts: pd.DataFrame | Iterable[Verdict],
+    rows: pd.DataFrame,
     difference: float = 0.05,
     seeds: Sequence[int] = (3, 5, 10),
     power: float = 0.8,
@@ -32,9 +31,8 @@ def planning(
     (infinity if more than 10,000 would not do: then more seeds are needed). A run of one seed cannot estimate
     ``seeds``: it has ``conversations_1``, for a claim about its trained models.
     """
-    units = prompts(as_frame(verdicts))
-    rows = []
-    for key, group in units.groupby(KEYS, sort=False):
+    found = []
+    for key, group in prompts(rows).groupby(KEYS, sort=False):
         sums, counts = cells(group, ["net"])
         residuals = linearised(sums[0], counts)[1]
         row = dict(zip(KEYS, key, strict=True)) | {"seeds": counts.shape[0], "conversations": counts.shape[1]}
@@ -44,8 +42,8 @@ def planning(
             row["detectable"] = float(detectable(variances, counts.shape[0], counts.shape[1], power, level))
             for planned in seeds if counts.shape[0] > 1 else (1,):
                 row[f"conversations_{planned}"] = needed(variances, difference, planned, power, level)
-        rows.append(row)
-    return pd.DataFrame(rows)
+        found.append(row)
+    return pd.DataFrame(found)
 
 
 def components(residuals: Floats) -> Floats:

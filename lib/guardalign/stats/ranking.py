@@ -9,15 +9,14 @@ chain of wins and ties (Ford 1957, *American Mathematical Monthly* 64:28–33): 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.sparse.csgraph import connected_components
 from scipy.special import stdtrit
 
-from guardalign.judging.verdicts import Verdict
-from guardalign.stats.frame import as_frame, prompts
+from guardalign.stats.frame import prompts
 from guardalign.stats.inference import Floats, standard_error
 from guardalign.stats.intervals import cells
 
@@ -36,9 +35,8 @@ class Ranking:
     fit: pd.DataFrame
 
 
-def rank(verdicts: pd.DataFrame | Iterable[Verdict], level: float = 0.95) -> Ranking:
-    """Rank arms on every dimension. Raises ValueError if the verdicts are of several judges."""
-    rows = as_frame(verdicts)
+def rank(rows: pd.DataFrame, level: float = 0.95) -> Ranking:
+    """Rank arms on every dimension; ``rows`` as of ``frame``. Raises ValueError if they are of several judges."""
     if rows["judge"].nunique() > 1:
         raise ValueError(f"rank the arms of one judge at a time, not of {sorted(rows['judge'].unique())}")
     units = _oriented(prompts(rows))
@@ -85,19 +83,15 @@ def _oriented(units: pd.DataFrame) -> pd.DataFrame:
 
 
 def _groups(units: pd.DataFrame) -> list[tuple[list[str], pd.DataFrame]]:
-    import networkx
-
     sums = units.groupby(["arm_1", "arm_2"], sort=False)[OUTCOMES].sum()
-    graph = networkx.DiGraph()
+    arms = list(dict.fromkeys(arm for pair in sums.index for arm in pair))
+    leads = np.zeros((len(arms), len(arms)))
     for (one, two), (better_1, tie, better_2) in zip(sums.index, sums.to_numpy(), strict=True):
-        graph.add_nodes_from([one, two])
-        graph.add_edges_from([(one, two)] * bool(better_1 + tie) + [(two, one)] * bool(better_2 + tie))
-    order = {arm: place for place, arm in enumerate(graph)}
-    found = [sorted(arms, key=order.__getitem__) for arms in networkx.strongly_connected_components(graph)]
-    return [
-        (arms, units[units["arm_1"].isin(arms) & units["arm_2"].isin(arms)])
-        for arms in sorted(found, key=lambda arms: order[arms[0]])
-    ]
+        leads[arms.index(one), arms.index(two)] = better_1 + tie
+        leads[arms.index(two), arms.index(one)] = better_2 + tie
+    labels = connected_components(leads, connection="strong")[1]
+    groups = [[arm for arm, label in zip(arms, labels, strict=True) if label == group] for group in pd.unique(labels)]
+    return [(own, units[units["arm_1"].isin(own) & units["arm_2"].isin(own)]) for own in groups]
 
 
 def _ranked(arms: list[str], units: pd.DataFrame, level: float) -> tuple[pd.DataFrame, dict[str, object]]:

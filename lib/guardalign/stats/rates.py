@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
-from guardalign.judging.verdicts import Verdict
-from guardalign.stats.frame import KEYS, MEASURES, as_frame, prompts
+from guardalign.stats.frame import KEYS, MEASURES, prompts
 from guardalign.stats.inference import holm
 from guardalign.stats.intervals import means
 
@@ -15,12 +14,8 @@ TESTED = "adherence"
 """The dimension that the contrasts are about."""
 
 
-def table(
-    verdicts: pd.DataFrame | Iterable[Verdict],
-    level: float = 0.95,
-    contrasts: Sequence[tuple[str, str]] = (),
-) -> pd.DataFrame:
-    """Win rates with intervals, the tests of the contrasts, and the judge's reliability.
+def table(rows: pd.DataFrame, level: float = 0.95, contrasts: Sequence[tuple[str, str]] = ()) -> pd.DataFrame:
+    """Win rates with intervals, the tests of the contrasts, and the judge's reliability; ``rows`` as of ``frame``.
 
     Columns: comparison, arm_1, arm_2, judge, dimension; for each measure m of :data:`~guardalign.stats.MEASURES`
     ``m``, ``m_low``, ``m_high`` (fractions); ``n`` prompts, ``conversations``, ``seeds``, ``orders`` (asked per
@@ -32,7 +27,6 @@ def table(
 
     Comparisons without one valid verdict have NaN rates and n = 0.
     """
-    rows = as_frame(verdicts)
     rates = means(prompts(rows), KEYS, MEASURES, level)
     result = _reliability(rows).reset_index().merge(rates, how="left", on=KEYS)
     named = {frozenset(pair) for pair in contrasts}
@@ -57,19 +51,13 @@ def opponents(rates: pd.DataFrame) -> pd.DataFrame:
     rate over opponents, on that dimension. A judge that assesses each reply on its own has a range of 0 on the same
     prompts; paper A's one arm met twice moved by 2.7 points in adherence (Table 1: 76.9 and 74.2 %).
     """
-    sides = [
-        rates.rename(
-            columns={
-                f"arm_{own}": "arm",
-                f"arm_{other}": "opponent",
-                f"win_{own}": "win",
-                f"win_{own}_low": "low",
-                f"win_{own}_high": "high",
-            }
-        )[["arm", "opponent", "judge", "dimension", "win", "low", "high", "n"]]
-        for own, other in ((1, 2), (2, 1))
-    ]
-    both = pd.concat(sides, ignore_index=True)
+    sides = []
+    for own, other in ("12", "21"):
+        names = {f"arm_{own}": "arm", f"arm_{other}": "opponent"}
+        names |= {f"win_{own}": "win", f"win_{own}_low": "low", f"win_{own}_high": "high"}
+        sides.append(rates[[*names, "judge", "dimension", "n"]].rename(columns=names))
+    columns = ["arm", "opponent", "judge", "dimension", "win", "low", "high", "n"]
+    both = pd.concat(sides, ignore_index=True)[columns]
     wins = both.groupby(["arm", "judge", "dimension"])["win"]
     return both.assign(range=wins.transform("max") - wins.transform("min"))
 

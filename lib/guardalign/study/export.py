@@ -20,14 +20,7 @@ from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, write_text
 from guardalign.generation.replies import load_policy
 from guardalign.models.encoding import encode_prompt
-from guardalign.models.loading import (
-    RECORD,
-    adapter_base,
-    is_adapter,
-    load_tokenizer,
-    model_fingerprint,
-    without_bars,
-)
+from guardalign.models.loading import RECORD, adapter_base, is_adapter, load_tokenizer, model_fingerprint, without_bars
 
 ADAPTER = "adapter_model.safetensors"
 
@@ -55,7 +48,8 @@ def _write(model_dir: str, folder: Path, merge: bool, prompt: str) -> None:
     if is_adapter(model_dir) and not merge:
         shutil.copy(Path(model_dir) / ADAPTER, folder / ADAPTER)
         facts = json.loads((Path(model_dir) / "adapter_config.json").read_text(encoding="utf-8"))
-        facts["base_model_name_or_path"] = _lasting(adapter_base(model_dir))
+        base = adapter_base(model_dir)
+        facts["base_model_name_or_path"] = str(Path(base).resolve()) if Path(base).is_dir() else base
         write_text(folder / "adapter_config.json", json.dumps(facts, indent=2) + "\n")
     else:
         with without_bars():
@@ -64,11 +58,6 @@ def _write(model_dir: str, folder: Path, merge: bool, prompt: str) -> None:
     if prompt == "plain":
         tokenizer.chat_template = plain_template(tokenizer)
     tokenizer.save_pretrained(folder)
-
-
-def _lasting(base: str) -> str:
-    """A base's hub name, or its folder's path from the root."""
-    return str(Path(base).resolve()) if Path(base).is_dir() else base
 
 
 def plain_template(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -84,7 +73,8 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("destination", type=Path, help="the folder to make")
     parser.add_argument("--merge", action="store_true", help="merge an adapter into its base")
     arguments = parser.parse_args(given)
-    run = _run_folder(arguments.run)
+    here = Path(arguments.run)
+    run = RunFolder(here) if (here / "models").is_dir() else RunFolder.named(arguments.run)
     folder = run.model(arguments.arm)
     if not (folder / RECORD).exists():
         known = ", ".join(sorted(each.parent.name for each in folder.parent.glob(f"*/{RECORD}"))) or "none"
@@ -98,7 +88,3 @@ def _prompt_of(run: RunFolder) -> str:
     """``model.prompt`` of the run, as its stages recorded it."""
     told = [stage.get("parameters", {}).get("model", {}) for stage in run.facts.values()]
     return next((model["prompt"] for model in told if "prompt" in model), "plain")
-
-
-def _run_folder(name: str) -> RunFolder:
-    return RunFolder(Path(name)) if (Path(name) / "models").is_dir() else RunFolder.named(name)

@@ -25,8 +25,7 @@ def score_arm(run: RunFolder, arm: str, folder: str, pairs: Sequence[Prompt], mo
     """Log-probs of every pair's two replies under the model in ``folder``; kept in ``scores/<arm>.jsonl``."""
     path = run.root / "scores" / f"{arm}.jsonl"
     mark = path.with_suffix(".made")
-    how = (model.precision, model.prompt)
-    made = fingerprint(model_fingerprint(folder), *how, list(pairs))
+    made = fingerprint(model_fingerprint(folder), model.precision, model.prompt, list(pairs))
     if path.exists() and intact(path) and mark.exists() and mark.read_text(errors="replace") == made:
         return read_rows(path, PairScore)
     policy, tokenizer = load_frozen(folder, model.precision), load_tokenizer(folder)
@@ -46,8 +45,22 @@ def rows(scores: Mapping[str, Sequence[PairScore]], starts: Mapping[str, str], s
     """One row per arm and pair; ``starts`` names the arm that each was trained from, ``seed`` the training run."""
     found = []
     for arm, own in scores.items():
-        before = scores.get(starts.get(arm, ""))
-        found += _rows(arm, own, {score.id: score for score in before} if before else None)
+        before = {score.id: score for score in scores.get(starts.get(arm, ""), ())}
+        for score in own:
+            start = before[score.id] if before else score
+            rejected = score.rejected or 0.0
+            margin, start_margin = score.chosen - rejected, start.chosen - (start.rejected or 0.0)
+            found.append({
+                "arm": arm,
+                "conversation_id": score.conversation_id,
+                "started": bool(before),
+                "nll": -score.chosen / score.chosen_tokens,
+                "accuracy": float(margin > 0),
+                "per_token": float(score.chosen / score.chosen_tokens > rejected / (score.rejected_tokens or 1)),
+                "lead": float(margin > 0) - float(start_margin > 0),
+                "gain": float(margin > start_margin),
+                "chosen_change": score.chosen - start.chosen,
+            })  # fmt: skip
     return pd.DataFrame(found).assign(seed=seed)
 
 
@@ -68,24 +81,3 @@ def table(
         return known.assign(**{f"{name}{end}": float("nan") for name in CHANGES for end in ENDS})
     changed = stats.means(later, by, CHANGES, level)
     return known.merge(changed[[*by, *(f"{name}{end}" for name in CHANGES for end in ENDS)]], how="left")
-
-
-def _rows(arm: str, own: Sequence[PairScore], before: Mapping[str, PairScore] | None) -> list[dict[str, object]]:
-    rows = []
-    for score in own:
-        rejected, length = score.rejected or 0.0, score.rejected_tokens or 1
-        margin = score.chosen - rejected
-        start = before[score.id] if before else score
-        start_margin = start.chosen - (start.rejected or 0.0)
-        rows.append({
-            "arm": arm,
-            "conversation_id": score.conversation_id,
-            "started": before is not None,
-            "nll": -score.chosen / score.chosen_tokens,
-            "accuracy": float(margin > 0),
-            "per_token": float(score.chosen / score.chosen_tokens > rejected / length),
-            "lead": float(margin > 0) - float(start_margin > 0),
-            "gain": float(margin > start_margin),
-            "chosen_change": score.chosen - start.chosen,
-        })  # fmt: skip
-    return rows

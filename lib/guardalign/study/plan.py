@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from guardalign.config.plan import BASE, CARE, NOTEBOOKS, Arm, Contrast, Pairs, Plan, Stage
-
-__all__ = ["BASE", "CARE", "NOTEBOOKS", "Arm", "Contrast", "Pairs", "Plan", "Stage", "recorded"]
+from guardalign.config.plan import Plan
 
 
 def recorded(facts: Mapping[str, Any]) -> Plan | None:

@@ -215,17 +215,16 @@ class Study:
             found = [own[pair.id] if wanted.rejected != "data" else pair for pair in found if pair.id in own]
         return exchanged(found[: wanted.count], wanted.swapped, seed)
 
-    def mistakes(self, name: str, splits: Sequence[Split], seed: int | None = None) -> list[PreferencePair]:
-        """The pairs of ``splits`` where the judge finds an arm's reply worse than the chosen one, the reply in place of
-        the data's rejected one; kept in ``data/feedback-<arm>.jsonl``.
+    def mistakes(self, name: str, splits: Sequence[Split]) -> list[PreferencePair]:
+        """The pairs of ``splits`` where the judge finds an arm's reply, of the first seed, worse than the chosen one,
+        the reply in place of the data's rejected one; kept in ``data/feedback-<arm>.jsonl``.
 
         Without a judge, the pairs whose reply is not the chosen one. Raises InputError if there are none.
         """
-        return self.own_replies(name, Pairs(splits=tuple(splits), rejected=name), seed)
+        return self.own_replies(name, Pairs(splits=tuple(splits), rejected=name), self.seeds[0])
 
-    def own_replies(self, name: str, wanted: Pairs, seed: int | None = None) -> list[PreferencePair]:
+    def own_replies(self, name: str, wanted: Pairs, seed: int) -> list[PreferencePair]:
         """As ``mistakes``, but of the part of the conversations and of the sort of replies that ``wanted`` names."""
-        seed = self.seeds[0] if seed is None else seed
         key = (name, wanted.splits, wanted.part, wanted.replies, seed)
         if key not in self._kept:
             self._kept[key] = self._own_replies(name, wanted, seed)
@@ -270,24 +269,20 @@ class Study:
         """The replies of an arm to ``pairs``, kept in ``output``; at another ``temperature`` than the run's if given.
 
         They come from the server that ``generation.replies`` names for the arm; else its model writes them, in as many
-        processes as training has.
+        processes as training has. Raises MissingStage if the model is not trained, or if its weights were dropped and
+        replies are missing.
         """
         seed = self.seeds[0] if seed is None else seed
         server = self.settings.generation.replies.get(name)
         if server is not None:
             return hosted_replies(server, pairs, name, self.run.root / "llm", output)
-        job, kind = self._job(name, pairs, output, self.writing(seed, temperature), seed), self.settings.launch.kind
-        return run_generation(job.model, pairs, name, job.settings, output, kind, log)
-
-    def _job(
-        self, name: str, pairs: Sequence[Any], output: Path, settings: GenerationSettings, seed: int
-    ) -> GenerationJob:
-        """The writer of an arm's replies. Raises MissingStage if its weights were dropped and replies are missing."""
-        own = GenerationJob(model=self.model_of(name, seed), arm=name, settings=settings, output=output)
-        if dropped(Path(own.model)) and not own.store(pairs).is_complete():
-            (Path(own.model) / RECORD).unlink()
-            self.model_of(name, seed)
-        return own
+        model, settings = self.model_of(name, seed), self.writing(seed, temperature)
+        if dropped(Path(model)):
+            job = GenerationJob(model=model, arm=name, settings=settings, output=output)
+            if not job.store(pairs).is_complete():  # the notebook that trains the arm has to run again
+                (Path(model) / RECORD).unlink()
+                self.model_of(name, seed)
+        return run_generation(model, pairs, name, settings, output, self.settings.launch.kind, log)
 
     def all_answers(self, names: Sequence[str], pairs: Sequence[PreferencePair]) -> list[Reply]:
         """The replies of several arms to ``pairs``, seed by seed, kept in ``replies/<arm>.jsonl``; see ``answers``.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,25 +27,15 @@ from guardalign.files import RunFolder, fingerprint, intact, read_rows, write_ro
 from guardalign.generation.replies import load_policy
 from guardalign.losses import METHODS
 from guardalign.models.encoding import encode
-from guardalign.models.loading import (
-    RECORD,
-    base_model,
-    dropped,
-    load_frozen,
-    load_tokenizer,
-    model_fingerprint,
-)
+from guardalign.models.loading import RECORD, base_model, dropped, load_frozen, load_tokenizer, model_fingerprint
 from guardalign.study import heldout
 from guardalign.study.archive import unpack
 from guardalign.study.distance import Distance, distances
-from guardalign.study.run import Study
+from guardalign.study.run import Log, Study
 from guardalign.training import PairScore
-from guardalign.training.config import TrainingConfig
 from guardalign.training.finish import read_metrics
 from guardalign.training.reference import store_of, token_logprobs
 from guardalign.tree.scoring import TreeScorer
-
-Log = Callable[[str], object]
 
 
 class Outcome(Row):
@@ -84,15 +74,18 @@ class Job:
     @property
     def needs(self) -> set[str]:
         """Names of the jobs that come before this one."""
-        return {"/".join([self.study.task, f"seed-{self.seed}", arm]) for arm in self.study.plan.ancestors(self.arm)}
+        return {replace(self, arm=arm).name for arm in self.study.plan.ancestors(self.arm)}
 
     @property
     def planned(self) -> Arm:
         return self.study.plan.arms[self.arm]
 
+    def _file(self, folder: str) -> Path:
+        return self.study.folder(self.seed).root / folder / f"{self.arm}.jsonl"
+
     @property
     def outcome(self) -> Path:
-        return self.study.folder(self.seed).root / "outcomes" / f"{self.arm}.jsonl"
+        return self._file("outcomes")
 
     @property
     def prompts(self) -> list[Any]:
@@ -101,19 +94,15 @@ class Job:
 
     @property
     def replies(self) -> list[Reply]:
-        return read_rows(self.study.folder(self.seed).replies(self.arm), Reply)
+        return read_rows(self._file("replies"), Reply)
 
     @property
     def scores(self) -> list[PairScore]:
-        return read_rows(self.study.folder(self.seed).root / "scores" / f"{self.arm}.jsonl", PairScore)
+        return read_rows(self._file("scores"), PairScore)
 
     @property
     def distances(self) -> list[Distance]:
-        return read_rows(self._distances, Distance)
-
-    @property
-    def _distances(self) -> Path:
-        return self.study.folder(self.seed).root / "distances" / f"{self.arm}.jsonl"
+        return read_rows(self._file("distances"), Distance)
 
     @property
     def instructions(self) -> str | None:
@@ -125,11 +114,7 @@ class Job:
     @property
     def instructed(self) -> list[Reply]:
         """The answers to these instructions, in their order."""
-        return read_rows(self._instructed, Reply) if self.instructions else []
-
-    @property
-    def _instructed(self) -> Path:
-        return self.study.folder(self.seed).root / "instructions" / f"{self.arm}.jsonl"
+        return read_rows(self._file("instructions"), Reply) if self.instructions else []
 
     @property
     def model(self) -> Path:
@@ -174,13 +159,13 @@ class Job:
                 Example(id=each.id, conversation_id=each.id, prompt=each.prompt, chosen="")
                 for each in load_instructions(self.instructions)
             ]
-            study.answers(self.arm, asked, self._instructed, self.seed, log)
+            study.answers(self.arm, asked, self._file("instructions"), self.seed, log)
         if self.measured and self.seed in study.scored:
             heldout.score_arm(
                 own, self.arm, str(self.model), study.to_score(study.rows(self.split)), study.settings.model
             )
             if study.task != CARE:
-                write_rows(self._distances, self._measured(replies))
+                write_rows(self._file("distances"), self._measured(replies))
         if study.plan.is_needed(self.arm):
             self._share_reference()
         study.drop(self.arm, self.seed)
@@ -206,7 +191,7 @@ class Job:
         reading = [name for name in later if METHODS[plan.arms[name].method].reference]
         if not reading or plan.arms[reading[0]].pairs.judged:
             return
-        config: TrainingConfig = study.config_of(reading[0], self.seed)
+        config = study.config_of(reading[0], self.seed)
         pairs = study.examples(study.pairs_of(reading[0], self.seed))
         texts = [(each.prompt, reply) for each in pairs for reply in (each.chosen, each.rejected) if reply]
         prompts, replies = [prompt for prompt, _ in texts], [reply for _, reply in texts]

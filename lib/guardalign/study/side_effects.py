@@ -8,6 +8,7 @@ from itertools import islice
 import pandas as pd
 
 from guardalign import stats
+from guardalign.config.plan import BASE
 from guardalign.config.task_sections import SideEffects
 from guardalign.data.conversations import PreferencePair
 from guardalign.data.examples import Prompt
@@ -17,7 +18,6 @@ from guardalign.files import RunFolder, resolved
 from guardalign.generation.replystats import refuses
 from guardalign.judging.stage import replies_of
 from guardalign.study import heldout
-from guardalign.study.plan import BASE
 from guardalign.study.run import Study
 from guardalign.study.tasks import fitting
 from guardalign.world.pretraining import corpus

@@ -33,7 +33,7 @@ from guardalign.study import tasks
 from guardalign.study.sources import Sourced, load
 from guardalign.training.memory import STATE_BYTES, Row, Shape, shape_of, training_memory
 
-GIB, TERA, CHARACTERS_A_TOKEN = 2.0**30, 1e12, 4.0
+GIB, TERA, CHARACTERS_PER_TOKEN = 2.0**30, 1e12, 4.0
 LIBRARIES = {True: 0.6 * GIB, False: 0.9 * GIB}  # what a process takes besides tensors: of its GPU, or of memory
 SHARE_OF_PEAK = 0.35  # of a GPU, in training (0.3 to 0.5 is usual: Chowdhery et al. 2022, "PaLM", table 3)
 CPU_TFLOPS = {"fp32": 0.06, "bf16": 0.13}  # of a core (measured on AMD Zen 4 with SmolLM2-135M)
@@ -82,11 +82,11 @@ def data_of(settings: Params) -> Data:
     ]  # fmt: skip
     if not found:
         return PAPER_A
-    prompts = [min(limit, len(format_prompt(rules, turns)) / CHARACTERS_A_TOKEN) for _, _, rules, turns, _ in found]
+    prompts = [min(limit, len(format_prompt(rules, turns)) / CHARACTERS_PER_TOKEN) for _, _, rules, turns, _ in found]
     splits, conversations = [str(split) for _, split, *_ in found], len({name for name, *_ in found})
     return Data(
         {name: splits.count(name) for name in dict.fromkeys(splits)}, fmean(prompts),
-        fmean(reply for *_, reply in found) / CHARACTERS_A_TOKEN + 1, max(prompts), len(found) / conversations,
+        fmean(reply for *_, reply in found) / CHARACTERS_PER_TOKEN + 1, max(prompts), len(found) / conversations,
         f"{len(found)} points of {conversations} conversations ({source.path or source.kind})",
     )  # fmt: skip
 
@@ -97,8 +97,8 @@ def _data_of_tasks(settings: Params) -> Data:
     twins = [name for name in names if tasks.source_of(settings, name).kind == "twin"]
     assert sizes is not None  # source_of has refused a file without them
     rows = [each for name in twins for each in tasks.splits(settings, name)["train"]]
-    prompts = [len(each.prompt) / CHARACTERS_A_TOKEN for each in rows] or [HH_TOKENS[0]]
-    replies = [len(each.chosen) / CHARACTERS_A_TOKEN + 1 for each in rows] or [HH_TOKENS[1]]
+    prompts = [len(each.prompt) / CHARACTERS_PER_TOKEN for each in rows] or [HH_TOKENS[0]]
+    replies = [len(each.chosen) / CHARACTERS_PER_TOKEN + 1 for each in rows] or [HH_TOKENS[1]]
     return Data(
         {"train": sizes.train, "test": sizes.test}, fmean(prompts), fmean(replies), max(prompts), 1.0,
         f"{sizes.train} pairs of each task ({', '.join(names)})",
@@ -140,12 +140,6 @@ def batch_tokens(settings: Params, data: Data, pairs: int, method: str, prompt: 
     each = (1 if METHODS[method].replies == "chosen" else 2) + 2 * METHODS[method].mismatched
     met = float(pairs if settings.training.batching == "pair" else 1 + (pairs - 1) / data.per_conversation)
     return (pairs * each if settings.training.engine == "trl" else met) * prompt + pairs * each * data.reply
-
-
-def flops_a_token(settings: Params, shape: Shape) -> int:
-    """Operations for a weight and a token that trains: 6, of them 2 forward. Adapters need no gradients of the frozen
-    weights (4); checkpointing computes the forward pass twice (2 more)."""
-    return (4 if shape.adapter else 6) + (2 if settings.training.gradient_checkpointing else 0)
 
 
 def judging(settings: Params, data: Data) -> tuple[int, float | None]:
@@ -228,7 +222,10 @@ def estimate(settings: Params, machine: Machine) -> Estimate:
     work, arms, seeds = works(settings, data), len(plan.arms), max(1, len(plan.seeds)) * len(plan.tasks)
     how = (model.precision, training.optimizer, training.gradient_checkpointing, shards, everywhere > shards)
     memories = [training_memory(shape, _largest(settings, data, e.method, everywhere), *how) for e in work[:arms]]
-    trained = sum(each.tokens for each in work) * flops_a_token(settings, shape)
+    # 6 operations per weight and token that trains, 2 of them forward. Adapters need no gradients of the frozen
+    # weights; checkpointing computes the forward pass twice.
+    operations = (4 if shape.adapter else 6) + (2 if training.gradient_checkpointing else 0)
+    trained = sum(each.tokens for each in work) * operations
     # Replies to the test prompts: a conversation's longest prompt, some 1.4 times the mean, then a token at a time.
     written = len(work) * data.points("test", "transfer") * (1.4 * data.prompt / data.per_conversation + data.reply)
     reached = (machine.tflops or DEVICES["A10"][1]) * SHARE_OF_PEAK * everywhere

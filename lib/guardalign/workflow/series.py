@@ -1,7 +1,7 @@
 """``guardalign run PARAMS``: the whole series by one command.
 
 Checks the parameters, makes sure that no other run works in the folder, and hands over to Snakemake, which executes the
-notebooks that are not up to date. Snakemake keeps its books in the run's folder.
+notebooks that are not up to date. Snakemake keeps its state in the run's folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,14 +42,10 @@ class Place:
     cores: int = 1
     profile: str | None = None
 
-    @classmethod
-    def add_arguments(cls, parser: ArgumentParser) -> None:
+    @staticmethod
+    def add_arguments(parser: ArgumentParser) -> None:
         parser.add_argument("--cores", type=int, default=1, help="cores of this machine to use (default: 1)")
         parser.add_argument("--profile", help="where stages run: slurm, or a folder with a Snakemake config.yaml")
-
-    @classmethod
-    def chosen(cls, arguments: Namespace) -> Place:
-        return cls(arguments.cores, arguments.profile)
 
     def options(self) -> list[str]:
         """Snakemake's options for it. Raises ParameterError if the profile is not there."""
@@ -63,13 +59,8 @@ class Place:
         return ["--workflow-profile", str(folder.resolve())]
 
 
-HERE = Place()
-
-
-def run_series(
-    params: Path, place: Place = HERE, target: str | None = None, dry_run: bool = False, again: bool = False
-) -> Path:
-    """Bring ``target`` (default: the report) of a parameter file's run up to date and return its path.
+def run_series(params: Path, place: Place, target: str | None, dry_run: bool, again: bool) -> Path:
+    """Bring ``target`` (None: the report) of a parameter file's run up to date and return its path.
 
     With ``dry_run`` nothing is executed: Snakemake's plan and reasons are printed. With ``again`` every stage is
     executed; what it finds finished and whole (models, replies, verdicts) is kept.
@@ -98,7 +89,10 @@ def run_series(
         with log.open("w", encoding="utf-8") as stream:
             # Snakemake cancels remote jobs only on SIGINT.
             ask = signal.SIGINT if place.profile else None
-            child = processes.start(command, env=_environment(), stderr=stream)
+            env = processes.environment(
+                TOKENIZERS_PARALLELISM="false", PYDEVD_DISABLE_FILE_VALIDATION="1", PYTHONUTF8="1"
+            )
+            child = processes.start(command, env=env, stderr=stream)
             code = processes.wait(child, ask=ask)
         if code:
             raise StageFailed(f"{_reason(run, log)}The series stopped; `{this_command(params)}` resumes it.")
@@ -107,7 +101,9 @@ def run_series(
     elif before == _age(made):
         print("Every stage is up to date.")
     elif target is None:
-        _finish_pages(run)
+        from guardalign.report import notebooks  # slow to import
+
+        notebooks.convert(run.root)  # once more: the notebook that wrote the report was still running then
     return made
 
 
@@ -130,13 +126,6 @@ def this_command(params: Path) -> str:
     program = Path(sys.executable).with_name("guardalign")
     shown = "guardalign" if shutil.which("guardalign") == str(program) else _shown(program)
     return f"{shown} run {params}"
-
-
-def _finish_pages(run: RunFolder) -> None:
-    """The notebook that wrote the report was still running then: its page is made once more."""
-    from guardalign.report import notebooks  # slow to import
-
-    notebooks.convert(run.root)
 
 
 def _command(run: RunFolder, params: Path, place: Place, dry_run: bool, again: bool) -> list[str]:
@@ -178,10 +167,6 @@ def _reason(run: RunFolder, log: Path) -> str:
     return "\n".join(text.splitlines()[-12:]) + f"\n  See {_shown(log)}.\n"
 
 
-def _environment() -> dict[str, str]:
-    return processes.environment(TOKENIZERS_PARALLELISM="false", PYDEVD_DISABLE_FILE_VALIDATION="1", PYTHONUTF8="1")
-
-
 def _say_needs(params: Path) -> None:
     """Print what the run needs; a process of its own works it out, so that this one stays small while stages run.
 
@@ -198,14 +183,14 @@ def _say_needs(params: Path) -> None:
 
 
 def _wait_for_remains(run: RunFolder) -> None:
-    """Wait until the stages of a run that was killed a moment ago are gone."""
+    """Wait until the stages of a run that was just killed have ended."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         with processes.locked(run.root / BUSY) as free:
             if free is not None:
                 return
         time.sleep(0.2)
-    raise GuardalignError(f"A stage of an earlier run is still at work in {run.root}.")
+    raise GuardalignError(f"A stage of an earlier run is still running in {run.root}.")
 
 
 def _bring_back_from_the_future(run: RunFolder) -> None:
@@ -236,7 +221,7 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> int:
     arguments = parser.parse_args(given)
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)
-    place = Place.chosen(arguments)
+    place = Place(arguments.cores, arguments.profile)
     try:
         made = run_series(arguments.params, place, arguments.target, arguments.dry_run, arguments.again)
     except processes.Ended as ended:

@@ -38,7 +38,7 @@ from guardalign.config.reading import read_mapping
 from guardalign.config.sections import Section
 from guardalign.errors import MissingStage, ParameterError, StageFailed
 from guardalign.files import RunFolder, first_error, project_root, write_text
-from guardalign.workflow.series import HERE, Place
+from guardalign.workflow.series import Place
 
 
 class SweepFile(Section):
@@ -151,7 +151,7 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
     content[last] = value
 
 
-def run_points(points: Sequence[Point], place: Place = HERE, at_once: int = 1) -> list[Point]:
+def run_points(points: Sequence[Point], place: Place, at_once: int) -> list[Point]:
     """Bring every point's run up to date, ``at_once`` of them side by side, and return those that failed.
 
     A single run at a time prints its own lines; of several each one's lines go to ``workflow.log`` in its folder.
@@ -227,7 +227,7 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     if arguments.dry_run:
         print("\n".join(f"{point.folder.root}" for point in points))
         return
-    failed = run_points(points, Place.chosen(arguments), arguments.at_once)
+    failed = run_points(points, Place(arguments.cores, arguments.profile), arguments.at_once)
     written = write_tables(run, points)
     if failed:
         raise StageFailed(f"{len(failed)} of {len(points)} points failed: {', '.join(p.name for p in failed)}")

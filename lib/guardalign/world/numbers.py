@@ -8,15 +8,15 @@ from functools import lru_cache
 NUMBER_WORDS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
-_UNITS = NUMBER_WORDS
 _TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_VALUES = {word: value for value, word in enumerate([*_UNITS, *_TEENS])} | {
+_VALUES = {word: value for value, word in enumerate([*NUMBER_WORDS, *_TEENS])} | {
     word: 10 * value for value, word in enumerate(_TENS, 2)
 }
-_SMALL = rf"(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_UNITS[1:10])}))?|{'|'.join([*_TEENS, *reversed(_UNITS)])}"
+_UNIT = "|".join(NUMBER_WORDS[1:10])
+_SMALL = rf"(?:{'|'.join(_TENS)})(?:[ -](?:{_UNIT}))?|{'|'.join([*_TEENS, *reversed(NUMBER_WORDS)])}"
 _NUMBER = re.compile(
-    rf"\b(?:(?P<hundreds>a|{'|'.join(_UNITS[1:10])}) hundred(?:(?: and)? (?P<rest>{_SMALL}))?|(?P<small>{_SMALL}))\b"
+    rf"\b(?:(?P<hundreds>a|{_UNIT}) hundred(?:(?: and)? (?P<rest>{_SMALL}))?|(?P<small>{_SMALL}))\b"
     r"(?P<unit>(?= (?:business |working )?(?:euros?|eur|days?|o'clock)\b))?",
     re.IGNORECASE,
 )

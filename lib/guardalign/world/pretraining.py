@@ -60,9 +60,9 @@ def pretraining_conversations(config: Pretraining, phase: int = 0) -> Iterator[C
         ).conversation
 
 
-def corpus(folder: Path = BASE_MODEL) -> Iterator[Conversation]:
-    """What the base model in ``folder`` saw last."""
-    config = Pretraining.model_validate(json.loads((folder / MADE).read_text(encoding="utf-8"))["pretraining"])
+def corpus() -> Iterator[Conversation]:
+    """The corpus of the packaged base model's last phase."""
+    config = Pretraining.model_validate(json.loads((BASE_MODEL / MADE).read_text(encoding="utf-8"))["pretraining"])
     return pretraining_conversations(config, len(config.phases) - 1)
 
 

@@ -76,7 +76,7 @@ def some_kinds(count: int, seed: int) -> tuple[str, ...]:
     return tuple(key for _, key in sorted(ranked))[:count]
 
 
-def _choose_kinds(rng: random.Random, present: set[str], among: Collection[str] | None = None) -> list[Kind]:
+def _choose_kinds(rng: random.Random, present: set[str], among: Collection[str] | None) -> list[Kind]:
     """Four to seven kinds (fewer ``among`` few) that do not contradict each other, most of which the conversation will
     put to the test."""
     fitting = [key for key, trigger in CONDITIONAL.items() if trigger in present]

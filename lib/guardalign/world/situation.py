@@ -34,13 +34,13 @@ class Situation:
     context: str = field(default="", compare=False)
 
 
-_ACTS: dict[Act, str] = READING["acts"]
 _REFERENCE = re.compile(r"\b[A-Z]{2}\d{4}\b")
 _NAME = re.compile(r"\b(?:[Tt]his is|[Mm]y name is|I am) ([A-Z][a-z]+)\b")
 
 
 def _read_act(message: str, first: bool) -> Act:
-    for act, pattern in _ACTS.items():
+    acts: dict[Act, str] = READING["acts"]
+    for act, pattern in acts.items():
         if re.search(pattern, message.lower()):
             return act
     if not first and _REFERENCE.search(message):

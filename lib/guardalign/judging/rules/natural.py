@@ -48,7 +48,7 @@ def repeated(text: str) -> str | None:
     return next(iter(found), None)
 
 
-def faults(reply: str, customer: str, demanded: tuple[str, ...] = ()) -> list[str]:
+def faults(reply: str, customer: str, demanded: tuple[str, ...]) -> list[str]:
     """What is wrong with ``reply`` as a natural answer to the customer's messages; empty when nothing is.
 
     ``demanded`` are signatures and closings that guardrails ask for. A reply takes up the customer's messages when it
@@ -82,7 +82,7 @@ def faults(reply: str, customer: str, demanded: tuple[str, ...] = ()) -> list[st
     return found
 
 
-def deeds(reply: str, told: str) -> list[str]:
+def _deeds(reply: str, told: str) -> list[str]:
     """Deeds that the reply says have been done and that the conversation does not mention."""
     return [
         found.text
@@ -135,4 +135,4 @@ def claims(reply: str, context: str) -> list[str]:
     days = [
         match.group() for match in _P["day"].finditer(bare) if match.group().lower().rstrip("s") not in told.lower()
     ]
-    return list(dict.fromkeys((*links, *codes, *_figures(bare, told), *days, *_names(bare, told), *deeds(text, told))))
+    return list(dict.fromkeys((*links, *codes, *_figures(bare, told), *days, *_names(bare, told), *_deeds(text, told))))

@@ -69,12 +69,6 @@ class Prompt:
         text = "\x00".join((self.system, self.user))
         return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    def without(self, *headings: str) -> Prompt:
-        """The prompt without the sections of its system part under these ``## `` headings."""
-        pieces = re.split(r"^(?=## )", self.system, flags=re.MULTILINE)
-        kept = [piece for piece in pieces if piece.split("\n", 1)[0].removeprefix("## ").strip() not in headings]
-        return Prompt(self.name, "".join(kept).strip(), self.user)
-
     def fill(self, **values: Any) -> tuple[Message, Message]:
         """The messages with every slot filled: Words and whole numbers as they are, anything else as marked JSON.
 
