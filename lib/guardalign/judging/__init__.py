@@ -1,1 +1,1 @@
-"""Replies in, verdicts out: the judge's protocol, and the judges that keep it."""
+"""Replies in, verdicts out: the judge's protocol, and the judges that implement it."""

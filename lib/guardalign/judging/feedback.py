@@ -1,4 +1,4 @@
-"""Flow 2's filter: the prompts whose answer takes the place of the rejected reply."""
+"""Flow 2's filter: the prompts whose rejected reply is replaced by the model's own answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def own_replies(
     arm: str,
     wanted: Literal["worse", "acceptable"] = "worse",
 ) -> tuple[list[PreferencePair], list[Verdict]]:
-    """The pairs whose answer, another than ``chosen``, is as ``wanted`` in adherence, with it as ``rejected``.
+    """The pairs whose answer differs from ``chosen`` and is as ``wanted`` in adherence, with it as ``rejected``.
 
     ``answers``: the arm's reply by pair id. "worse": in every order that has a verdict the chosen reply is preferred;
     "acceptable": every verdict finds the answer acceptable, so that the rejected reply breaks nothing. A pair without a
@@ -28,7 +28,7 @@ def own_replies(
     """
     asked = [pair for pair in pairs if answers[pair.id].strip() != pair.chosen.strip()]
     if judge is None and wanted == "acceptable":
-        raise InputError(f"{arm}: nothing judges here which of its replies are acceptable")
+        raise InputError(f"{arm}: without a judge it is not known which of its replies are acceptable")
     verdicts = judge.compare([(pair, pair.chosen, answers[pair.id]) for pair in asked], "chosen", arm) if judge else []
     found: dict[str, list[bool]] = {pair.id: [bool(answers[pair.id].strip())] for pair in asked if judge is None}
     for verdict in verdicts:

@@ -1,4 +1,4 @@
-"""Hand-made replies with a person's verdict: what the judges that apply rules are examined with, and tested by."""
+"""Hand-written replies with a person's verdict, by which the rule-based judges are examined and tested."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ Shown = Literal["A", "B"]
 
 
 class Finding(BaseModel):
-    """A part of the answer. No defaults and no further keys: strict structured outputs require every field."""
+    """A part of the answer. No defaults and no other keys: strict structured outputs require every field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -133,7 +133,7 @@ def _assessment(reply: ReplyFinding) -> ReplyAssessment:
 
 
 class LLMJudge:
-    """Compares replies by asking ``client``; keeps the protocol ``Judge``.
+    """Compares replies by asking ``client``; implements the protocol ``Judge``.
 
     One call asks about one pair in one order. A verdict's ``invalid`` gives the reason why there is none; such a
     comparison is asked again by the next run. ``prompts``: a folder whose ``judge.md`` replaces the package's.
@@ -151,7 +151,7 @@ class LLMJudge:
         return [verdict for _, verdict in sorted(self.stream(items, arm_1, arm_2), key=itemgetter(0))]
 
     def stream(self, items: Iterable[Item], arm_1: str, arm_2: str) -> Iterator[tuple[int, Verdict]]:
-        """As ``compare``, but each verdict with its place as it comes; memory does not grow with the items."""
+        """Like ``compare``, but yields verdicts with their index as they arrive; memory stays constant."""
         waiting: dict[str, tuple[int, PreferencePair, Order]] = {}
 
         def requests() -> Iterator[Request]:
@@ -164,7 +164,7 @@ class LLMJudge:
             yield place, self._verdict(outcome, pair, order, arm_1, arm_2)
 
     def request(self, item: Item, order: Order, name: str = "") -> Request:
-        """The question about one pair in one order, as it leaves for the server."""
+        """The request about one pair in one order."""
         pair, text_1, text_2 = item
         shown: dict[Shown, str] = {"A": text_1, "B": text_2} if order == "12" else {"A": text_2, "B": text_1}
         history = [{turn.role: turn.text} for turn in pair.turns]
@@ -188,15 +188,16 @@ class LLMJudge:
         facts |= {"pair_id": pair.id, "conversation_id": pair.conversation_id}
         if outcome.invalid is not None:
             return Verdict(**facts, invalid=outcome.invalid)
+        said: Comparison = outcome.value
+        first, second = (said.A, said.B) if order == "12" else (said.B, said.A)
         names: dict[str, Literal["1", "2", "tie"]] = {"A": order[0], "B": order[1], "tie": "tie"}  # type: ignore[dict-item]
-        first, second = (getattr(outcome.value, "AB"[order.index(arm)]) for arm in "12")
         return Verdict(
             **facts,
             dimensions={
                 dimension: DimensionVerdict(
                     acceptable_1=_acceptable(first, dimension),
                     acceptable_2=_acceptable(second, dimension),
-                    preference=names[getattr(outcome.value.preference, dimension)],
+                    preference=names[getattr(said.preference, dimension)],
                 )
                 for dimension in DIMENSIONS
             },

@@ -11,7 +11,7 @@ VALUE = {"1": 1.0, "tie": 0.0, "2": -1.0}
 
 
 class PanelJudge:
-    """Keeps the protocol ``Judge``; one verdict per item, as each judge's vote is the mean over its orders."""
+    """Implements the protocol ``Judge``; one verdict per item, as each judge's vote is the mean over its orders."""
 
     name = "panel"
 

@@ -1,4 +1,4 @@
-"""A judge that applies rules to each reply on its own, so the order in which two are shown cannot matter."""
+"""A judge that applies rules to each reply on its own, so that the order of the two cannot matter."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _judged(judge: Judge, items: list[Item], arm_1: str, arm_2: str, path: Path,
 
 
 def unsettled(root: Path, judge: str) -> list[Path]:
-    """The files of verdicts under ``root`` that are damaged or hold invalid ones by ``judge``: asked again next."""
+    """The files of verdicts under ``root`` that are damaged or hold invalid ones by ``judge``: judged again next."""
 
     def settled(path: Path) -> bool:
         try:

@@ -77,7 +77,7 @@ class DimensionVerdict(Row):
 
 
 class Verdict(Row):
-    """A judge's word on two arms' replies to one prompt.
+    """A judge's verdict on two arms' replies to one prompt.
 
     ``order`` is the order in which the judge saw the replies ("12" or "21"); everything else is already turned back,
     so that 1 is always ``arm_1``. Exactly one of ``invalid`` (why there is no verdict) and ``dimensions`` is filled.

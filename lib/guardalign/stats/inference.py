@@ -62,8 +62,6 @@ class Estimate:
     p: Floats
     error: Floats
     degrees: Floats
-    seeds: int
-    conversations: int
 
 
 def estimate(sums: ArrayLike, counts: ArrayLike, bounds: Bounds = UNBOUNDED, level: float = 0.95) -> Estimate:
@@ -82,7 +80,6 @@ def estimate(sums: ArrayLike, counts: ArrayLike, bounds: Bounds = UNBOUNDED, lev
     if bounded and ((sums < floor * counts - 1e-9) | (sums > ceiling * counts + 1e-9)).any():
         raise ValueError(f"every cell's sum must be within {floor:g} and {ceiling:g} times its count")
     value, residuals = linearised(sums, counts)
-    seeds, conversations = residuals.shape[-2:]
     error, degrees = standard_error(residuals)
     flat = error <= _FLAT
     t = stdtrit(degrees, 0.5 + level / 2)
@@ -90,8 +87,8 @@ def estimate(sums: ArrayLike, counts: ArrayLike, bounds: Bounds = UNBOUNDED, lev
         low, high = value - t * error, value + t * error
         with np.errstate(divide="ignore", invalid="ignore"):
             p = np.where(flat & (value == 0), 1.0, 2 * stdtr(degrees, -np.abs(value / error)))[()]
-        return Estimate(value, low, high, p, error, degrees, seeds, conversations)
-    width = ceiling - floor
+        return Estimate(value, low, high, p, error, degrees)
+    width, conversations = ceiling - floor, residuals.shape[-1]
     share = (value - floor) / width
     inside = np.clip(share, 1e-9, 1 - 1e-9)
     spread = error / width / (inside * (1 - inside))  # the delta method on the logit scale
@@ -102,7 +99,7 @@ def estimate(sums: ArrayLike, counts: ArrayLike, bounds: Bounds = UNBOUNDED, lev
     with np.errstate(divide="ignore", invalid="ignore"):
         by_t = 2 * stdtr(degrees, -np.abs(logit(inside) / spread))
     p = np.where(flat, np.minimum(1, 2 * (1 - needed) ** conversations), by_t)[()]
-    return Estimate(value, floor + width * low, floor + width * high, p, error, degrees, seeds, conversations)
+    return Estimate(value, floor + width * low, floor + width * high, p, error, degrees)
 
 
 def linearised(sums: Floats, counts: Floats) -> tuple[Floats, Floats]:

@@ -1,8 +1,8 @@
 """A study's results without its weights, in one file of a few MB: what is committed, and what a clone resumes from.
 
-The file holds data, replies, verdicts, scores, and of each arm's folder all but the weights: the training record with
-their fingerprint, the tokenizer. With these all arms count as settled and their replies as theirs; only an arm that
-starts from another one's weights has them trained again.
+The file holds data, replies, verdicts, scores, and each arm's folder except for the weights: the training record with
+their fingerprint, the tokenizer. With these, all arms and their replies count as settled. Weights are trained again
+only where a new arm starts from them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def pack(run: RunFolder) -> Path:
 
 
 def unpack(run: RunFolder) -> bool:
-    """Put back what a committed archive holds, but for files that are there; False if there is no archive."""
+    """Restore the files of a committed archive that are missing; False if there is no archive."""
     archive = run.root / ARCHIVE
     if not archive.exists():
         return False

@@ -1,4 +1,4 @@
-"""Held-out figures without a judge: what each arm's model thinks of the data's own chosen and rejected replies."""
+"""Held-out figures without a judge: each arm's log-probs of the data's own chosen and rejected replies."""
 
 from __future__ import annotations
 

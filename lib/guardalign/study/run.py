@@ -1,4 +1,4 @@
-"""The steps by which arms are settled: trained, answered, scored and judged, each kept with what made it and resumed.
+"""The steps that settle an arm: training, replies, scores, verdicts. Each result is kept with what made it, and reused.
 
 ``Study`` is a parameter file, a run's folder, and a task: the run's own data, or one of the section ``tasks``. Arms of
 another task, and of several seeds, are in folders of their own (``<task>/seed-<n>``).
@@ -207,7 +207,7 @@ class Study:
     # Pairs
 
     def pairs_of(self, name: str, seed: int | None = None) -> list[Any]:
-        """What an arm learns from. Raises MissingStage if the arm whose mistakes they are is not trained yet."""
+        """The pairs an arm learns from. Raises MissingStage if they need replies of an arm that is not trained yet."""
         wanted, seed = self.plan.arms[name].pairs, self.seeds[0] if seed is None else seed
         found = part(self.rows(*wanted.splits), wanted.part)
         if wanted.judged:
@@ -251,7 +251,7 @@ class Study:
     # Replies
 
     def writing(self, seed: int | None = None, temperature: float | None = None) -> GenerationSettings:
-        """How all arms write their replies, or at another temperature."""
+        """How all arms generate their replies, or at another temperature."""
         seed = self.seeds[0] if seed is None else seed
         own = self.settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
         own |= {} if temperature is None else {"temperature": temperature}

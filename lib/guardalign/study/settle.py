@@ -1,4 +1,4 @@
-"""Many arms settled side by side, on all seeds and tasks: what a comparison and a tuning ask for.
+"""Many arms settled side by side, on all seeds and tasks, for a comparison or tuning.
 
 An outcome is kept under the fingerprint of all that decides it, so an interrupted run resumes with what is missing.
 """

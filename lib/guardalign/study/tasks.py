@@ -1,4 +1,4 @@
-"""Paper B's tasks and their twins: their pairs by split, and what a reply to them is worth."""
+"""Paper B's tasks and their twins: pairs by split, and scores of replies."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _load(source: TaskSource, where: str | None, split: str) -> list[Example]:
 
 
 def fitting(settings: Params, examples: Sequence[Example]) -> list[Example]:
-    """Those that the model takes, with either reply."""
+    """The examples that fit the model's ``max_length`` with either reply."""
     tokenizer, most = load_tokenizer(base_model(settings.model.name)), settings.model.max_length
 
     def fits(example: Example) -> bool:

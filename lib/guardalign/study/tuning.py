@@ -1,13 +1,14 @@
-"""Rate and β of each arm, chosen by one rule: what its candidates' replies to the validation split are worth.
+"""Learning rate and β of each arm, chosen by how good its candidates' replies to the validation split are.
 
 A candidate is the arm itself at another rate and β. It starts where the arm starts, with that start's choice where
-it is tuned too. A choice at the rim of its grid adds a value beyond it, by the grid's own factor.
+it is tuned too. A choice at the edge of its grid adds a value beyond it, by the grid's own factor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -99,29 +100,26 @@ def _judged(study: Study, plans: Mapping[str, Plan], grids: Grids, log: Log) -> 
     """Settle all candidates of the grids, and judge what they wrote: a row per candidate and validation prompt."""
     assert study.plan.tuning is not None
     jobs: list[Job] = []
-    wanted: dict[tuple[str, str], tuple[str, Arm]] = {}
+    names: dict[tuple[str, str], str] = {}
     for task, plan in plans.items():
-        made = {
-            f"{name}.lr{rate:g}.beta{beta:g}": (name, candidate(plan.arms[name], rate, beta, study.plan.tuning.pairs))
-            for (own, name), grid in grids.items()
-            for rate in grid.rates
-            for beta in grid.betas or (plan.arms[name].beta,)
-            if own == task
-        }
-        arms = plan.arms | {label: arm for label, (_, arm) in made.items()}
-        own_plan = plan.model_copy(update={"arms": arms, "keep": False, "seeds": study.seeds[:1]})
-        settings = study.settings.model_copy(update={"study": own_plan})
+        made = {}
+        for (own, name), grid in grids.items():
+            arm = plan.arms[name]
+            for rate, beta in product(grid.rates, grid.betas or (arm.beta,)) if own == task else ():
+                label = f"{name}.lr{rate:g}.beta{beta:g}"
+                made[label] = candidate(arm, rate, beta, study.plan.tuning.pairs)
+                names[task, label] = name
+        update = {"arms": plan.arms | made, "keep": False, "seeds": study.seeds[:1]}
+        settings = study.settings.model_copy(update={"study": plan.model_copy(update=update)})
         place = Study(settings, RunFolder(study.run.root / "tuning"), task, study.data or study.run)
         jobs += jobs_of(place, list(made), "validation", measured=False)
-        wanted |= {(task, label): told for label, told in made.items()}
     settle(jobs, study.plan.workers, log)
     found = []
     for job in jobs:
-        name, arm = wanted.get((job.study.task, job.arm), ("", job.planned))
-        if name:
-            facts = {"task": job.study.task, "arm": name, **arm.model_dump(include={"method", "start"})}
-            facts |= {"learning_rate": arm.learning_rate, "beta": arm.beta}
-            found.append(values(job).assign(**facts))
+        key = (job.study.task, job.arm)
+        if key in names:  # not an arm that a candidate starts from
+            facts = job.planned.model_dump(include={"method", "start", "learning_rate", "beta"})
+            found.append(values(job).assign(task=job.study.task, arm=names[key], **facts))
     return pd.concat(found, ignore_index=True)
 
 

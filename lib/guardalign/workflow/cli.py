@@ -1,8 +1,8 @@
 """``guardalign COMMAND …``: everything that is started outside a notebook.
 
 A new command is one line in ``COMMANDS``: its name, its help, and a function that takes an ``ArgumentParser`` to which
-it adds its arguments, and the arguments as given. It is imported when it is called; a ``GuardalignError``
-that it raises is printed without a traceback.
+it adds its arguments, and the arguments as given. It is imported when it is called; a ``GuardalignError`` that it
+raises is printed without a traceback.
 """
 
 from __future__ import annotations
@@ -21,11 +21,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("stage", "execute one notebook of the series", "guardalign.workflow.run_notebook:command"),
     ("settle", "train arms and write their replies, seed by seed", "guardalign.study.settle:command"),
     ("pack", "put a study's results without its weights into one file", "guardalign.study.archive:command"),
-    (
-        "estimate",
-        "estimate what a run needs: memory, disk, hours, dollars",
-        "guardalign.workflow.estimate:command",
-    ),
+    ("estimate", "estimate memory, disk, hours and dollars of a run", "guardalign.workflow.estimate:command"),
     ("sweep", "run every point of a grid of parameters", "guardalign.workflow.sweep:command"),
     ("comparison", "compare all methods on the tasks of a parameter file", "guardalign.workflow.comparison:command"),
     ("report", "write a run's report, or set several runs side by side", "guardalign.report.command:command"),
@@ -46,10 +42,9 @@ def main(given: Sequence[str] | None = None) -> int:
     if not arguments:
         parser.print_help()
         return 2
-    names = {name: (summary, where) for name, summary, where in COMMANDS}
-    if arguments[0] not in names:
-        parser.parse_args(arguments)
-    summary, where = names[arguments[0]]
+    if arguments[0] not in [name for name, *_ in COMMANDS]:
+        parser.parse_args(arguments)  # --help, --version, or exit 2
+    summary, where = next(rest for name, *rest in COMMANDS if name == arguments[0])
     module, function = where.split(":")
     own = ArgumentParser(prog=f"guardalign {arguments[0]}", description=f"{summary[0].upper()}{summary[1:]}.")
     try:

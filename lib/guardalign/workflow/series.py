@@ -76,11 +76,11 @@ def run_series(params: Path, place: Place, target: str | None, dry_run: bool, ag
     with processes.locked(run.root / LOCK) as lock:
         if lock is None:
             raise GuardalignError(f"Another run is working in {run.root}: wait for it, or choose another `run:` name.")
-        _wait_for_remains(run)
-        before = _age(made)
-        if _age(run.report) is None and place.profile is None and not dry_run:
-            _say_needs(params)
-        _bring_back_from_the_future(run)
+        _wait_for_earlier_stages(run)
+        before = _modified(made)
+        if _modified(run.report) is None and place.profile is None and not dry_run:
+            _print_estimate(params)
+        _undo_future_times(run)
         if run.is_damaged:
             print(f"{run.root / 'run.json'} is damaged: every stage is executed again; finished work is kept.")
             again = True
@@ -98,7 +98,7 @@ def run_series(params: Path, place: Place, target: str | None, dry_run: bool, ag
             raise StageFailed(f"{_reason(run, log)}The series stopped; `{this_command(params)}` resumes it.")
     if dry_run:
         print(log.read_text(encoding="utf-8"))
-    elif before == _age(made):
+    elif before == _modified(made):
         print("Every stage is up to date.")
     elif target is None:
         from guardalign.report import notebooks  # slow to import
@@ -167,10 +167,10 @@ def _reason(run: RunFolder, log: Path) -> str:
     return "\n".join(text.splitlines()[-12:]) + f"\n  See {_shown(log)}.\n"
 
 
-def _say_needs(params: Path) -> None:
-    """Print what the run needs; a process of its own works it out, so that this one stays small while stages run.
+def _print_estimate(params: Path) -> None:
+    """Print what the run needs; estimated in a child process, so that this one stays small while stages run.
 
-    Left out with GUARDALIGN_UNCHECKED. Raises GuardalignError if this machine has less.
+    Skipped with GUARDALIGN_UNCHECKED. Raises GuardalignError if this machine has less.
     """
     if os.environ.get("GUARDALIGN_UNCHECKED"):
         return
@@ -182,7 +182,7 @@ def _say_needs(params: Path) -> None:
             raise GuardalignError(said.read().strip())
 
 
-def _wait_for_remains(run: RunFolder) -> None:
+def _wait_for_earlier_stages(run: RunFolder) -> None:
     """Wait until the stages of a run that was just killed have ended."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -193,9 +193,9 @@ def _wait_for_remains(run: RunFolder) -> None:
     raise GuardalignError(f"A stage of an earlier run is still running in {run.root}.")
 
 
-def _bring_back_from_the_future(run: RunFolder) -> None:
-    """Give products that a clock ahead of this one dated the present time: Snakemake fails over inputs that are newer
-    than what is made of them. The present is that of the folder's file system."""
+def _undo_future_times(run: RunFolder) -> None:
+    """Set products dated in the future, by a clock ahead of this one, to the present time of the folder's file system:
+    Snakemake fails if inputs are newer than what is made of them."""
     (run.root / LOCK).touch()
     now = (run.root / LOCK).stat().st_mtime
     products = [*run.root.glob("data/*"), *run.root.glob("tables/*"), run.report]
@@ -204,7 +204,7 @@ def _bring_back_from_the_future(run: RunFolder) -> None:
             os.utime(path, (now, now))
 
 
-def _age(path: Path) -> float | None:
+def _modified(path: Path) -> float | None:
     return path.stat().st_mtime if path.exists() else None
 
 

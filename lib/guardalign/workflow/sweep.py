@@ -11,7 +11,7 @@
       model:                                     # or names and their values, for what is no plain value
         small: {name: embedded, max_length: 1024}
 
-A point is a run of its own in ``outputs/<run>/<point>`` with its own ``params.yaml``; what is done stays done.
+A point is a run of its own in ``outputs/<run>/<point>`` with its own ``params.yaml``; finished points do not run again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Conversations of the embedded world: a customer with a matter and a mood, an agent under guardrails, 2-10 exchanges.
+"""Conversations of the embedded world: a customer with an issue and a mood, an agent under guardrails, 2-10 exchanges.
 
 The same seed gives the same bytes: every conversation draws from its own ``random.Random(f"{seed}/{number}")``.
 """
@@ -35,7 +35,7 @@ BANS = tuple(kind.key for kind in KINDS if kind.prohibition and kind.key not in 
 
 @dataclass(frozen=True)
 class Script:
-    """A conversation with, for each tagged agent turn's index, a rejected reply; and what its writer knew."""
+    """A conversation, a rejected reply by the index of each tagged agent turn, and what its writer knew."""
 
     conversation: Conversation
     rejections: dict[int, Rejection]
@@ -182,7 +182,7 @@ def write_script(
     habits: Mapping[str, float] | None = None,
     kinds: Collection[str] | None = None,
 ) -> Script:
-    """Make one conversation up, with guardrails of ``kinds`` alone (keys; default: all), which are never worded in the
+    """Write one conversation, with guardrails of ``kinds`` alone (keys; default: all), which are never worded in the
     last way of their kind. Without ``habits`` its agent keeps every guardrail that applies.
 
     ``habits`` (kind's key to the chance that it is kept at a turn) makes agents as careless as the text a base model

@@ -1,8 +1,8 @@
-"""Twins of the comparison's three tasks in the embedded world: made-up prompts and replies, judged by reading the text.
+"""Twins of the comparison's three tasks in the embedded world: synthetic prompts and replies, judged by their text.
 
-They have the form of Anthropic's HH, OpenAI's TL;DR and AlpacaEval, and nothing of their content: no number measured
-here is one of those data sets. A pair is two replies drawn independently by a careless writer; the one that reads
-better is the chosen one, so the chosen reply is better than the other and seldom without fault, as in real data.
+They have the form of Anthropic's HH, OpenAI's TL;DR and AlpacaEval and none of their content: no number measured here
+is a result on those data sets. A pair is two replies drawn independently by a careless writer; the one with the higher
+score is chosen, so a chosen reply is better than the other and seldom without fault, as in real data.
 """
 
 from __future__ import annotations

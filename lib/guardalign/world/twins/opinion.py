@@ -36,7 +36,7 @@ def is_degenerate(text: str) -> bool:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, without their blanks."""
+    """The sentences of a text, stripped."""
     return [found.strip() for found in _SENTENCE.findall(text) if found.strip(" .!?")]
 
 
@@ -46,5 +46,5 @@ def says(text: str, phrases: Iterable[str]) -> bool:
 
 
 def draw(rng: Random, chances: dict[str, float]) -> str:
-    """A key, drawn with its chance."""
+    """A key, drawn with its probability."""
     return rng.choices(list(chances), list(chances.values()))[0]
