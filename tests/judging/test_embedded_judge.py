@@ -21,24 +21,17 @@ def test_hand_made_replies(case):
         assert result.said == result.expected, f"{result.question}: {result.reason or 'nothing found'}"
 
 
-def test_accuracy_on_chosen_and_rejected_replies_of_unseen_conversations():
+def test_unseen_chosen_and_rejected_replies_are_told_apart_and_breaches_quoted():
     right = total = 0
     for script in write_scripts(150, 21, list(DOMAINS)):
-        conversation = script.conversation
+        guardrails = script.conversation.guardrails
         for place, rejection in script.rejections.items():
-            turns = conversation.turns[:place]
-            chosen = assess(turns, conversation.guardrails, conversation.turns[place].text)
-            rejected = assess(turns, conversation.guardrails, rejection.text)
-            right += all(chosen.dimension(name).acceptable for name in DIMENSIONS) + (not rejected.adherence.acceptable)
+            turns, chosen = script.conversation.turns[:place], script.conversation.turns[place].text
+            good, bad = (assess(turns, guardrails, text) for text in (chosen, rejection.text))
+            right += all(good.dimension(name).acceptable for name in DIMENSIONS) + (not bad.adherence.acceptable)
             total += 2
+            assert all(verdict.quote in rejection.text for verdict in bad.guardrails)
     assert total > 1000 and right / total >= 0.97
-
-
-def test_quotes_of_broken_prohibitions_occur_in_the_reply():
-    for script in write_scripts(60, 22, list(DOMAINS)):
-        for place, rejection in script.rejections.items():
-            judged = assess(script.conversation.turns[:place], script.conversation.guardrails, rejection.text)
-            assert all(verdict.quote in rejection.text for verdict in judged.guardrails)
 
 
 def _pair() -> PreferencePair:

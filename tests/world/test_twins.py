@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
 from statistics import fmean
 
 import pytest
@@ -84,16 +83,13 @@ def test_instructions_are_judged_by_their_demands(reply, score):
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_the_chosen_reply_is_better_and_no_longer(name):
-    pairs = twin(name).splits({"train": 300}, seed=5)["train"]
-    read = twin(name).read
-    scores = [(read(e.prompt, e.chosen).score, read(e.prompt, str(e.rejected)).score) for e in pairs]
-    assert all(chosen > rejected for chosen, rejected in scores)
-    words = [
-        fmean(len(text.split()) for text in texts)
-        for texts in zip(*((e.chosen, str(e.rejected)) for e in pairs), strict=True)
-    ]
-    assert abs(words[0] / words[1] - 1) < 0.15
+def test_the_chosen_reply_is_better_no_longer_and_not_always_perfect(name):
+    """A chosen reply that were always perfect would leave methods nothing to differ in."""
+    pairs, read = twin(name).splits({"train": 300}, seed=5)["train"], twin(name).read
+    assert all(read(e.prompt, e.chosen).score > read(e.prompt, str(e.rejected)).score for e in pairs)
+    chosen, rejected = (fmean(len(getattr(e, side).split()) for e in pairs) for side in ("chosen", "rejected"))
+    assert abs(chosen / rejected - 1) < 0.15
+    assert fmean(bool(read(e.prompt, e.chosen).faults) for e in pairs) > 0.2
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -103,15 +99,6 @@ def test_splits_share_no_prompt_and_are_the_same_for_the_same_seed(name):
     assert made == again and made != other
     prompts = [each.prompt for split in made.values() for each in split]
     assert len(set(prompts)) == len(prompts) == 200
-
-
-@pytest.mark.parametrize("name", TWINS)
-def test_replies_are_seldom_without_fault(name):
-    """A chosen reply that were always perfect would leave methods nothing to differ in."""
-    task = twin(name)
-    pairs = task.splits({"train": 200}, seed=3)["train"]
-    assert fmean(bool(task.read(e.prompt, e.chosen).faults) for e in pairs) > 0.2
-    assert all(task.write_reply(e.prompt, Random(1)) for e in pairs)
 
 
 def test_repeating_oneself_costs():

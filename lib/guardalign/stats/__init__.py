@@ -4,7 +4,7 @@
 >>> rows = stats.frame(verdicts)                      # one row per verdict and dimension; seed=… for several seeds
 >>> table = stats.table(rows, contrasts=[("sft", "ipo")])   # one row per comparison and dimension, with intervals
 >>> stats.opponents(table)                            # how much an arm's rate depends on its opponent
->>> stats.planning(rows, difference=0.05)             # what these data could show, and what it would take
+>>> stats.planning(rows)                              # what these data could show, and what it would take
 >>> said = stats.statuses(verdicts, kind=…)           # one row per application of a guardrail and arm
 >>> stats.adherence(said)                             # applications kept, and prompts with all of them kept
 >>> stats.exchanged(said, [("sft", "ipo")])           # applications gained and lost

@@ -183,23 +183,17 @@ def fractional_logistic(features: Floats, target: Floats, weights: Floats) -> Fl
     return fitted(np.arange(2 * count), float(best))
 
 
-def load_anchors(source: str = ANCHORS_HUB) -> tuple[dict[int, float], pd.DataFrame]:
-    """AlpacaEval's difficulty of each instruction (by its place in the list) and its anchors."""
-    anchors = pd.DataFrame(list(read(source)))
-    firsts = anchors.drop_duplicates("index")
-    places, values = firsts["index"].astype(int), firsts["instruction_difficulty"].astype(float)
-    return dict(zip(places, values, strict=True)), anchors
-
-
 def leaderboard_row(
-    annotations: Sequence[Annotation], instructions: Sequence[Instruction], anchors: str = ANCHORS_HUB
+    annotations: Sequence[Annotation], instructions: Sequence[Instruction], anchors: str
 ) -> dict[str, float]:
     """``win_rate``, ``standard_error``, ``length_controlled_winrate`` and its error (%), ``avg_length`` (characters).
 
-    Of AlpacaEval's own instructions, whose difficulties are with its anchors. Raises InputError if an annotation
-    is of another instruction.
+    Of AlpacaEval's own instructions, whose difficulties are in the file of its anchors, by their place in the list.
+    Raises InputError if an annotation is of another instruction.
     """
-    difficulty, gamed = load_anchors(anchors)
+    gamed = pd.DataFrame(list(read(anchors)))
+    firsts = gamed.drop_duplicates("index")
+    difficulty = dict(zip(firsts["index"].astype(int), firsts["instruction_difficulty"].astype(float), strict=True))
     places = {each.instruction: place for place, each in enumerate(instructions)}
     unknown = [each.instruction for each in annotations if each.instruction not in places]
     if unknown:

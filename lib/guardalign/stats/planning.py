@@ -3,8 +3,6 @@ ratings an agreement needs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri, stdtrit
@@ -14,34 +12,29 @@ from guardalign.stats.inference import Floats, linearised, mean_squares, varianc
 from guardalign.stats.intervals import cells
 
 MOST_CONVERSATIONS = 10_000
+SOUGHT, POWER, SEEDS = 0.05, 0.8, (3, 5, 10)
 
 
-def planning(
-    rows: pd.DataFrame,
-    difference: float = 0.05,
-    seeds: Sequence[int] = (3, 5, 10),
-    power: float = 0.8,
-    level: float = 0.95,
-) -> pd.DataFrame:
+def planning(rows: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """One row per comparison, judge and dimension: what these data can show of the net preference, and what it takes.
 
     ``sd_seeds``, ``sd_conversations`` and ``sd_rest`` are the standard deviations of one seed's mean on one average
-    conversation; ``detectable`` is the true difference that a study of this size finds with probability ``power``;
-    ``conversations_<s>`` how many conversations, of as many prompts as these, find ``difference`` with s seeds
-    (infinity if more than 10,000 would not do: then more seeds are needed). A run of one seed cannot estimate
-    ``seeds``: it has ``conversations_1``, for a claim about its trained models.
+    conversation; ``detectable`` is the true difference that a study of this size finds with probability 0.8;
+    ``conversations_<s>`` how many conversations, of as many prompts as these, find a difference of 5 points with s
+    seeds, s being 3, 5 and 10 (infinity if more than 10,000 would not do: then more seeds are needed). A run of one
+    seed cannot tell how seeds vary: it has ``conversations_1``, for a claim about its trained models.
     """
     found = []
     for key, group in prompts(rows).groupby(KEYS, sort=False):
         sums, counts = cells(group, ["net"])
-        residuals = linearised(sums[0], counts)[1]
-        row = dict(zip(KEYS, key, strict=True)) | {"seeds": counts.shape[0], "conversations": counts.shape[1]}
-        if counts.shape[1] > 1:
-            variances = components(residuals)
+        seeds, conversations = counts.shape
+        row = dict(zip(KEYS, key, strict=True)) | {"seeds": seeds, "conversations": conversations}
+        if conversations > 1:
+            variances = components(linearised(sums[0], counts)[1])
             row |= dict(zip(("sd_seeds", "sd_conversations", "sd_rest"), np.sqrt(variances), strict=True))
-            row["detectable"] = float(detectable(variances, counts.shape[0], counts.shape[1], power, level))
-            for planned in seeds if counts.shape[0] > 1 else (1,):
-                row[f"conversations_{planned}"] = needed(variances, difference, planned, power, level)
+            row["detectable"] = float(detectable(variances, seeds, conversations, POWER, level))
+            for planned in SEEDS if seeds > 1 else (1,):
+                row[f"conversations_{planned}"] = needed(variances, SOUGHT, planned, POWER, level)
         found.append(row)
     return pd.DataFrame(found)
 
@@ -75,8 +68,8 @@ def needed(variances: Floats, difference: float, seeds: int, power: float, level
     return float(counts[enough.argmax()]) if enough.any() else float("inf")
 
 
-def ratings_needed(kappa: float, share: float, width: float = 0.05, level: float = 0.95) -> int:
-    """How many units two readers must both rate so that the interval of Cohen's κ is ± ``width``.
+def ratings_needed(kappa: float, share: float, width: float = 0.05) -> int:
+    """How many units two readers must both rate so that the 95 % interval of Cohen's κ is ± ``width``.
 
     ``kappa`` is the κ to expect, ``share`` (above 0, below 1) the share of units to which either gives the one of two
     answers. n = z² V / width², V = (1 − κ) [(1 − κ)(1 − 2κ) + κ(2 − κ) / (2 share (1 − share))]: κ's large-sample
@@ -85,4 +78,4 @@ def ratings_needed(kappa: float, share: float, width: float = 0.05, level: float
     """
     apart = 1 - kappa
     variance = apart * (apart * (1 - 2 * kappa) + kappa * (2 - kappa) / (2 * share * (1 - share)))
-    return int(np.ceil(ndtri(0.5 + level / 2) ** 2 * variance / width**2))
+    return int(np.ceil(ndtri(0.975) ** 2 * variance / width**2))

@@ -156,7 +156,7 @@ def worth(verdict: Verdict) -> float:
     return sum(due) / len(due) if due else float(found["adherence"].acceptable_1)
 
 
-def choose(worth: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def choose(worth: pd.DataFrame) -> pd.DataFrame:
     """For each task and arm the candidate whose replies are worth most: learning_rate, beta, ``worth``, ``agreement``,
     ``rim``.
 
@@ -175,7 +175,7 @@ def choose(worth: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         means = sums.sum(axis=1) / counts.sum(axis=1)
         best = int(np.argmax(means.to_numpy()))
         size = sums.shape[1]
-        drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)
+        drawn = np.random.default_rng(0).multinomial(size, np.full(size, 1 / size), RESAMPLES)
         again = (drawn @ sums.to_numpy().T / np.maximum(drawn @ counts.to_numpy().T, 1)).argmax(axis=1)
         rate, beta = means.index[best]
         tried = [sorted(set(means.index.get_level_values(axis))) for axis in (0, 1)]

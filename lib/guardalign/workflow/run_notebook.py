@@ -75,10 +75,10 @@ def _state(path: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _last_lines(log: str, count: int = 5) -> str:
+def _last_lines(log: str) -> str:
     if "DeadKernelError" in log:
         return "its kernel was killed (too little memory is the usual cause)"
-    return "\n".join(log.strip().splitlines()[-count:]) or "papermill ended without a message"
+    return "\n".join(log.strip().splitlines()[-5:]) or "papermill ended without a message"
 
 
 def _shown(path: Path) -> str:

@@ -214,14 +214,11 @@ def spoil(plan: Plan, rule: Rule, rng: random.Random) -> None:
         case "banned_word":
             plan.add("bad", rng.choice(PHRASES["banned_words"][values["word"]]))
         case key if key in PHRASES["bad"]:
-            plan.add("bad", _bad_sentence(rng.choice(PHRASES["bad"][key]), values, rng))
+            text, number, day = rng.choice(PHRASES["bad"][key]), rng.randint(11, 98), rng.choice(POOLS["weekdays"])
+            phone = f"{rng.randint(200, 999)} {rng.randint(1000, 9999)}"
+            plan.add("bad", text.format(number=number, day=day, phone=phone, **values))
         case key:
             plan.slots[KEPT[key]["slot"]] = []
-
-
-def _bad_sentence(text: str, values: dict[str, str], rng: random.Random) -> str:
-    number, day = rng.randint(11, 98), rng.choice(POOLS["weekdays"])
-    return text.format(number=number, day=day, phone=f"{rng.randint(200, 999)} {rng.randint(1000, 9999)}", **values)
 
 
 def _other(draw: Callable[[], str], value: str) -> str:
