@@ -20,7 +20,7 @@ from guardalign.errors import InputError, NoVerdict, ParameterError
 from guardalign.files import RunFolder, read_rows, write_rows
 from guardalign.generation.hosted import HostedArmError, hosted_replies, messages
 from guardalign.judging import canaries
-from guardalign.judging.choice import chosen_judge, record
+from guardalign.judging.choice import chosen_judge
 from guardalign.judging.embedded import assess
 from guardalign.judging.feedback import own_replies
 from guardalign.judging.llm_judge import LLMJudge
@@ -28,7 +28,7 @@ from guardalign.judging.panel import PanelJudge
 from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.stage import compare_arms, unsettled
 from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
-from guardalign.llm import Client, Endpoint
+from guardalign.llm import Client
 from guardalign.llm.quotes import occurs
 from misbehaving_server import Server, judge, slots
 
@@ -235,13 +235,6 @@ def test_no_canaries_no_trust() -> None:
     assert str(report).startswith("Do not trust")
 
 
-def replayed(there: Endpoint, recording: Path) -> LLMJudge:
-    section = JudgeSection(kind="recorded", recording=str(recording), **there.model_dump())
-    found = chosen_judge(section, recording.parent / "unused")
-    assert isinstance(found, LLMJudge)
-    return found
-
-
 def test_a_recording_replays_offline_and_says_what_it_does_not_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,27 +242,13 @@ def test_a_recording_replays_offline_and_says_what_it_does_not_hold(
     with Server() as server:
         live = llm_judge(server, tmp_path / "store")
         said = live.compare(list(comparisons(4)), "one", "two")
-        there = live.client.endpoint
-    assert record(tmp_path / "store", tmp_path / "recording.jsonl") == 8
-    for recording in (tmp_path / "store", tmp_path / "recording.jsonl"):
-        replay = replayed(there, recording)
-        assert replay.compare(list(comparisons(4)), "one", "two") == said
-        more = replay.compare(list(comparisons(5)), "one", "two")
-        assert [each.invalid for each in more[8:]] == ["not recorded: the store has no reply to this question"] * 2
-
-
-@pytest.mark.parametrize("damage", [("tie", "the"), ("{", ""), ('"text"', '"test"')])
-def test_a_damaged_recording_is_named_with_its_line(tmp_path: Path, damage: tuple[str, str]) -> None:
-    with Server() as server:
-        live = llm_judge(server, tmp_path / "store", orders=("12",))
-        live.compare(list(comparisons(3)), "one", "two")
-    path = tmp_path / "recording.jsonl"
-    record(tmp_path / "store", path)
-    lines = path.read_text().split("\n")
-    assert damage[0] in lines[1]
-    path.write_text("\n".join([lines[0], lines[1].replace(*damage, 1), *lines[2:]]))
-    with pytest.raises(InputError, match="line 2"):
-        replayed(live.client.endpoint, path)
+    section = JudgeSection(kind="recorded", recording=str(tmp_path / "store"), **live.client.endpoint.model_dump())
+    replay = chosen_judge(section, tmp_path / "unused")
+    assert replay is not None and replay.compare(list(comparisons(4)), "one", "two") == said
+    more = replay.compare(list(comparisons(5)), "one", "two")
+    assert [each.invalid for each in more[8:]] == ["not recorded: the store has no reply to this question"] * 2
+    with pytest.raises(InputError, match="not a folder"):
+        chosen_judge(section.model_copy(update={"recording": "no/such/folder"}), tmp_path)
 
 
 class Fixed:
@@ -456,9 +435,6 @@ def test_the_parameters_choose_the_judge(tmp_path: Path) -> None:
         )
         assert once == said[0]
     section = JudgeSection(**there, kind="recorded", recording=str(tmp_path))
-    replay = chosen_judge(section, tmp_path / "unused")
-    assert replay is not None
-    assert replay.compare(list(comparisons(2)), "one", "two") == said
     panel = chosen_judge(JudgeSection(kind="panel", judges=(section, JudgeSection(kind="embedded"))), tmp_path)
     assert panel is not None
     assert [each.judge for each in panel.compare(list(comparisons(2)), "one", "two")] == ["panel"] * 2

@@ -13,9 +13,8 @@ import pytest
 from batch_server import BatchServer
 from comparisons import comparisons, endpoint
 from guardalign.errors import GuardalignError
-from guardalign.judging.choice import record
 from guardalign.judging.llm_judge import LLMJudge
-from guardalign.llm import BudgetReached, Client, EndpointError, Message, Recording, Request
+from guardalign.llm import BudgetReached, Client, EndpointError, Message, Request
 from guardalign.llm.batch import BatchRecord
 
 
@@ -125,8 +124,7 @@ def test_replies_with_other_line_separators_arrive_and_can_be_recorded(tmp_path:
         outcome = Client(there, tmp_path / "store", progress=False).ask(request)
     assert separator in outcome.value or json.loads(outcome.value) == {"text": f"one{separator}two"}
     assert outcome.invalid is None
-    record(tmp_path / "store", tmp_path / "recording.jsonl")
-    replayed = Client(there, Recording(tmp_path / "recording.jsonl"), offline=True, progress=False).ask(request)
+    replayed = Client(there, tmp_path / "store", offline=True, progress=False).ask(request)
     assert replayed.value == outcome.value
 
 

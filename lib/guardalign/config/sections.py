@@ -240,8 +240,8 @@ class Generation(Section):
 class JudgeSection(Server):
     """Who compares replies; a language model needs ``model``, and of ``Server`` what the defaults do not fit.
 
-    ``recorded`` replays earlier replies of the same model, offline: ``recording`` is a store's folder or a file made of
-    it. ``panel`` lets ``judges`` decide by majority. ``prompts`` is a folder with your own ``judge.md``.
+    ``recorded`` replays earlier replies of the same model, offline: ``recording`` is the folder ``llm/`` of that run.
+    ``panel`` lets ``judges`` decide by majority. ``prompts`` is a folder with your own ``judge.md``.
     """
 
     kind: Literal["embedded", "rules", "llm", "recorded", "panel", "none"]
@@ -256,7 +256,7 @@ class JudgeSection(Server):
         if self.kind in ("llm", "recorded") and not self.model:
             raise ValueError(f"kind: {self.kind} needs the judge's model (and base_url unless it is OpenAI's endpoint)")
         if self.kind == "recorded" and not self.recording:
-            raise ValueError("kind: recorded needs a recording: a store's folder, or a file made of it")
+            raise ValueError("kind: recorded needs a recording: the folder llm/ of an earlier run")
         if self.kind == "panel" and len(self.judges) < 2:
             raise ValueError("kind: panel needs two judges or more")
         if any(each.kind in ("panel", "none") for each in self.judges):

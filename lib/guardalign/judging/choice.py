@@ -5,21 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from guardalign.config.sections import JudgeSection
-from guardalign.files import fingerprint, project_root, write_rows
+from guardalign.errors import InputError
+from guardalign.files import project_root
 from guardalign.judging import embedded
 from guardalign.judging.llm_judge import BOTH, LLMJudge
 from guardalign.judging.panel import PanelJudge
 from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.verdicts import Judge
-from guardalign.llm import Client, Endpoint, Recording, Store
+from guardalign.llm import Client, Endpoint
 
 
 def chosen_judge(section: JudgeSection, store: Path) -> Judge | None:
     """The judge of ``section``; replies of a language model are kept in ``store``. None without a judge.
 
-    A recorded judge replays ``section.recording``, a store's folder or a file that ``record`` made of it: no key is
-    needed and no call is made, and a comparison that was not recorded with the same model, settings and prompt is
-    invalid ("not recorded: …").
+    A recorded judge replays ``section.recording``, the store of an earlier run: no key is needed and no call is made,
+    and a comparison that was not recorded with the same model, settings and prompt is invalid ("not recorded: …").
+    Raises InputError if there is no such folder.
     """
     if section.kind == "none":
         return None
@@ -31,22 +32,10 @@ def chosen_judge(section: JudgeSection, store: Path) -> Judge | None:
         return RuleJudge("rules", assess)
     if section.kind == "panel":
         return PanelJudge([judge for each in section.judges if (judge := chosen_judge(each, store))])
-    endpoint, kept = Endpoint.of(section), Store(store)
     if section.kind == "recorded":
-        recording = project_root() / str(section.recording)
-        kept = Store(recording) if recording.is_dir() else Recording(recording)
-    client = Client(endpoint, kept, offline=section.kind == "recorded")
+        store = project_root() / str(section.recording)
+        if not store.is_dir():
+            raise InputError(f"judge.recording: {store} is not a folder of recorded replies")
+    client = Client(Endpoint.of(section), store, offline=section.kind == "recorded")
     prompts = project_root() / section.prompts if section.prompts else None
     return LLMJudge(client, orders=BOTH if section.orders == "both" else BOTH[:1], prompts=prompts)
-
-
-def record(store: Path, path: Path) -> int:
-    """Write all replies of a store into one JSONL file, without the prompts; returns how many questions it holds.
-
-    Damaged files are left out.
-    """
-    source = Store(store)
-    replies = {key: [reply.row() for reply in source.replies(key)] for key in source.keys()}  # noqa: SIM118
-    kept = {key: rows for key, rows in replies.items() if rows}
-    write_rows(path, ({"key": key, "replies": rows, "digest": fingerprint(key, rows)} for key, rows in kept.items()))
-    return len(kept)

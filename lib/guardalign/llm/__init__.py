@@ -4,7 +4,7 @@ from guardalign.llm.budget import BudgetReached, PriceTable
 from guardalign.llm.client import Client
 from guardalign.llm.endpoint import Endpoint, EndpointError
 from guardalign.llm.request import Message, Outcome, Request, Usage
-from guardalign.llm.store import Recording, Store
+from guardalign.llm.store import Store
 
 __all__ = [
     "BudgetReached",
@@ -14,7 +14,6 @@ __all__ = [
     "Message",
     "Outcome",
     "PriceTable",
-    "Recording",
     "Request",
     "Store",
     "Usage",

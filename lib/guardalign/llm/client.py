@@ -49,9 +49,9 @@ class Client:
     money is set for a model without a price.
     """
 
-    def __init__(self, endpoint: Endpoint, store: Path | Store, offline: bool = False, progress: bool = True) -> None:
+    def __init__(self, endpoint: Endpoint, store: Path, offline: bool = False, progress: bool = True) -> None:
         self.endpoint = endpoint
-        self.store = store if isinstance(store, Store) else Store(store)
+        self.store = Store(store)
         self.offline = offline
         self.progress = progress
         self.statistics = Statistics()

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guardalign.errors import InputError
 from guardalign.files import fingerprint, space_for
 from guardalign.llm.budget import Spent
 from guardalign.llm.request import NO_TOKENS, Usage
@@ -113,25 +112,3 @@ class Store:
     def record(self, key: str) -> dict[str, Any]:
         """The whole file of one question: key, request, replies, digest."""
         return json.loads(self.path(key).read_bytes())
-
-
-class Recording(Store):
-    """Replies from one JSONL file (rows with ``key``, ``replies`` and ``digest``), read-only.
-
-    Raises InputError naming the line if the file is damaged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path.parent)
-        self._replies = {}
-        for number, line in enumerate(path.read_bytes().splitlines(), 1):
-            try:
-                row = json.loads(line)
-                self._replies[row["key"]] = intact(row)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise InputError(
-                    f"{path}, line {number} is damaged ({error}): replace the file by an intact copy."
-                ) from None
-
-    def replies(self, key: str) -> list[Delivered]:
-        return self._replies.get(key, [])
