@@ -49,25 +49,18 @@ def prompts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(verdict: Verdict, seed: int) -> list[dict[str, Any]]:
-    common = {
-        "comparison": f"{verdict.arm_1}-vs-{verdict.arm_2}",
-        "arm_1": verdict.arm_1,
-        "arm_2": verdict.arm_2,
-        "judge": verdict.judge,
-        "seed": seed,
-        "pair_id": verdict.pair_id,
-        "conversation_id": verdict.conversation_id,
-        "order": verdict.order,
-    }
+    names = ("arm_1", "arm_2", "judge", "pair_id", "conversation_id", "order")
+    common = {name: getattr(verdict, name) for name in names}
+    common |= {"comparison": f"{verdict.arm_1}-vs-{verdict.arm_2}", "seed": seed}
     if verdict.invalid is not None:
         return [common | {"dimension": dimension, "valid": False} for dimension in DIMENSIONS]
     return [
-        common | {"dimension": name, "valid": True, "bin": said.bin, "preference": said.preference} | measures(said)
+        common | {"dimension": name, "valid": True, "bin": said.bin, "preference": said.preference} | _measures(said)
         for name, said in verdict.dimensions.items()
     ]
 
 
-def measures(said: DimensionVerdict) -> dict[str, float]:
+def _measures(said: DimensionVerdict) -> dict[str, float]:
     """:data:`MEASURES` of one dimension of one verdict."""
     better_1, better_2 = said.bin == "1 better", said.bin == "2 better"
     net = float(better_1) - float(better_2)
