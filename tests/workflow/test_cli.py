@@ -96,10 +96,13 @@ def test_clean_refuses_folders_that_are_more_or_less_than_a_run(tmp_path, monkey
 
 def test_a_file_that_is_not_there_is_named_before_anything_starts(tmp_path, capsys):
     """What the parameter file alone tells."""
-    missing = parameters(tmp_path / "run", tmp_path / "m", source={"kind": "jsonl", "path": str(tmp_path / "no.jsonl")})
-    missing["judge"] = {"kind": "none"}
-    assert main(["run", str(write_parameters(tmp_path / "mine.yaml", missing))]) == 1
-    assert "no.jsonl" in capsys.readouterr().err and not (tmp_path / "run").exists()
+    source = {"kind": "jsonl", "path": str(tmp_path / "no.jsonl")}
+    recorded = {"kind": "recorded", "model": "m", "recording": str(tmp_path / "no_store")}
+    cases = {"no.jsonl": {"source": source, "judge": {"kind": "none"}}, "no_store": {"judge": recorded}}
+    for name, changes in cases.items():
+        params = write_parameters(tmp_path / "mine.yaml", parameters(tmp_path / "run", tmp_path / "m", **changes))
+        assert main(["run", str(params)]) == 1
+        assert name in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("changes", [{"judge": {"kind": "none"}}, {"study": study() | {"tuning": None}}])

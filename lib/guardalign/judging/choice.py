@@ -6,7 +6,7 @@ from pathlib import Path
 
 from guardalign.config.sections import JudgeSection
 from guardalign.errors import InputError
-from guardalign.files import project_root
+from guardalign.files import resolved
 from guardalign.judging import embedded
 from guardalign.judging.llm_judge import BOTH, LLMJudge
 from guardalign.judging.panel import PanelJudge
@@ -33,9 +33,9 @@ def chosen_judge(section: JudgeSection, store: Path) -> Judge | None:
     if section.kind == "panel":
         return PanelJudge([judge for each in section.judges if (judge := chosen_judge(each, store))])
     if section.kind == "recorded":
-        store = project_root() / str(section.recording)
+        store = resolved(str(section.recording))
         if not store.is_dir():
             raise InputError(f"judge.recording: {store} is not a folder of recorded replies")
     client = Client(Endpoint.of(section), store, offline=section.kind == "recorded")
-    prompts = project_root() / section.prompts if section.prompts else None
+    prompts = resolved(section.prompts) if section.prompts else None
     return LLMJudge(client, orders=BOTH if section.orders == "both" else BOTH[:1], prompts=prompts)

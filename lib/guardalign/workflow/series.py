@@ -112,6 +112,7 @@ def checked(params: Path) -> Params:
     settings = Params.load(params)
     source = settings.source
     named = {"source.path": source.path if source.kind == "jsonl" else None, "source.prompts": source.prompts}
+    named |= {"judge.recording": settings.judge.recording, "judge.prompts": settings.judge.prompts}
     named |= {f"side_effects.{key}": path for key, path in settings.side_effects if key != "count"}
     for key, path in named.items():
         if path and not resolved(path).exists():
