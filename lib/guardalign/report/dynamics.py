@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from guardalign.config.plan import Plan
 from guardalign.files import RunFolder
 from guardalign.losses import METHODS
-from guardalign.study.plan import Plan
 from guardalign.training.finish import METRICS, read_metrics
 
 OBSERVED = {
