@@ -15,7 +15,7 @@ from guardalign.annotation.stages import Annotator
 from guardalign.config.sections import Annotation, JudgeSection
 from guardalign.data.construction import Rejection
 from guardalign.data.conversations import Conversation, PreferencePair, Turn
-from guardalign.files import RunFolder
+from guardalign.files import RunFolder, resolved
 from guardalign.judging.llm_judge import LLMJudge
 from guardalign.judging.verdicts import DIMENSIONS, ReplyAssessment
 from guardalign.llm import Client, Endpoint, Message
@@ -75,7 +75,7 @@ def judge_prompt(pair: PreferencePair, section: JudgeSection | None = None) -> H
     """What a judge would be asked about the chosen and the rejected reply of ``pair``, in the first order."""
     known = section if section and section.model else JudgeSection(kind="llm", model="a language model")
     client = Client(Endpoint.of(known), Path("unused"))
-    judge = LLMJudge(client, prompts=Path(known.prompts) if known.prompts else None)
+    judge = LLMJudge(client, prompts=resolved(known.prompts) if known.prompts else None)
     return prompts({"judge": judge.request((pair, pair.chosen, pair.rejected), "12").messages})
 
 
