@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from comparisons import IMPATIENT, endpoint
+from guardalign.annotation.datacard import Annotated
 from guardalign.annotation.masking import luhn, mask
-from guardalign.annotation.stages import Annotated, Annotator
+from guardalign.annotation.stages import Annotator
 from guardalign.config.sections import Annotation
 from guardalign.data.construction import Rejection
 from guardalign.data.conversations import Conversation, Turn
@@ -128,24 +129,24 @@ def test_conversations_become_points(tmp_path: Path) -> None:
 
 def test_the_data_card_counts_yields_lengths_and_cost(tmp_path: Path) -> None:
     with Server(annotator) as server:
-        card = annotate(server, tmp_path, [conversation(1), conversation(2)]).card
-        assert card.tokens == server.tokens
-    assert [(each.stage, each.count, each.of) for each in card.yields] == [
-        ("conversations", 2, 2),
-        ("with guardrails", 2, 2),
-        ("tagged messages", 4, 6),
-        ("rejected replies", 4, 4),
-        ("confirmed", 4, 4),
-        ("points", 4, 4),
-    ]
-    assert (card.points_per_conversation, card.guardrails_per_conversation) == (2.0, 3.0)
-    assert card.words_chosen == card.words_rejected
-    assert (card.rejected_longer, card.length_cue) == (0.5, False)
-    assert card.calls == 12
-    assert card.cost is not None and card.cost > 0
-    assert len(card.examples) == 3
-    page = card.markdown()
-    assert "| points | 4 | 4 | 100% |" in page
+        made = annotate(server, tmp_path, [conversation(1), conversation(2)])
+        tokens, cost = server.tokens, made.client.ledger.known.cost
+    assert made.yields == {
+        "conversations": (2, 2),
+        "with guardrails": (2, 2),
+        "tagged messages": (4, 6),
+        "rejected replies": (4, 4),
+        "confirmed": (4, 4),
+        "points": (4, 4),
+    }
+    assert len(made.examples) == 3
+    words = sum(len(pair.chosen.split()) for pair in made.pairs) / 4
+    page = made.markdown()
+    assert "| tagged messages | 4 | 6 | 67% |" in page and "| points | 4 | 4 | 100% |" in page
+    assert "- 2.0 points a conversation (paper A: 9.6), 3.0 guardrails" in page
+    assert f"- {words:.1f} words in chosen, {words:.1f} in rejected replies;" in page
+    assert "the rejected one is longer in 50%\n" in page
+    assert cost > 0 and f"12 calls, {tokens} tokens; all runs: ${cost:.2f}" in page
     assert "rejection@" in page
 
 
@@ -220,7 +221,7 @@ def test_what_fails_a_check_is_left_out_and_counted(
     with Server(with_change(stage, change)) as server:
         made = annotate(server, tmp_path, [conversation(1)])
     assert made.pairs == []
-    assert set(made.card.dropped) == {reason}
+    assert set(made.dropped) == {reason}
     with Server(annotator, port=server.port) as honest:
         again = annotate(honest, tmp_path, [conversation(1)])
         # An unusable answer is asked for again; "this breaks nothing" is an answer, and stays.
@@ -232,7 +233,7 @@ def test_the_chosen_reply_in_other_letters_is_the_chosen_reply(tmp_path: Path) -
     chosen = conversation(1).turns[1].text
     with Server(with_change("rejection", lambda said: said.update(reply=f"  {chosen.upper()}"))) as server:
         made = annotate(server, tmp_path, [conversation(1)])
-    assert "rejection: same reply" in made.card.dropped
+    assert "rejection: same reply" in made.dropped
 
 
 def test_the_confirming_call_does_not_know_what_was_broken(tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ def test_annotation_goes_on_under_faults_and_counts_what_is_lost(tmp_path: Path)
     conversations = [conversation(number) for number in range(15)]
     with Server(annotator, schedule=sometimes(0.25, seed=2), silence=4.9) as server:
         first = annotate(server, tmp_path, conversations)
-        lost = sum(first.card.dropped.values())
+        lost = sum(first.dropped.values())
         assert 0 < len(first.pairs) < 30
         assert lost > 0
     with Server(annotator, port=server.port) as server:
@@ -287,7 +288,7 @@ def test_personal_data_is_masked_before_anything_is_sent(tmp_path: Path) -> None
     assert texts[1].startswith("Hello, may I write to [email 1] and [email 2]")
     assert texts[2] == "Card [card 1], account [account 1], SSN [social security number 1]."
     assert "order 4111 1111 1111 1112 of 2024-05-01 costs 1,250.00, [handle 1]" in texts[3]
-    assert made.card.masked["email"] == 2
+    assert made.masked["email"] == 2
     assert not any("ann.lee" in path.read_text() for path in tmp_path.rglob("*.json*"))
 
 

@@ -11,7 +11,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -26,24 +25,15 @@ from guardalign.annotation.answers import (
     rejection_fault,
     tagging_fault,
 )
-from guardalign.annotation.datacard import DataCard, Yield, make_card
+from guardalign.annotation.datacard import Annotated
 from guardalign.annotation.masking import mask
 from guardalign.config.sections import Annotation
 from guardalign.data.construction import Rejection, numbered, point_id, points, tagged_turns
-from guardalign.data.conversations import Conversation, PreferencePair
+from guardalign.data.conversations import Conversation
 from guardalign.llm import Client, Request
-from guardalign.llm.prompts import Prompt, Word
+from guardalign.llm.prompts import Prompt
 
 STAGES = ("guardrails", "tagging", "rejection", "confirmation")
-
-
-@dataclass(frozen=True)
-class Annotated:
-    """The points, the conversations they come from (masked, with guardrails and tags), and the data card."""
-
-    pairs: list[PreferencePair]
-    conversations: list[Conversation]
-    card: DataCard
 
 
 class Annotator:
@@ -74,16 +64,16 @@ class Annotator:
         pairs = [pair for each in tagged for pair in points(each, lambda own, at: confirmed.get(point_id(own, at)))]
         messages = sum(turn.role == "agent" for each in ruled for turn in each.turns[1:])
         places = sum(len(tagged_turns(each)) for each in tagged)
-        yields = (
-            Yield("conversations", len(given), len(given)),
-            Yield("with guardrails", len(ruled), len(given)),
-            Yield("tagged messages", places, messages),
-            Yield("rejected replies", len(rejections), places),
-            Yield("confirmed", len(confirmed), len(rejections)),
-            Yield("points", len(pairs), len(confirmed)),
-        )
+        yields = {
+            "conversations": (len(given), len(given)),
+            "with guardrails": (len(ruled), len(given)),
+            "tagged messages": (places, messages),
+            "rejected replies": (len(rejections), places),
+            "confirmed": (len(confirmed), len(rejections)),
+            "points": (len(pairs), len(confirmed)),
+        }
         versions = tuple(prompt.version for prompt in self.prompts.values())
-        return Annotated(pairs, tagged, make_card(pairs, tagged, yields, self._dropped, masked, self.client, versions))
+        return Annotated(pairs, tagged, yields, self._dropped, masked, versions, self.client)
 
     def requests(self, conversation: Conversation, index: int, rejection: Rejection) -> dict[str, Request]:
         """One request of each stage, filled in, as it would leave for the server: for reading."""
@@ -215,7 +205,7 @@ class Annotator:
             return f"wrong item: {answer.item[:40]!r}" if answer.item != item else fault(answer)
 
         prompt = self.prompts[stage]
-        return Request(name, prompt.fill(**data, **numbers, item=Word(item)), reply, check, prompt.version)
+        return Request(name, prompt.fill(**data, **numbers, item=item), reply, check, prompt.version)
 
 
 def _history(conversation: Conversation, until: int | None = None) -> list[dict[str, str]]:

@@ -47,22 +47,14 @@ def together(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
     Alike: the same guardrails, and the same messages up to a customer's that is at least the third, or by which the
     customer has written 20 bytes (some five English words). Unrelated conversations share shorter openings ("Hello").
     """
-    place = {name: at for at, name in enumerate(dict.fromkeys(pair.conversation_id for pair in pairs))}
-    begun: dict[object, str] = {}
-    joined: dict[str, str] = {}
+    import networkx  # takes a while
 
-    def first(name: str) -> str:
-        while name in joined:
-            name = joined[name]
-        return name
-
-    for pair in pairs:
-        if (opening := _opening(pair)) is not None:
-            alike = {first(pair.conversation_id), first(begun.setdefault(opening, pair.conversation_id))}
-            if len(alike) == 2:
-                early, late = sorted(alike, key=place.__getitem__)
-                joined[late] = early
-    return [pair.model_copy(update={"conversation_id": first(pair.conversation_id)}) for pair in pairs]
+    graph = networkx.Graph((pair.conversation_id, _opening(pair) or pair.conversation_id) for pair in pairs)
+    first: dict[object, str] = {}
+    for name in (pair.conversation_id for pair in pairs):
+        if name not in first:
+            first |= dict.fromkeys(networkx.node_connected_component(graph, name), name)
+    return [pair.model_copy(update={"conversation_id": first[pair.conversation_id]}) for pair in pairs]
 
 
 def _opening(pair: PreferencePair) -> object | None:

@@ -24,7 +24,7 @@ from guardalign.judging.verdicts import (
     Verdict,
 )
 from guardalign.llm import Client, Outcome, Request
-from guardalign.llm.prompts import Prompt, Word
+from guardalign.llm.prompts import Prompt
 from guardalign.llm.quotes import occurs
 
 Order = Literal["12", "21"]
@@ -176,7 +176,7 @@ class LLMJudge:
                 guardrails={str(at): text for at, text in enumerate(pair.guardrails, 1)},
                 conversation=history,
                 replies=shown,
-                item=Word(number),
+                item=number,
             ),
             reply=Comparison,
             check=lambda answer: _fault(answer, number, pair, shown),

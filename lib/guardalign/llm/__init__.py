@@ -1,6 +1,6 @@
 """The one way to an OpenAI-compatible server. It does not know what it is asked."""
 
-from guardalign.llm.budget import BudgetReached, PriceTable
+from guardalign.llm.budget import BudgetReached, price_of
 from guardalign.llm.client import Client
 from guardalign.llm.endpoint import Endpoint, EndpointError
 from guardalign.llm.request import Message, Outcome, Request, Usage
@@ -13,8 +13,8 @@ __all__ = [
     "EndpointError",
     "Message",
     "Outcome",
-    "PriceTable",
     "Request",
     "Store",
     "Usage",
+    "price_of",
 ]

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from guardalign.files import write_text
 from guardalign.llm.budget import Spent
 from guardalign.llm.endpoint import Endpoint, EndpointError
-from guardalign.llm.examination import good, outcome
+from guardalign.llm.examination import first_valid, outcome
 from guardalign.llm.request import NO_TOKENS, Outcome, Request
 from guardalign.llm.store import Store
 from guardalign.llm.transport import UNREADABLE, Transport
@@ -56,7 +56,7 @@ async def batched(transport: Transport, store: Store, requests: Iterable[Request
         waiting: dict[str, list[Request]] = {}
         for request in chunk:
             key = request.key(endpoint)
-            if found := good(request, store.replies(key)):
+            if found := first_valid(request, store.replies(key)):
                 yield found
             else:
                 waiting.setdefault(key, []).append(request)
@@ -69,7 +69,7 @@ async def batched(transport: Transport, store: Store, requests: Iterable[Request
                 if found.invalid is None or ask == endpoint.asks:
                     yield found
                     for twin in waiting.pop(key)[1:]:
-                        yield good(twin, store.replies(key)) or replace(
+                        yield first_valid(twin, store.replies(key)) or replace(
                             found, request=twin, calls=0, usage=NO_TOKENS, cost=0.0
                         )
 

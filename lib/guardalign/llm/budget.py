@@ -40,29 +40,29 @@ class Price(NamedTuple):
 
 
 class PriceTable(BaseModel):
-    """The price file: dollars per million tokens by the beginning of a model's name."""
+    """The price file: prices by the beginning of a model's name, and the Batch API's share of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: dict[str, Price]
     batch: float = 0.5
 
-    @classmethod
-    def load(cls, path: str | Path | None = None) -> PriceTable:
-        """Read ``path``, or the package's own table. Raises ParameterError if it is not a price table."""
-        source = Path(path) if path else resources.files("guardalign.llm") / "prices.yaml"
-        try:
-            return cls.model_validate(read_mapping(str(source)))
-        except ValidationError as error:
-            raise ParameterError(f"The price file {source} is not a price table: {first_error(error)}") from None
 
-    def price(self, endpoint: Endpoint) -> Price | None:
-        """What ``endpoint`` charges in its mode; None if that is not known."""
-        names = [name for name in self.models if endpoint.model.startswith(name)]
-        if names:
-            factor = self.batch if endpoint.mode == "batch" else 1.0
-            return Price(*(each * factor for each in self.models[max(names, key=len)]))
-        return Price(0.0, 0.0, 0.0) if endpoint.local else None
+def price_of(endpoint: Endpoint) -> Price | None:
+    """What ``endpoint`` charges in its mode, by its price file or the package's own; None if that is not known.
+
+    Raises ParameterError if the file is not a price table.
+    """
+    source = endpoint.prices or str(resources.files("guardalign.llm") / "prices.yaml")
+    try:
+        table = PriceTable.model_validate(read_mapping(source))
+    except ValidationError as error:
+        raise ParameterError(f"The price file {source} is not a price table: {first_error(error)}") from None
+    names = [name for name in table.models if endpoint.model.startswith(name)]
+    if names:
+        factor = table.batch if endpoint.mode == "batch" else 1.0
+        return Price(*(each * factor for each in table.models[max(names, key=len)]))
+    return Price(0.0, 0.0, 0.0) if endpoint.local else None
 
 
 @dataclass(frozen=True)

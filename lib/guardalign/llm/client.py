@@ -14,23 +14,22 @@ from anyio.from_thread import start_blocking_portal
 from tqdm import tqdm
 
 from guardalign.errors import ParameterError
-from guardalign.llm.budget import Ledger, PriceTable
+from guardalign.llm.budget import Ledger, price_of
 from guardalign.llm.endpoint import Endpoint
-from guardalign.llm.examination import examine, good
+from guardalign.llm.examination import examine, first_valid
 from guardalign.llm.request import NO_TOKENS, Outcome, Request, Usage
 from guardalign.llm.store import Store
 
 
 @dataclass
 class Statistics:
-    """What a client has done so far. ``invalid`` and ``faults`` are counts by kind."""
+    """What a client has done so far. ``invalid`` counts by kind."""
 
     stored: int = 0
     calls: int = 0
     usage: Usage = NO_TOKENS
     cost: float = 0.0
     invalid: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
 
     def count(self, outcome: Outcome) -> None:
         self.stored += outcome.stored
@@ -55,7 +54,7 @@ class Client:
         self.offline = offline
         self.progress = progress
         self.statistics = Statistics()
-        self.price = PriceTable.load(endpoint.prices).price(endpoint)
+        self.price = price_of(endpoint)
         if self.price is None and endpoint.max_cost is not None:
             raise ParameterError(
                 f"No price is known for the model {endpoint.model}, so `max_cost` cannot be kept: give a price file "
@@ -98,7 +97,7 @@ class Client:
 
         ask = batched if self.endpoint.mode == "batch" else direct
         async with (
-            Transport(self.endpoint, self.ledger, self.price, self.statistics.faults) as transport,
+            Transport(self.endpoint, self.ledger, self.price) as transport,
             aclosing(ask(transport, self.store, requests)) as outcomes,
         ):
             async for outcome in outcomes:
@@ -108,7 +107,7 @@ class Client:
         key = request.key(self.endpoint)
         replies = self.store.replies(key)
         if replies:
-            return good(request, replies) or examine(request, replies[-1], stored=True)
+            return first_valid(request, replies) or examine(request, replies[-1], stored=True)
         why = "the file is damaged" if self.store.path(key).exists() else "the store has no reply to this question"
         return Outcome(request, invalid=f"not recorded: {why}")
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from guardalign.llm.examination import good, outcome
+from guardalign.llm.examination import first_valid, outcome
 from guardalign.llm.request import Outcome, Request
 from guardalign.llm.store import Store
 from guardalign.llm.transport import NoReply, Transport
@@ -56,7 +56,7 @@ async def direct(transport: Transport, store: Store, requests: Iterable[Request]
 
 async def _outcome(transport: Transport, store: Store, request: Request, key: str) -> Outcome:
     replies = store.replies(key)
-    if stored := good(request, replies):
+    if stored := first_valid(request, replies):
         return stored
     endpoint, known = transport.endpoint, len(replies)
     for calls in range(1, endpoint.asks + 1):

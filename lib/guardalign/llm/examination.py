@@ -19,8 +19,14 @@ def outcome(request: Request, asked: Sequence[Delivered], invalid: str | None = 
 
 def examine(request: Request, reply: Delivered, stored: bool = False) -> Outcome:
     """The value that was asked for, or the reason why the reply is invalid."""
-    value, invalid = None, _fault_of(request, reply)
-    if invalid is None:
+    value, invalid = None, None
+    if reply.refusal and request.reply:
+        invalid = f"refused: {reply.refusal[:200]}"
+    elif reply.finish == "content_filter":
+        invalid = "refused: stopped by the provider's content filter"
+    elif reply.finish == "length" and request.reply:
+        invalid = f"cut off: the reply reached max_tokens after {len(reply.text)} characters"
+    else:
         try:
             value = parse(reply.text, request.reply) if request.reply else reply.text or reply.refusal or ""
             invalid = request.check(value) if request.check else None
@@ -36,17 +42,7 @@ def examine(request: Request, reply: Delivered, stored: bool = False) -> Outcome
     )
 
 
-def good(request: Request, replies: Iterable[Delivered]) -> Outcome | None:
+def first_valid(request: Request, replies: Iterable[Delivered]) -> Outcome | None:
     """The outcome of the first stored reply that is valid; None if there is none."""
     outcomes = (examine(request, reply, stored=True) for reply in replies)
     return next((outcome for outcome in outcomes if outcome.invalid is None), None)
-
-
-def _fault_of(request: Request, reply: Delivered) -> str | None:
-    if reply.refusal and request.reply:
-        return f"refused: {reply.refusal[:200]}"
-    if reply.finish == "content_filter":
-        return "refused: stopped by the provider's content filter"
-    if request.reply and reply.finish == "length":
-        return f"cut off: the reply reached max_tokens after {len(reply.text)} characters"
-    return None

@@ -6,7 +6,6 @@ import asyncio
 import json
 import math
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -54,15 +53,11 @@ class _Http(openai.DefaultAsyncHttpxClient):
 
 
 class Transport:
-    """The connection to one endpoint, for one event loop. Use as an asynchronous context manager.
+    """The connection to one endpoint, for one event loop. Use as an asynchronous context manager."""
 
-    ``faults`` counts tries that failed, by kind.
-    """
-
-    def __init__(self, endpoint: Endpoint, ledger: Ledger, price: Price | None, faults: Counter[str]) -> None:
+    def __init__(self, endpoint: Endpoint, ledger: Ledger, price: Price | None) -> None:
         self.endpoint = endpoint
         self.ledger = ledger
-        self.faults = faults
         self._price = price
         self._next_request = self._next_tokens = 0.0
         self._without_reply = self._replies = 0
@@ -125,7 +120,6 @@ class Transport:
                 spent = reply.spent if reply.usage.total else most
             else:
                 spent = Spent()
-                self.faults[str(response.status_code)] += 1
                 # The SDK takes any positive Retry-After for its own back-off, which counts from the tries before.
                 tries = int(request.headers.get("x-stainless-retry-count", 0))
                 if _asked_to_wait(response.headers) < min(FIRST_WAIT * 2**tries, LONGEST_WAIT):
@@ -135,14 +129,9 @@ class Transport:
                     response.headers["x-should-retry"] = "false"
             return response
         except TimeoutError:
-            self.faults["time-out"] += 1
             raise httpx2.ReadTimeout("no whole reply in time", request=request) from None
         except UNREADABLE:
-            self.faults["unreadable response"] += 1
             raise httpx2.DecodingError("unreadable response", request=request) from None
-        except httpx2.RequestError as error:
-            self.faults[_kind(error)] += 1
-            raise
         finally:
             self.ledger.settle(call, spent)
 
@@ -217,6 +206,7 @@ def _asked_to_wait(headers: httpx2.Headers) -> float:
 
 
 def _kind(error: BaseException | None) -> str:
+    """What became of a call without a response."""
     if isinstance(error, httpx2.DecodingError):
         return "unreadable response"
     return "time-out" if isinstance(error, httpx2.TimeoutException) else "connection lost"

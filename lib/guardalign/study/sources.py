@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from guardalign.annotation.datacard import DataCard
+from guardalign.annotation.datacard import Annotated
 from guardalign.config.sections import Model, Source
 from guardalign.data import care
 from guardalign.data.construction import points
@@ -31,7 +31,7 @@ class Sourced:
     conversations: list[Conversation] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
-    card: DataCard | None = None
+    card: Annotated | None = None
 
 
 def load(source: Source, store: Path | None = None) -> Sourced:
@@ -51,9 +51,8 @@ def load(source: Source, store: Path | None = None) -> Sourced:
         from guardalign.annotation.stages import Annotator
         from guardalign.llm import Client, Endpoint
 
-        made = Annotator(Client(Endpoint.of(source.annotation), store), source.annotation).annotate(conversations)
-        pairs, conversations, card = pairs + made.pairs, made.conversations, made.card
-        notes = notes + Counter(card.dropped)
+        card = Annotator(Client(Endpoint.of(source.annotation), store), source.annotation).annotate(conversations)
+        pairs, conversations, notes = pairs + card.pairs, card.conversations, notes + card.dropped
     elif pairs:
         notes["conversation without rejected replies, not used"] += len(conversations)
     if pairs or card:

@@ -26,7 +26,7 @@ from guardalign.data.splitting import split_of
 from guardalign.errors import GuardalignError
 from guardalign.files import RunFolder, resolved
 from guardalign.launch import accelerate_config
-from guardalign.llm import Endpoint, PriceTable, Usage
+from guardalign.llm import Endpoint, Usage, price_of
 from guardalign.losses import METHODS
 from guardalign.models.loading import base_model
 from guardalign.study import tasks
@@ -152,7 +152,7 @@ def judging(settings: Params, data: Data) -> tuple[int, float | None]:
     items += sum(data.points(*each) for each in {arm.pairs.splits for arm in plan.arms.values() if arm.pairs.judged})
     calls = (items * max(1, len(plan.seeds)) + test) * (2 if judge.orders == "both" else 1)
     used = Usage(round(calls * (JUDGE_PROMPT + data.prompt + 2 * data.reply)), 0, calls * JUDGE_REPLY)
-    prices = [PriceTable.load(each.prices).price(Endpoint.of(each)) for each in asked]
+    prices = [price_of(Endpoint.of(each)) for each in asked]
     return calls * len(asked), None if None in prices else sum(price.of(used) for price in prices if price)
 
 

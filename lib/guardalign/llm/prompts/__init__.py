@@ -33,15 +33,6 @@ class PromptError(GuardalignError):
     """A prompt file that cannot be read, or does not fit what is put into it."""
 
 
-class Word(str):
-    """Text generated here (an item's id) that enters the prompt unchanged: letters, digits and hyphens only."""
-
-    def __new__(cls, text: str) -> Word:
-        if not re.fullmatch(r"[A-Za-z0-9-]+", text):
-            raise PromptError(f"{text!r} is data, not a word: pass it in its own slot")
-        return super().__new__(cls, text)
-
-
 @dataclass(frozen=True)
 class Prompt:
     """A prompt file: its name, the version of its text (12 hex digits), and the text of its parts."""
@@ -69,22 +60,21 @@ class Prompt:
         text = "\x00".join((self.system, self.user))
         return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    def fill(self, **values: Any) -> tuple[Message, Message]:
-        """The messages with every slot filled: Words and whole numbers as they are, anything else as marked JSON.
+    def fill(self, item: str, **values: Any) -> tuple[Message, Message]:
+        """The messages with every slot filled: ``item`` (an id made here) and whole numbers as they are, the data of
+        ``values`` as marked JSON.
 
         The system message is the same for every call, and slots are in the file in the order of how much calls have
         in common; so providers can serve the beginning from their cache. Raises PromptError if slots and values
         do not match.
         """
         wanted = SLOT.findall(self.user)
-        if sorted(wanted) != sorted(values):
-            raise PromptError(f"The prompt {self.name} has the slots {sorted(wanted)}, filled are {sorted(values)}")
-        shown, mark = {}, ""
-        for name in wanted:
+        if sorted(wanted) != sorted(["item", *values]):
+            raise PromptError(f"The prompt {self.name} has the slots {sorted(wanted)}, not item, {', '.join(values)}")
+        shown = {"item": item} | {name: str(value) for name, value in values.items() if isinstance(value, int)}
+        mark = ""
+        for name in (name for name in wanted if name not in shown):
             value = values[name]
-            if isinstance(value, Word | int):
-                shown[name] = str(value)
-                continue
             # 16 hex digits that depend on the data: unpredictable for its author, the same when the question is
             # repeated. Of a list only the first item counts, so that a history that grows keeps its beginning.
             seed = json.dumps(value[:1] if isinstance(value, list) else value, sort_keys=True)
