@@ -65,8 +65,8 @@ async def _outcome(transport: Transport, store: Store, request: Request, key: st
         with store.room(key, len(json.dumps(asked)) + texts + LONGEST_TOKEN * endpoint.max_tokens + ROW):
             try:
                 reply = await transport.send(asked["body"], f"{key[:40]}-{len(replies)}")
-            except NoReply as none:
-                return replace(outcome(request, replies[known:], str(none)), calls=calls)
+            except NoReply as error:
+                return replace(outcome(request, replies[known:], str(error)), calls=calls)
             replies = store.add(key, asked, reply, replies)
         found = outcome(request, replies[known:])
         if found.invalid is None:

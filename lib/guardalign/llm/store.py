@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,6 @@ class Delivered:
     def spent(self) -> Spent:
         return Spent(self.usage.total, self.cost or 0.0)
 
-    @classmethod
-    def of(cls, row: dict[str, Any]) -> Delivered:
-        return cls(**(row | {"usage": Usage(**row["usage"])}))
-
-    def row(self) -> dict[str, Any]:
-        """What ``of`` reads."""
-        return vars(self) | {"usage": vars(self.usage)}
-
 
 def intact(record: dict[str, Any]) -> list[Delivered]:
     """The replies of a record. Raises ValueError, KeyError or TypeError if it is damaged."""
@@ -49,7 +41,7 @@ def intact(record: dict[str, Any]) -> list[Delivered]:
     older = record.keys() <= {"key", "request", "replies"}
     if not older and record["digest"] != fingerprint(record["key"], record["replies"]):
         raise ValueError("the replies do not match their digest")
-    return [Delivered.of(row) for row in record["replies"]]
+    return [Delivered(**(row | {"usage": Usage(**row["usage"])})) for row in record["replies"]]
 
 
 class Store:
@@ -90,7 +82,7 @@ class Store:
         full.
         """
         replies = [*before, reply]
-        rows = [each.row() for each in replies]
+        rows = [asdict(each) for each in replies]
         record = {"key": key, "request": request, "replies": rows, "digest": fingerprint(key, rows)}
         part = self._part(key)
         with space_for(self.path(key)):
