@@ -188,12 +188,14 @@ def test_a_huge_retry_after_is_reported_and_not_waited_for(tmp_path: Path, wait:
 
 def test_the_rate_limits_space_the_calls(tmp_path: Path) -> None:
     with Server(red) as server:
+        began = time.monotonic()
         list(client(server, tmp_path, requests_per_minute=1200).run([question(str(at)) for at in range(5)]))
-        assert server.times[-1] - server.times[0] >= 4 * 0.05 * 0.8
+        assert max(server.times) - began >= 4 * 0.05
     long = "word " * 400
     with Server(red) as server:
+        began = time.monotonic()
         list(client(server, tmp_path, tokens_per_minute=300_000).run([question(long + str(at)) for at in range(3)]))
-        assert server.times[-1] - server.times[0] >= 2 * 0.1 * 0.8
+        assert max(server.times) - began >= 2 * 0.1
 
 
 def test_concurrency_is_bounded(tmp_path: Path) -> None:

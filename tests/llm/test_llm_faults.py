@@ -14,7 +14,7 @@ from pathlib import Path
 
 from comparisons import IMPATIENT, comparisons, endpoint
 from guardalign.judging.llm_judge import LLMJudge
-from guardalign.llm import Client, Store
+from guardalign.llm import Client
 from guardalign.llm.structured import Unreadable, the_object
 from misbehaving_server import FAULTS, Server, sometimes
 
@@ -25,15 +25,15 @@ FAULTY = 0.2
 def answered(store: Path) -> set[str]:
     """The questions whose store holds a verdict (the reply to them is one object with the right item)."""
     found = set()
-    for key in Store(store).keys():  # noqa: SIM118
-        record = Store(store).record(key)
+    for path in store.glob("??/*.json"):
+        record = json.loads(path.read_bytes())
         for reply in record["replies"]:
             try:
                 answer = the_object(reply["text"])
             except Unreadable:
                 continue
             if answer.get("item", "?") in record["request"]["body"]["messages"][-1]["content"] and "A" in answer:
-                found.add(key[:40])
+                found.add(path.stem[:40])
     return found
 
 

@@ -4,7 +4,6 @@ from guardalign.llm.budget import BudgetReached, price_of
 from guardalign.llm.client import Client
 from guardalign.llm.endpoint import Endpoint, EndpointError
 from guardalign.llm.request import Message, Outcome, Request, Usage
-from guardalign.llm.store import Store
 
 __all__ = [
     "BudgetReached",
@@ -14,7 +13,6 @@ __all__ = [
     "Message",
     "Outcome",
     "Request",
-    "Store",
     "Usage",
     "price_of",
 ]
