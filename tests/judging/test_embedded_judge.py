@@ -11,7 +11,7 @@ from guardalign.judging.gold import cases, examine
 from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.verdicts import DIMENSIONS
 from guardalign.world.domains import DOMAINS
-from guardalign.world.numbers import figures
+from guardalign.world.numbers import in_digits
 from guardalign.world.scripts import write_scripts
 
 
@@ -87,4 +87,4 @@ def test_a_guardrail_from_outside_the_world_is_reported_as_unknown():
     ],
 )
 def test_numbers_are_read_however_they_are_written(text, read):
-    assert figures(text) == read
+    assert in_digits(text) == read

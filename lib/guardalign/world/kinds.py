@@ -15,7 +15,7 @@ from functools import lru_cache
 from pydantic import TypeAdapter
 
 from guardalign.world.domains import POOLS, Domain, table
-from guardalign.world.numbers import NUMBER_WORDS, figures
+from guardalign.world.numbers import NUMBER_WORDS, in_digits
 from guardalign.world.situation import Situation
 
 Values = dict[str, str]
@@ -104,7 +104,7 @@ def _denied(text: str, found: re.Match[str]) -> bool:
 
 def _requires(rule: Rule, text: str, situation: Situation) -> tuple[bool, str]:
     """The pattern occurs; the quote is empty if the text writes a number in words."""
-    read = figures(text)
+    read = in_digits(text)
     for found in re.finditer(_fill(rule.kind.pattern, rule.values, situation), read, re.IGNORECASE):
         if not (rule.kind.check == "states" and _denied(read, found)):
             quote = found.group(0).strip()
@@ -116,7 +116,7 @@ def _forbids(rule: Rule, text: str, situation: Situation) -> tuple[bool, str]:
     """No sentence has the pattern, those aside with ``unless`` in them; the quote is the sentence."""
     filled = _fill(rule.kind.pattern, rule.values, situation)
     for sentence in sentences(text) or [text]:
-        if re.search(filled, figures(sentence), re.I) and not re.search(rule.kind.unless, sentence, re.I):
+        if re.search(filled, in_digits(sentence), re.I) and not re.search(rule.kind.unless, sentence, re.I):
             return False, sentence
     return True, ""
 

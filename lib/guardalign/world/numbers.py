@@ -24,7 +24,7 @@ _TIME = re.compile(r"\b(\d{1,2})(?::00(?! ?[ap]\.?m)|(?::00)? ?(?:([ap])\.?m\b\.
 
 
 @lru_cache(maxsize=65536)
-def figures(text: str) -> str:
+def in_digits(text: str) -> str:
     """``text`` with numbers in digits: "ninety nine euros" → "99 euros", "8:00" → "8", "5 pm" → "17".
 
     Words up to twelve stay, unless euros, days or o'clock follow: "one" and "two" mean other things too.

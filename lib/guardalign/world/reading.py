@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from guardalign.world.domains import COMPANIES, DOMAINS, ISSUES, POOLS, READING
 from guardalign.world.kinds import KINDS, sentences
-from guardalign.world.numbers import figures
+from guardalign.world.numbers import in_digits
 from guardalign.world.scripts import write_scripts
 from guardalign.world.situation import Situation
 
@@ -26,7 +26,7 @@ _KNOWN_NAMES = {word for name in (*_NAMES, *COMPANIES) for word in name.split() 
 
 def unanswered(reply: str, situation: Situation) -> str:
     """Why the reply is no coherent continuation; empty when it is one."""
-    lowered = figures(reply.lower())
+    lowered = in_digits(reply.lower())
     other = [issue for issue in ISSUES.values() if issue in lowered and issue != situation.issue]
     if other and situation.issue not in lowered:
         return f"talks about {other[0]}, the customer about {situation.issue}"
@@ -121,8 +121,8 @@ def echoed(reply: str, guardrails: tuple[str, ...]) -> tuple[str, list[str]]:
 
 def invented(reply: str, context: str) -> list[str]:
     """Figures, references and names in the reply that neither guardrails nor history hold."""
-    told = set(re.findall(r"\w+", figures(context).lower()))
-    said = re.findall(r"\b[A-Z]{2}\d{4}\b|\b\d+\b(?!\))", figures(re.sub(r"-[A-Z]{2}\W*$", "", reply)))
+    told = set(re.findall(r"\w+", in_digits(context).lower()))
+    said = re.findall(r"\b[A-Z]{2}\d{4}\b|\b\d+\b(?!\))", in_digits(re.sub(r"-[A-Z]{2}\W*$", "", reply)))
     found = [figure for figure in said if figure.lower() not in told]
     for sentence in sentences(reply):
         for place, word in enumerate(re.findall(r"[A-Za-z][\w'’]*", sentence)):
