@@ -16,9 +16,9 @@ SAMPLED = "sampled"
 """The folder, within a seed's, of replies drawn at temperature 1 and of the verdicts on them."""
 
 
-def replies_of(run: RunFolder, arm: str) -> dict[str, str]:
+def replies_of(run: RunFolder, arm: str, notebook: str = "06_judging") -> dict[str, str]:
     """An arm's replies by pair id. Raises MissingStage if they were not generated."""
-    return {reply.pair_id: reply.text for reply in read_rows(require(run.replies(arm), "06_judging"), Reply)}
+    return {reply.pair_id: reply.text for reply in read_rows(require(run.replies(arm), notebook), Reply)}
 
 
 def compare_arms(
@@ -27,29 +27,29 @@ def compare_arms(
     """Judge two arms' replies to ``pairs`` and write the verdicts; ``part`` names a folder of their own for them."""
     first, second = replies_of(run, arm_1), replies_of(run, arm_2)
     items = [(pair, first[pair.id], second[pair.id]) for pair in pairs]
-    return _judged(judge, items, arm_1, arm_2, run.verdicts(arm_1, arm_2), part)
+    return _judged(run, judge, items, arm_1, arm_2, part)
 
 
 def compare_gold(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair]) -> list[Verdict]:
     """Judge the data's own chosen replies against its rejected ones: how often the judge finds the better one."""
     items = [(pair, pair.chosen, pair.rejected) for pair in pairs]
-    return _judged(judge, items, "chosen", "rejected", run.verdicts("chosen", "rejected"), "")
+    return _judged(run, judge, items, "chosen", "rejected")
 
 
-def compare_preferred(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair], replies: Path) -> list[Verdict]:
-    """Judge the ``replies`` of one arm (a file; to some of ``pairs``) against the data's preferred ones.
+def compare_preferred(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePair], arm: str) -> list[Verdict]:
+    """Judge one arm's replies against the data's preferred ones, on those of ``pairs`` that it has replies to.
 
     The verdicts have a folder of their own: they are not part of the arms' comparisons. Raises MissingStage if the
     replies were not generated.
     """
-    said = {reply.pair_id: reply for reply in read_rows(require(replies, "05_method_comparison"), Reply)}
-    items = [(pair, said[pair.id].text, pair.chosen) for pair in pairs if pair.id in said]
-    arm = next(iter(said.values())).arm
-    return _judged(judge, items, arm, "chosen", run.verdicts(arm, "chosen"), PREFERRED)
+    said = replies_of(run, arm, "05_method_comparison")
+    items = [(pair, said[pair.id], pair.chosen) for pair in pairs if pair.id in said]
+    return _judged(run, judge, items, arm, "chosen", PREFERRED)
 
 
-def _judged(judge: Judge, items: list[Item], arm_1: str, arm_2: str, path: Path, part: str) -> list[Verdict]:
+def _judged(run: RunFolder, judge: Judge, items: list[Item], arm_1: str, arm_2: str, part: str = "") -> list[Verdict]:
     verdicts = judge.compare(items, arm_1, arm_2)
+    path = run.verdicts(arm_1, arm_2)
     write_rows(path.parent / part / path.name, verdicts)
     if verdicts and all(verdict.invalid for verdict in verdicts):
         raise NoVerdict(

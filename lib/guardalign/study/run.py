@@ -354,7 +354,7 @@ class Study:
     def against_chosen(self, judge: Judge, names: Sequence[str], pairs: Sequence[PreferencePair]) -> pd.DataFrame:
         """The judge's verdicts on arms against the data's chosen replies (paper B's Table 3), as ``stats.frame``."""
         return pd.concat([
-            stats.frame(compare_preferred(self.folder(seed), judge, pairs, self.folder(seed).replies(name)), seed)
+            stats.frame(compare_preferred(self.folder(seed), judge, pairs, name), seed)
             for seed in self.seeds
             for name in names
         ], ignore_index=True)  # fmt: skip
