@@ -51,14 +51,13 @@ TASKS = tuple(Look(*each) for each in zip(("#0072b2", "#d55e00", "#009e73", "#b0
 def plain(arm: object) -> str:
     """Display name of an arm: ``M_1SFT_ipo`` → SFT then IPO; other names stay as they are."""
     name = str(arm)
-    found = _ALIGNED.fullmatch(name)
-    if name in PLAIN or name in METHODS or not found:
-        return PLAIN.get(name) or METHODS.get(name) or name
+    known, found = (PLAIN | METHODS).get(name, name), _ALIGNED.fullmatch(name)
+    if known != name or not found:
+        return known
     method = METHODS.get(found["method"], found["method"].upper())
-    return {
-        "M_1SFT": f"SFT then {method}", "M": f"{method} without SFT",
-        "N_1SFT": f"SFT then {method} (Flow 2)", "N": f"SFT then {method} (Flow 2)",
-    }.get(found["start"], name)  # fmt: skip
+    if found["start"] == "M":
+        return f"{method} without SFT"
+    return f"SFT then {method}" + (" (Flow 2)" if found["start"].startswith("N") else "")
 
 
 def named(arm: object, marks: Collection[str] = (), characters: int = 28) -> str:
@@ -78,8 +77,8 @@ def look(arm: str) -> Look:
     mixed = zlib.crc32(arm.encode())
     colour = _colour(method) or list(COLOURS.values())[mixed % len(COLOURS)]
     variants = [each for each in METHODS if _colour(each) == colour]
-    place = _STARTS.get(arm, variants.index(arm) if arm in variants else mixed)
-    place = _STARTS[found["start"]] if found and arm not in _STARTS else place
+    start = found["start"] if found and arm not in _STARTS else arm
+    place = _STARTS.get(start, variants.index(arm) if arm in variants else mixed)
     return Look(colour, MARKERS[place % len(MARKERS)], LINES[place % len(LINES)])
 
 
