@@ -29,9 +29,12 @@ UNSEEN = ("wording", "kind", "transfer")
 
 
 def labels(pairs: Sequence[PreferencePair]) -> pd.DataFrame:
-    """A row per guardrail of each test and transfer prompt: pair_id, number (from 1), ``turn`` ("first", "later") and
-    ``seen``: "transfer", or whether the guardrails of the training pairs have its "kind" and "wording", or both
-    ("known"); "" where no rule reads the guardrail."""
+    """A row per guardrail of each test and transfer prompt: pair_id, number (from 1), ``seen`` and ``turn`` ("first",
+    "later").
+
+    ``seen``: "transfer" for transfer prompts; "known" if the training pairs have the guardrail's kind and wording,
+    "wording" if they lack the wording, "kind" if they lack the kind; "" if no rule reads the guardrail.
+    """
     trained = {text for pair in pairs if pair.split in ("train", "feedback") for text in pair.guardrails}
     wordings = {reading for text in trained for reading in _readings(text)}
     kinds = {kind for kind, _ in wordings}

@@ -211,7 +211,7 @@ def settings_beside_paper(settings: Params) -> pd.DataFrame:
         ("β", 0.1, arm.beta),
         ("prompt (tokens)", 256, "no limit of its own"),
         ("prompt + reply (tokens)", 512, settings.model.max_length),
-        ("temperature", 0, 0),
+        ("temperature", 0, f"{settings.generation.temperature:g}"),
         ("prompts judged", 128, settings.tasks.test if settings.tasks else 0),
         ("seeds", 1, max(1, len(settings.study.seeds))),
     ]
