@@ -13,12 +13,16 @@ from matplotlib.colors import to_rgb
 
 import simulated_verdicts as simulated
 from guardalign import papers, stats
+from guardalign.config.params import Params
 from guardalign.generation import replystats
 from guardalign.losses import METHODS
 from guardalign.report import figures, tables
 from guardalign.report.figures import style, words
+from guardalign.report.figures.looks import look, looks, plain
+from series import ROOT
 
 PAIRS = [pair for _, pair in sorted(papers.PANELS.items())]
+PLAN = Params.load(ROOT / "params" / "embedded.yaml").study
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +72,7 @@ def drawn(verdicts, rates):
         "cost": figures.cost(costs, kept),
         "held_out": figures.held_out(held_out),
         "replies": figures.reply_panels(statistics, marks=["M_kto"]),
-        "training": figures.training_curves(metrics),
+        "training": figures.training_curves(metrics, PLAN),
         "trend": figures.trend(TREND, {"sft": "SFT", "ipo": "SFT then IPO"}, "Prompts with all guardrails kept"),
     }
 
@@ -169,8 +173,8 @@ def test_a_contrast_is_the_second_arm_less_the_first_and_words_stand_at_its_side
     assert [x for x, _ in points(axes)] == pytest.approx([-100 * adherence.loc[pair, "net"] for pair in order])
     left = [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()]
     right = [label.get_text().replace("\n", " ") for label in other.child_axes[0].get_yticklabels()]
-    assert left == [f"{figures.plain(one)} better ←" for one, _ in order]
-    assert right == [f"→ {figures.plain(two)} better" for _, two in order]
+    assert left == [f"{plain(one)} better ←" for one, _ in order]
+    assert right == [f"→ {plain(two)} better" for _, two in order]
 
 
 def test_an_arms_applications_and_prompts_stand_side_by_side(drawn, verdicts):
@@ -179,7 +183,7 @@ def test_an_arms_applications_and_prompts_stand_side_by_side(drawn, verdicts):
     kept = tables.arms(stats.frame(verdicts)).query("measure == 'adherence'")
     names = [label.get_text().removesuffix(" ⚠") for label in drawn["arms"].axes[0].get_yticklabels()]
     shown = dict(zip(names, (x for x, _ in points(drawn["arms"].axes[1])), strict=True))
-    assert shown == pytest.approx({figures.plain(arm): x for arm, x in zip(kept["arm"], kept["value"], strict=True)})
+    assert shown == pytest.approx({plain(arm): x for arm, x in zip(kept["arm"], kept["value"], strict=True)})
     once = [v for v in verdicts if "N_1SFT_kto" in (v.arm_1, v.arm_2)]
     by_hand = np.mean([v.dimensions["adherence"].acceptable_2 for v in once])
     assert kept.set_index("arm").loc["N_1SFT_kto", "value"] == pytest.approx(by_hand)
@@ -255,7 +259,7 @@ def test_notation_is_the_papers():
 
 
 def test_a_single_step_is_a_point_and_measures_without_values_get_no_panel():
-    curves = figures.training_curves({"M_1SFT": pd.DataFrame({"step": [1], "loss": [1.0]})})
+    curves = figures.training_curves({"M_1SFT": pd.DataFrame({"step": [1], "loss": [1.0]})}, PLAN)
     (axes,) = curves.axes
     assert axes.lines[0].get_marker() == "o" and list(axes.lines[0].get_ydata()) == [1.0]
 
@@ -263,7 +267,7 @@ def test_a_single_step_is_a_point_and_measures_without_values_get_no_panel():
 def test_training_has_a_row_per_method_and_no_axes_without_a_line():
     steps = pd.DataFrame({"step": [1, 2], "loss": [1.0, 0.5]})
     metrics = {"M_1SFT": steps, "M_2SFT": steps, "M_ipo": steps.assign(margin=0.1), "dpo": steps.assign(margin=0.2)}
-    shown = [axes for axes in figures.training_curves(metrics).axes if axes.get_visible()]
+    shown = [axes for axes in figures.training_curves(metrics, PLAN).axes if axes.get_visible()]
     assert [len(axes.lines) for axes in shown] == [2, 1, 1, 1, 1]
 
 
@@ -295,12 +299,12 @@ def crowded():
 
 def test_an_arm_looks_the_same_everywhere_and_arms_of_one_figure_differ_in_grey():
     arms = ["base", "M_1SFT", "M_2SFT", "M_ipo", "M_kto", "M_1SFT_ipo", "M_1SFT_kto", "N_1SFT", "N_1SFT_ipo", "dpo"]
-    assert figures.looks(arms) == {arm: figures.look(arm) for arm in arms}
-    assert figures.look("M_1SFT_ipo").colour == figures.look("ipo_sum").colour == figures.look("N_1SFT_ipo").colour
-    assert len(set(figures.looks(arms).values())) == len(arms)
-    crowded = figures.looks([f"mine-{place}" for place in range(60)])
+    assert looks(arms) == {arm: look(arm) for arm in arms}
+    assert len({look(arm).colour for arm in ("M_1SFT_ipo", "ipo_sum", "N_1SFT_ipo", "N_ipo")}) == 1
+    assert len(set(looks(arms).values())) == len(arms)
+    crowded = looks([f"mine-{place}" for place in range(60)])
     assert len({(each.colour, each.marker) for each in crowded.values()}) == 60
-    assert figures.plain("M_1SFT_ipo") == "SFT then IPO" and figures.plain("my_arm") == "my_arm"
+    assert plain("M_1SFT_ipo") == "SFT then IPO" and plain("my_arm") == "my_arm"
 
 
 def test_loss_curves_have_their_least_value_where_the_method_says():

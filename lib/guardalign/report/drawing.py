@@ -54,8 +54,7 @@ def _drawings(results: Results) -> Iterator[Drawing]:
     if any(rows["step"].nunique() > 1 for rows in results.metrics.values()):
         joined = pd.concat([rows.assign(arm=arm) for arm, rows in results.metrics.items()])
         note = f"Seed {min(results.verdicts)} of {seeds}." if seeds > 1 else ""
-        methods = {name: arm.method for name, arm in results.plan.arms.items()}
-        yield "training", joined, figures.training_curves(results.metrics, methods, results.name, note)
+        yield "training", joined, figures.training_curves(results.metrics, results.plan, results.name, note)
 
 
 def _judged(results: Results) -> Iterator[Drawing]:

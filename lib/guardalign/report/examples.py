@@ -39,14 +39,12 @@ def browse(results: Results, rows: int = 12) -> Any:
         return table(results, rows)
     from IPython.display import HTML
 
-    page = escape(page_of(payload(results), len(results.verdicts)), quote=True)
-    frame = "width:100%;height:46rem;border:1px solid #8886"
-    return HTML(f'<iframe sandbox="allow-scripts" title="Judged replies" style="{frame}" srcdoc="{page}"></iframe>')
-
-
-def page_of(block: dict[str, Any], seeds: int = 1) -> str:
-    """A page of its own with nothing but the browser of ``block``, which is ``payload``'s result."""
-    return html.render("browser.html", "examples.js", seeds=seeds, block=block, data=packed(block))
+    block, seeds = payload(results), len(results.verdicts)
+    page = html.render("browser.html", "examples.js", seeds=seeds, block=block, data=packed(block))
+    style = "width:100%;height:46rem;border:1px solid #8886"
+    return HTML(
+        f'<iframe sandbox="allow-scripts" title="Judged replies" style="{style}" srcdoc="{escape(page)}"></iframe>'
+    )
 
 
 def table(results: Results, rows: int = 12) -> pd.DataFrame:

@@ -30,7 +30,7 @@ GOLD = ("chosen", "rejected")
 @dataclass(frozen=True)
 class Results:
     """One run, over one or several training seeds. ``verdicts`` and ``replies`` are by seed; ``pairs`` and ``metrics``
-    are the first seed's.
+    are the first seed's. ``facts`` are what the run's stages recorded, ``parameters`` the sections among them.
 
     ``parts`` are the folders within ``verdicts/``, by seed too: ``transfer`` (prompts of a held-out domain),
     ``canaries``, ``preferred`` (the compared methods' verdicts against the data's preferred replies).
@@ -43,6 +43,7 @@ class Results:
     replies: dict[int, dict[str, list[Reply]]]
     metrics: dict[str, pd.DataFrame]
     facts: dict[str, Any]
+    parameters: dict[str, Any]
     level: float
     tables: dict[str, pd.DataFrame]
     parts: dict[str, dict[int, list[Verdict]]]
@@ -60,11 +61,6 @@ class Results:
     def judge(self) -> str:
         """The judge with the most verdicts: the one the figures show."""
         return str(self.rows["judge"].value_counts().idxmax())
-
-    @cached_property
-    def parameters(self) -> dict[str, Any]:
-        """The run's parameters as its stages recorded them, all sections together."""
-        return _parameters(self.facts)
 
     @cached_property
     def plan(self) -> Plan:
@@ -173,9 +169,8 @@ class Results:
         verdicts = _verdicts(folder / SAMPLED / "verdicts")
         asked = {verdict.pair_id: self.pairs.get(verdict.pair_id.rpartition("#")[0]) for verdict in verdicts}
         pairs = {name: pair.model_copy(update={"id": name}) for name, pair in asked.items() if pair}
-        own = replace(
-            self, verdicts={seed: verdicts}, pairs=pairs, replies={seed: _replies(folder / SAMPLED)}, parts={}
-        )
+        replies = _replies(folder / SAMPLED)
+        own = replace(self, verdicts={seed: verdicts}, pairs=pairs, replies={seed: replies}, parts={})
         return own if verdicts else None
 
     @cached_property
@@ -224,7 +219,9 @@ def read(root: str | Path, level: float | None = None) -> Results:
     folders = seed_folders(root)
     first = next(iter(folders.values()))
     facts = RunFolder(root).facts or RunFolder(first).facts
-    told = _parameters(facts)
+    told: dict[str, Any] = {}
+    for stage in facts.values():
+        told |= stage.get("parameters", {})
     # Verdicts of a judge that the run no longer has are not its results; people's are.
     judged = told.get("judge", {}).get("kind") != "none"
     verdicts = {seed: folder / "verdicts" for seed, folder in folders.items()} if judged else {}
@@ -241,6 +238,7 @@ def read(root: str | Path, level: float | None = None) -> Results:
         replies={seed: _replies(folder) for seed, folder in folders.items()},
         metrics=_metrics(first),
         facts=facts,
+        parameters=told,
         level=level or told.get("report", {}).get("level", 0.95),
         parts={part: {seed: _verdicts(folder / part) for seed, folder in verdicts.items()} for part in parts},
         tables={path.stem: pd.read_csv(path) for path in made},
@@ -255,13 +253,6 @@ def seed_folders(root: Path) -> dict[int, Path]:
         if path.name.removeprefix("seed-").isdigit() and any((path / kept).is_dir() for kept in ("verdicts", "scores"))
     }
     return dict(sorted(found.items())) or {0: root}
-
-
-def _parameters(facts: dict[str, Any]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for stage in facts.values():
-        merged |= stage.get("parameters", {})
-    return merged
 
 
 def _verdicts(folder: Path) -> list[Verdict]:

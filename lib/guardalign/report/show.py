@@ -61,7 +61,7 @@ def prompts(filled: Mapping[str, Sequence[Message]]) -> HTML:
     ))  # fmt: skip
 
 
-def annotation_prompts(pair: PreferencePair, section: Annotation | None = None) -> HTML:
+def annotation_prompts(pair: PreferencePair, section: Annotation | None) -> HTML:
     """What a language model would be asked in Stage 1 and Stage 2 about the conversation that ``pair`` ends."""
     section = section or Annotation(model="a language model")
     turns = (*pair.turns, Turn(role="agent", text=pair.chosen, tagged=True))
@@ -71,9 +71,9 @@ def annotation_prompts(pair: PreferencePair, section: Annotation | None = None) 
     return prompts({stage: request.messages for stage, request in filled.items()})
 
 
-def judge_prompt(pair: PreferencePair, section: JudgeSection | None = None) -> HTML:
+def judge_prompt(pair: PreferencePair, section: JudgeSection) -> HTML:
     """What a judge would be asked about the chosen and the rejected reply of ``pair``, in the first order."""
-    known = section if section and section.model else JudgeSection(kind="llm", model="a language model")
+    known = section if section.model else JudgeSection(kind="llm", model="a language model")
     client = Client(Endpoint.of(known), Path("unused"))
     judge = LLMJudge(client, prompts=resolved(known.prompts) if known.prompts else None)
     return prompts({"judge": judge.request((pair, pair.chosen, pair.rejected), "12").messages})

@@ -18,17 +18,16 @@
 ``cost(costs, kept)``                                     what an arm cost against what it keeps
 ``held_out(heldout.table(rows))``                         which reply of the data an arm prefers, without a judge
 ``loss_curves(losses.METHODS, beta)``                     every method's loss over the margin
-``training_curves({arm: rows of metrics.jsonl})``         loss, margin, accuracy, …
+``training_curves(experiment.metrics(names), plan)``      loss, margin, accuracy, …
 ``tasks``, ``dynamics``, ``task_costs``                   the comparison of methods on its tasks
 ========================================================  ===================================================
 
 ``rates`` is always ``stats.table``'s result (one judge). A title states what is plotted, the caption how the numbers
-came about; ``look`` and ``plain`` give the look and name of an arm in all of them.
+came about; name and look of an arm (``looks``) are the same in all of them.
 """
 
 from guardalign.report.figures.bars import comparison_bars
 from guardalign.report.figures.curves import dynamics, loss_curves, training_curves
-from guardalign.report.figures.looks import look, looks, plain
 from guardalign.report.figures.maps import grid, guardrail_map
 from guardalign.report.figures.points import (
     arms,
@@ -46,7 +45,7 @@ from guardalign.report.figures.replies import cost, reply_panels, task_costs
 from guardalign.report.figures.style import save
 
 __all__ = [
-    "arms", "comparison_bars", "contrasts", "cost", "dynamics", "effects", "grid", "guardrail_map", "held_out", "look",
-    "looks", "loss_curves", "parts", "plain", "ranking", "reply_panels", "save", "table_1", "table_3", "task_costs",
-    "tasks", "training_curves", "trend",
+    "arms", "comparison_bars", "contrasts", "cost", "dynamics", "effects", "grid", "guardrail_map", "held_out",
+    "loss_curves", "parts", "ranking", "reply_panels", "save", "table_1", "table_3", "task_costs", "tasks",
+    "training_curves", "trend",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from guardalign.config.plan import Plan
 from guardalign.losses import LossOptions, Method, ScoredBatch
 from guardalign.report.figures.looks import METHODS, TASKS, Look, look, looks, plain
 from guardalign.report.figures.style import RULE, SMALL, canvas, finish, label_axes, styled, wrap
@@ -28,25 +29,19 @@ TOKENS = 10
 BELOW = f"Training batches, running mean over {100 * WINDOW:.0f} % of the steps"
 
 
-def training_curves(
-    metrics: Mapping[str, pd.DataFrame], methods: Mapping[str, str] | None = None, profile: str = "", note: str = ""
-) -> Figure:
+def training_curves(metrics: Mapping[str, pd.DataFrame], plan: Plan, profile: str = "", note: str = "") -> Figure:
     """One row per method (losses of two methods do not compare), one panel per measure that it has, one line per arm.
 
-    ``metrics``: arm → rows of its ``metrics.jsonl``; ``methods``: arm → method, by default read from the arm's name.
-    A single step is a point.
+    ``metrics``: arm → rows of its ``metrics.jsonl``. An arm that the plan lacks has a row of its own. A single step is
+    a point.
     """
-    named = {arm: (methods or {}).get(arm) or _method(arm) for arm in metrics}
-    lines = pd.concat([_lines(own, row=named[arm], line=arm) for arm, own in metrics.items()], ignore_index=True)
-    rows = {method: wrap(METHODS.get(method, method), 12) for method in dict.fromkeys(named.values())}
+    methods = {arm: plan.arms[arm].method if arm in plan.arms else arm for arm in metrics}
+    lines = pd.concat([_lines(own, row=methods[arm], line=arm) for arm, own in metrics.items()], ignore_index=True)
+    rows = {method: wrap(METHODS.get(method, method), 12) for method in methods.values()}
     steps = sorted({int(own["step"].max()) for own in metrics.values()})
     lengths = count(steps[0], "step") if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,} steps"
-    figure = _grid(
-        lines,
-        rows,
-        ["loss", "margin", "accuracy", "kl"],
-        {arm: (plain(arm), each) for arm, each in looks(metrics).items()},
-    )
+    looked = {arm: (plain(arm), each) for arm, each in looks(metrics).items()}
+    figure = _grid(lines, rows, ["loss", "margin", "accuracy", "kl"], looked)
     return finish(figure, "Training of each arm, a row per method", f"{BELOW}; {lengths}. {note}".strip(), profile)
 
 
@@ -106,11 +101,6 @@ def _pair_loss(method: Method, margin: float, beta: float) -> torch.Tensor:
         values=torch.zeros(len(sequence)), embeddings=torch.ones(len(chosen), 1),
     )  # fmt: skip
     return method.terms(pair, LossOptions(beta=beta)).mean()
-
-
-def _method(arm: str) -> str:
-    last = arm.rpartition("_")[2].lower()
-    return "sft" if last.endswith("sft") else last if last in METHODS else arm
 
 
 def _lines(rows: pd.DataFrame, **names: str) -> pd.DataFrame:

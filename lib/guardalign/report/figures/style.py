@@ -1,7 +1,7 @@
 """One look for all figures: colours, sizes, captions, saving.
 
-Ink, paper and rules are used for nothing else, so that a page can swap them for dark ones (see ``report``); the colours
-of arms are in ``looks``.
+Ink, paper and rules are used for nothing else, so that a page can swap them for dark ones (see ``html.inline``); the
+colours of arms are in ``looks``.
 """
 
 from __future__ import annotations
