@@ -1,4 +1,4 @@
-"""Every method's loss as a pure function of tensors: log-probabilities in, one non-negative-is-worse number a term out.
+"""Every method's loss as a pure function of tensors: log-probabilities in, one loss per term out; lower is better.
 
 Notation, as in the papers: ``chosen`` and ``rejected`` are sums of the completion tokens' log-probabilities (nats, EOS
 included, prompt excluded); a *ratio* is log pi(y|x) - log r(y|x) for the policy pi and the frozen reference r. B is the
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -23,11 +24,6 @@ Replies = Literal["chosen", "pair", "single"]
 def sft(chosen: Tensor, lengths: Tensor) -> Tensor:
     """Mean negative log-likelihood of each reply, (B,), nats per token; ``lengths`` (B,) counts completion tokens."""
     return -chosen / lengths
-
-
-def sft_token(token_logps: Tensor) -> Tensor:
-    """Negative log-likelihood of each completion token, (T,): the average over the batch's tokens that TRL takes."""
-    return -token_logps
 
 
 def dpo(chosen_ratio: Tensor, rejected_ratio: Tensor, beta: float) -> Tensor:
@@ -72,15 +68,6 @@ def kto_baseline(mismatched_ratio: Tensor, beta: float) -> Tensor:
     return beta * mismatched_ratio.detach().mean().clamp(min=0)
 
 
-def _kto_gain(ratio: Tensor, desirable: Tensor, baseline: Tensor, beta: float) -> Tensor:
-    signed = beta * ratio - baseline
-    return torch.where(desirable, signed, -signed)
-
-
-def _kto_weights(desirable: Tensor, desirable_weight: float, undesirable_weight: float, like: Tensor) -> Tensor:
-    return torch.where(desirable, like.new_tensor(desirable_weight), like.new_tensor(undesirable_weight))
-
-
 def kto(
     ratio: Tensor,
     desirable: Tensor,
@@ -88,29 +75,17 @@ def kto(
     beta: float,
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
+    squash: Callable[[Tensor], Tensor] = torch.sigmoid,
 ) -> Tensor:
     """Kahneman-Tversky optimisation, one term per reply, (M+N,). Ethayarajh et al. 2024, eq. 8.
 
-    ``desirable`` (bool) tells chosen from rejected replies; ``baseline`` is ``kto_baseline``.
+    ``desirable`` (bool) tells chosen from rejected replies; ``baseline`` is ``kto_baseline``. ``torch.tanh`` as
+    ``squash`` is the variant of Koh's comparative study: as 1 - tanh(u) = 2 (1 - sigmoid(2u)), it is twice the loss at
+    doubled beta (and so doubled baseline).
     """
-    weights = _kto_weights(desirable, desirable_weight, undesirable_weight, ratio)
-    return weights * (1 - torch.sigmoid(_kto_gain(ratio, desirable, baseline, beta)))
-
-
-def kto_tanh(
-    ratio: Tensor,
-    desirable: Tensor,
-    baseline: Tensor,
-    beta: float,
-    desirable_weight: float = 1.0,
-    undesirable_weight: float = 1.0,
-) -> Tensor:
-    """KTO with tanh in place of the logistic function, (M+N,): the variant of Koh's comparative study.
-
-    As 1 - tanh(u) = 2 (1 - sigmoid(2u)), it is twice ``kto`` at doubled beta (and so doubled baseline).
-    """
-    weights = _kto_weights(desirable, desirable_weight, undesirable_weight, ratio)
-    return weights * (1 - torch.tanh(_kto_gain(ratio, desirable, baseline, beta)))
+    gain = beta * ratio - baseline
+    weights = torch.where(desirable, desirable_weight, undesirable_weight)
+    return weights * (1 - squash(torch.where(desirable, gain, -gain)))
 
 
 def kto_pair(chosen_ratio: Tensor, rejected_ratio: Tensor, beta: float, kl_gradient: bool = True) -> Tensor:
@@ -126,28 +101,24 @@ def kto_pair(chosen_ratio: Tensor, rejected_ratio: Tensor, beta: float, kl_gradi
     return torch.cat([chosen_terms, rejected_terms])
 
 
-def generalised_advantages(rewards: Tensor, values: Tensor, gamma: float, lam: float) -> Tensor:
-    """Advantages A_t = sum_k (gamma lam)^k delta_(t+k), (S, L), for S replies zero-padded on the right to L.
-
-    delta_t = r_t + gamma V_(t+1) - V_t; the value after the last token is 0. Schulman et al. 2015, eq. 16.
-    """
-    following = F.pad(values[:, 1:], (0, 1))
-    delta = rewards + gamma * following - values
-    steps = torch.arange(values.shape[1], device=values.device)
-    ahead = steps[None, :] - steps[:, None]
-    decay = torch.where(ahead >= 0, (gamma * lam) ** ahead.clamp(min=0).to(values.dtype), values.new_zeros(()))
-    return delta @ decay.T
-
-
 def token_advantages(values: Tensor, sequence: Tensor, rewards: Tensor, gamma: float, lam: float) -> Tensor:
-    """:func:`generalised_advantages` token by token, (T,), without gradient; arguments as :func:`ppo_offline`'s."""
+    """Generalised advantages A_t = sum_k (gamma lam)^k delta_(t+k) of a reply's tokens, (T,), without gradient.
+
+    delta_t = r_t + gamma V_(t+1) - V_t; the value after the last token is 0. Arguments as :func:`ppo_offline`'s.
+    Schulman et al. 2015, eq. 16.
+    """
     count = rewards.shape[0]
     lengths = torch.bincount(sequence, minlength=count)
     position = torch.arange(len(sequence), device=sequence.device) - (lengths.cumsum(0) - lengths)[sequence]
-    grid = values.new_zeros(count, int(lengths.max()))
+    grid = values.new_zeros(count, int(lengths.max()))  # replies, padded on the right with zeros
     grid_values = grid.index_put((sequence, position), values.detach())
     grid_rewards = grid.index_put((torch.arange(count, device=sequence.device), lengths - 1), rewards.to(values.dtype))
-    return generalised_advantages(grid_rewards, grid_values, gamma, lam)[sequence, position]
+    following = F.pad(grid_values[:, 1:], (0, 1))
+    delta = grid_rewards + gamma * following - grid_values
+    steps = torch.arange(grid.shape[1], device=values.device)
+    ahead = steps[None, :] - steps[:, None]
+    decay = torch.where(ahead >= 0, (gamma * lam) ** ahead.clamp(min=0).to(values.dtype), values.new_zeros(()))
+    return (delta @ decay.T)[sequence, position]
 
 
 def ppo_offline(
@@ -156,15 +127,8 @@ def ppo_offline(
     values: Tensor,
     sequence: Tensor,
     rewards: Tensor,
-    *,
+    o: LossOptions,
     entropy: Tensor | None = None,
-    form: Literal["2023", "later"] = "2023",
-    gamma: float = 0.99,
-    lam: float = 0.95,
-    clip: float = 0.5,
-    value_weight: float = 0.01,
-    kl_weight: float = 0.1,
-    entropy_weight: float = 0.0,
 ) -> Tensor:
     """Offline clipped PPO, one term per completion token, (T,), as in the HALOs repository and Koh's eq. 4.
 
@@ -174,18 +138,17 @@ def ppo_offline(
     ``2023`` clips the ratio to [1-clip, 1/(1-clip)] = [0.5, 2] with KL term log r - log pi; ``later`` to
     [1-clip, 1+clip] with its negative. Entropy is in the paper's equation and in neither code: weight 0 by default.
     """
-    advantages = token_advantages(values, sequence, rewards, gamma, lam)
+    advantages = token_advantages(values, sequence, rewards, o.ppo_gamma, o.ppo_lambda)
     returns = advantages + values.detach()
     if len(advantages) > 1:
         advantages = (advantages - advantages.mean()) / (advantages.std(unbiased=False) + 1e-8)
 
-    ratio = torch.exp(policy - reference)
-    upper = 1 / (1 - clip) if form == "2023" else 1 + clip
-    clipped = ratio.clamp(1 - clip, upper)
-    kl = reference - policy if form == "2023" else policy - reference
-    loss = -torch.minimum(ratio * advantages, clipped * advantages)
-    loss = loss + value_weight * 0.5 * (values - returns) ** 2 + kl_weight * kl
-    return loss if entropy is None or entropy_weight == 0 else loss - entropy_weight * entropy
+    ratio, lower = torch.exp(policy - reference), 1 - o.ppo_clip
+    upper = 1 / lower if o.ppo_form == "2023" else 1 + o.ppo_clip
+    kl = reference - policy if o.ppo_form == "2023" else policy - reference
+    loss = -torch.minimum(ratio * advantages, ratio.clamp(lower, upper) * advantages)
+    loss = loss + o.ppo_value_weight * 0.5 * (values - returns) ** 2 + o.ppo_kl_weight * kl
+    return loss if entropy is None or o.ppo_entropy_weight == 0 else loss - o.ppo_entropy_weight * entropy
 
 
 def rpo_weights(chosen_embeddings: Tensor, rejected_embeddings: Tensor, temperature: float) -> Tensor:
@@ -227,7 +190,7 @@ class LossOptions(BaseModel):
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """What a batch's replies scored: S replies with T completion tokens in all, chosen first, then rejected.
+    """The scores of a batch of S replies with T completion tokens in all, chosen first, then rejected.
 
     ``policy`` and ``reference`` are (T,) log-probs; ``sequence`` (T,) names each token's reply in ascending order;
     ``chosen`` (S,) is a bool. In batches of pairs the i-th chosen reply belongs to the i-th rejected one.
@@ -259,35 +222,25 @@ class ScoredBatch:
         return self._sums(self.policy - self.reference)
 
     def split(self, per_reply: Tensor) -> tuple[Tensor, Tensor]:
-        """A value a reply, (S, …), as chosen ones and rejected ones."""
+        """One value per reply, (S, …), as those of the chosen and those of the rejected replies."""
         return per_reply[self.chosen], per_reply[~self.chosen]
 
 
 def _sft(batch: ScoredBatch, o: LossOptions) -> Tensor:
-    return sft_token(batch.policy) if o.average == "token" else sft(batch.logps, batch.lengths)
+    """A term per token is averaged over the batch's tokens, as in TRL; a term per reply over its replies."""
+    return -batch.policy if o.average == "token" else sft(batch.logps, batch.lengths)
 
 
-def _kto_baseline(batch: ScoredBatch, o: LossOptions) -> Tensor:
+def _kto(batch: ScoredBatch, o: LossOptions, squash: Callable[[Tensor], Tensor] = torch.sigmoid) -> Tensor:
     mismatched = batch.policy.new_zeros(0) if batch.mismatched_ratio is None else batch.mismatched_ratio
-    return kto_baseline(mismatched, o.beta)
-
-
-def _kto(function: Callable[..., Tensor]) -> Callable[[ScoredBatch, LossOptions], Tensor]:
-    def terms(batch: ScoredBatch, o: LossOptions) -> Tensor:
-        baseline = _kto_baseline(batch, o)
-        return function(batch.ratio, batch.chosen, baseline, o.beta, o.desirable_weight, o.undesirable_weight)
-
-    return terms
+    baseline = kto_baseline(mismatched, o.beta)
+    return kto(batch.ratio, batch.chosen, baseline, o.beta, o.desirable_weight, o.undesirable_weight, squash)
 
 
 def _ppo_offline(batch: ScoredBatch, o: LossOptions) -> Tensor:
     assert batch.values is not None
-    return ppo_offline(
-        batch.policy, batch.reference, batch.values, batch.sequence, _ppo_rewards(batch), entropy=batch.entropy,
-        form=o.ppo_form,
-        gamma=o.ppo_gamma, lam=o.ppo_lambda, clip=o.ppo_clip, value_weight=o.ppo_value_weight,
-        kl_weight=o.ppo_kl_weight, entropy_weight=o.ppo_entropy_weight,
-    )  # fmt: skip
+    rewards = _ppo_rewards(batch)
+    return ppo_offline(batch.policy, batch.reference, batch.values, batch.sequence, rewards, o, batch.entropy)
 
 
 def _ppo_rewards(batch: ScoredBatch) -> Tensor:
@@ -309,7 +262,7 @@ def _rpo(batch: ScoredBatch, o: LossOptions) -> Tensor:
 
 @dataclass(frozen=True)
 class Method:
-    """A named loss and what it must be fed.
+    """A named loss and what it reads.
 
     ``replies``: whether a batch draws chosen replies alone, pairs, or single replies shuffled apart from each other.
     ``joint``: some statistic spans the batch, so a term's gradient depends on all replies of the batch. ``options``:
@@ -339,8 +292,10 @@ METHODS: dict[str, Method] = {
         options=("slic_delta", "slic_weight"),
     ),
     "hinge": Method(lambda batch, o: hinge(*batch.split(batch.ratio), o.beta)),
-    "kto": Method(_kto(kto), replies="single", joint=True, mismatched=True, options=_KTO_OPTIONS),
-    "kto_tanh": Method(_kto(kto_tanh), replies="single", joint=True, mismatched=True, options=_KTO_OPTIONS),
+    "kto": Method(_kto, replies="single", joint=True, mismatched=True, options=_KTO_OPTIONS),
+    "kto_tanh": Method(
+        partial(_kto, squash=torch.tanh), replies="single", joint=True, mismatched=True, options=_KTO_OPTIONS
+    ),
     "kto_pair": Method(
         lambda batch, o: kto_pair(*batch.split(batch.ratio), o.beta, o.kl_gradient),
         joint=True,
@@ -352,8 +307,7 @@ METHODS: dict[str, Method] = {
 
 
 def check_options(method: str, options: Mapping[str, object]) -> LossOptions:
-    """``options`` as the method's loss gets them. Raises ValueError naming one that is not the method's or has a wrong
-    value."""
+    """The method's options, validated. Raises ValueError for one that the method does not have or that is ill-typed."""
     own = METHODS[method].options
     for name, value in options.items():
         if name not in own:
