@@ -9,12 +9,10 @@ to a training loop; ``guardalign.tree.trl`` is TRL's DPO trainer on it.
     row.sums(scores)                                                                      # (S,) of whole replies
 """
 
-from guardalign.tree.prefix_tree import EmptyReply, OverBudget, TokenSequence, TreeError, TreeRow, pack, tree_row
+from guardalign.tree.prefix_tree import TokenSequence, TreeError, TreeRow, pack, tree_row
 from guardalign.tree.scoring import RowScores, TreeScorer
 
 __all__ = [
-    "EmptyReply",
-    "OverBudget",
     "RowScores",
     "TokenSequence",
     "TreeError",

@@ -1,8 +1,8 @@
 """Token sequences that share prefixes, packed so that every distinct prefix is computed once.
 
 Sequences become a trie of token ids, written out depth first: a row of nodes in which a node's ancestors all come
-before it. In that order node k is an ancestor of (or is) node q exactly when ``k <= q < end[k]``, so one integer a node
-describes the whole attention mask, and ``depth`` is the position id.
+before it. In that order node k is an ancestor of (or is) node q exactly when ``k <= q < end[k]``, so one integer per
+node describes the whole attention mask, and ``depth`` is the position id.
 """
 
 from __future__ import annotations
@@ -19,19 +19,11 @@ class TreeError(ValueError):
     """Sequences or a model that a prefix tree cannot serve; the message is for the person who passed them."""
 
 
-class EmptyReply(TreeError):
-    """A sequence without completion tokens, or without a token before the first of them, cannot be scored."""
-
-
-class OverBudget(TreeError):
-    """A group of sequences does not fit the token budget of a row."""
-
-
 @dataclass(frozen=True, eq=False)
 class TokenSequence:
     """Token ids (int64, (n,); a list will do) of prompt and completion, which starts at ``start`` (1 <= start < n).
 
-    Raises ``EmptyReply`` for any other ``start``.
+    Raises ``TreeError`` for any other ``start``.
     """
 
     tokens: np.ndarray
@@ -40,7 +32,7 @@ class TokenSequence:
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", np.asarray(self.tokens, dtype=np.int64))
         if not 1 <= self.start < len(self.tokens):
-            raise EmptyReply(
+            raise TreeError(
                 f"a completion needs at least one token and a token before it: it starts at {self.start} "
                 f"in a sequence of {len(self.tokens)}"
             )
@@ -165,7 +157,7 @@ def pack(sequences: Sequence[TokenSequence], groups: Sequence[Sequence[int]], bu
     """Cut groups of sequences (a pair's two, say; never split) into rows of at most ``budget`` distinct tokens.
 
     Groups with common prefixes go to the same row. Returns each row's groups by their index.
-    Raises ``OverBudget`` for a group that is too long for a row of its own.
+    Raises ``TreeError`` for a group that is too long for a row of its own.
     """
     rows: list[list[int]] = []
     room, previous = 0, list[TokenSequence]()
@@ -173,7 +165,7 @@ def pack(sequences: Sequence[TokenSequence], groups: Sequence[Sequence[int]], bu
         members = sorted((sequences[i] for i in groups[g]), key=lambda s: s.order)
         own = _distinct(members, [])
         if own > budget:
-            raise OverBudget(f"{own} distinct tokens do not fit a row's budget of {budget}")
+            raise TreeError(f"{own} distinct tokens do not fit a row's budget of {budget}")
         cost = _distinct(members, previous)
         if not rows or cost > room:
             rows.append([])

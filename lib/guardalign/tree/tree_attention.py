@@ -7,7 +7,7 @@ without ``tree_mask`` (generation, evaluation) is transformers' own ``sdpa`` att
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -45,13 +45,6 @@ class TreeMask:
     length: int = 0
 
 
-def tree_mask(row: TreeRow, device: torch.device, block: int = BLOCK) -> TreeMask:
-    length = int(row.depth.max()) + 1
-    if device.type == "cuda":
-        return TreeMask(flex=flex_mask(row.end.to(device)), length=length)
-    return TreeMask(query_blocks(row.end, block), length=length)
-
-
 def flex_mask(end: Tensor) -> BlockMask:
     """FlexAttention's block mask of a row: query q attends to node k exactly when k <= q < end[k]."""
 
@@ -85,11 +78,16 @@ def model_inputs(model: PreTrainedModel, row: TreeRow, device: torch.device, blo
 
     Raises ``TreeError`` if a sequence is longer than a sliding window, or than positions stay the same for.
     """
-    _check_length(model.config, int(row.depth.max()) + 1)
+    length = int(row.depth.max()) + 1
+    _check_length(model.config, length)
+    if device.type == "cuda":
+        mask = TreeMask(flex=flex_mask(row.end.to(device)), length=length)
+    else:
+        mask = TreeMask(query_blocks(row.end, block), length=length)
     return {
         "input_ids": row.tokens[None].to(device),
         "position_ids": row.depth[None].to(device),
-        "tree_mask": tree_mask(row, device, block),
+        "tree_mask": mask,
         "use_cache": False,
     }
 
@@ -125,20 +123,16 @@ def attend(
     scale = kwargs.get("scaling") or query.shape[-1] ** -0.5
     query, key = query.to(value.dtype), key.to(value.dtype)
     if mask.flex is not None:
-        attended = _flex(query.device)(query, key, value, block_mask=mask.flex, scale=scale, enable_gqa=True)
+        attended = _flex(query.device.type)(query, key, value, block_mask=mask.flex, scale=scale, enable_gqa=True)
     else:
         attended = attend_in_blocks(query, key, value, mask.blocks, scale)
     return attended.transpose(1, 2), None
 
 
 @cache
-def _compiled_flex() -> Callable[..., Any]:
-    return torch.compile(flex_attention, dynamic=True)
-
-
-def _flex(device: torch.device) -> Any:
+def _flex(device: str) -> Any:
     """FlexAttention as one kernel on CUDA; elsewhere, only for tests, step by step."""
-    return _compiled_flex() if device.type == "cuda" else flex_attention
+    return torch.compile(flex_attention, dynamic=True) if device == "cuda" else flex_attention
 
 
 def _check_length(config: PretrainedConfig, length: int) -> None:
