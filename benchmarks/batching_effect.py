@@ -14,6 +14,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from guardalign.config.sections import Conversations, Source
@@ -23,7 +24,7 @@ from guardalign.files import write_text
 from guardalign.models.encoding import examples_of
 from guardalign.models.loading import load_frozen, load_tokenizer
 from guardalign.study import sources
-from guardalign.training import TrainingConfig, evaluate_pairs, summarise, train
+from guardalign.training import TrainingConfig, evaluate_pairs, train
 from guardalign.world import BASE_MODEL
 
 RESULTS = Path(__file__).parent / "results"
@@ -47,8 +48,17 @@ def run(folder: Path, learn: list[Example], test: list[Example], **settings: Any
             **how, **settings,
         )  # fmt: skip
         result = train(config, learn, lambda line: None)
-        model, tokenizer = load_frozen(str(config.output)), load_tokenizer(start)
-        facts = summarise(evaluate_pairs(model, tokenizer, test, load_frozen(start)))
+        tokenizer = load_tokenizer(start)
+        own, before = (evaluate_pairs(load_frozen(each), tokenizer, test) for each in (str(config.output), start))
+        chosen = [a.chosen - b.chosen for a, b in zip(own, before, strict=True)]
+        rejected = [(a.rejected or 0) - (b.rejected or 0) for a, b in zip(own, before, strict=True)]
+        facts = {
+            "nll": -sum(score.chosen for score in own) / sum(score.chosen_tokens for score in own),
+            "accuracy": fmean(score.chosen > (score.rejected or 0) for score in own),
+            "reward_accuracy": fmean(c > r for c, r in zip(chosen, rejected, strict=True)),
+            "chosen_log_ratio": fmean(chosen),
+            "rejected_log_ratio": fmean(rejected),
+        }
         tokens = {"unique_tokens": result.unique_tokens, "logical_tokens": result.logical_tokens}
         rows.append({"arm": arm, "seconds": result.seconds, "steps": result.steps, **tokens, **facts})
         start = str(config.output)

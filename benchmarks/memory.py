@@ -121,9 +121,9 @@ def peak(layers: int, case: dict[str, Any]) -> tuple[float, float]:
         if case["precision"] == "nf4":
             model = in_4_bits(model)
         if lora:
-            from guardalign.models.loading import LoraSettings, with_adapter
+            from guardalign.models.loading import with_adapter
 
-            model = with_adapter(model, LoraSettings(**lora.model_dump()))
+            model = with_adapter(model, lora)
         if checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             if lora:

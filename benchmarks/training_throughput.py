@@ -49,19 +49,20 @@ from transformers import (
 )
 from trl import DPOTrainer
 
+from guardalign.config.sections import Lora
 from guardalign.data.care import points as care_points
 from guardalign.data.construction import format_prompt
 from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.data.examples import Example
 from guardalign.files import write_text
 from guardalign.models.encoding import encode, examples_of
-from guardalign.models.loading import LoraSettings, load_frozen, load_model, load_tokenizer, without_bars
+from guardalign.models.loading import load_frozen, load_model, load_tokenizer, without_bars
 from guardalign.processes import peak_resident
 from guardalign.training import TrainingConfig
 from guardalign.training.batches import encode_examples, plan
 from guardalign.training.progress import step_metrics
-from guardalign.training.reference import LogprobStore, token_logprobs
-from guardalign.training.step import StepInput, forward_backward
+from guardalign.training.reference import LogprobStore
+from guardalign.training.step import forward_backward
 from guardalign.training.trl_engine import build_trainer
 from guardalign.tree import TreeScorer, tree_row
 from guardalign.tree.trl import TreeDPOTrainer
@@ -196,14 +197,14 @@ def tree_seconds(config: TrainingConfig, examples: list[Example]) -> list[float]
     device = scorer.model.device
     seconds = []
     for batch in batches:
-        reference = token_logprobs(store, batch.sequences, lambda: scorer, config.row_tokens)
+        store.fill(batch.sequences, lambda: scorer, config.row_tokens)
+        reference = store.of(batch.sequences) if config.loss.reference else None
         start = now()
-        given = StepInput(batch, reference if config.loss.reference else None)
-        output = forward_backward(scorer, given, config.loss, config.loss_options, config.row_tokens, device)
+        output = forward_backward(scorer, batch, config, device, reference)
         torch.nn.utils.clip_grad_norm_(weights, config.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        step_metrics(output, config.loss_options, config.loss.reference, embeddings=False)
+        step_metrics(output, config)
         seconds.append(now() - start)
     return seconds[1:]
 
@@ -239,7 +240,7 @@ class Setup:
     peak: float  # TFLOP/s
 
     def config(self, method: str, batch: int, engine: str = "tree", micro: int | None = None) -> TrainingConfig:
-        more: dict[str, Any] = {"epochs": 1 + self.steps, "lora": LoraSettings(rank=16) if self.lora else None}
+        more: dict[str, Any] = {"epochs": 1 + self.steps, "lora": Lora(rank=16) if self.lora else None}
         if engine != "tree":
             more |= {"engine": "trl", "trl_micro_batch_size": micro or batch}
         return config_of(self.base, self.folder, method, batch, self.precision, **more)

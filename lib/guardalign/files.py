@@ -46,6 +46,24 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to fill, and rename it to ``folder`` if the block succeeds.
+
+    If another process was faster, its folder stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as around:
+        part = Path(around) / folder.name
+        part.mkdir()
+        yield part
+        try:
+            part.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+
+
+@contextmanager
 def space_for(path: Path) -> Iterator[None]:
     """Turn the errors of the system, torch and safetensors on a full disk into one GuardalignError."""
     try:
@@ -68,37 +86,32 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
-    """Write one JSON object per line, and the file's checksum into ``<path>.sha256``, as ``sha256sum -c`` reads it.
+    """Write one JSON object per line, and the file's checksum (``vouch``).
 
-    The checksum goes first and comes last, so that at no moment it vouches for another content.
+    The old checksum is removed before the file is replaced: there is never one of another content.
     """
     path = Path(path)
     with replacing(path) as part:
         with part.open("w", encoding="utf-8", newline="\n") as stream:
             for row in rows:
                 stream.write(json_line(row) + "\n")
-        checksum = _checksum(part)
         _seal(path).unlink(missing_ok=True)
-    _vouch(path, checksum)
+    vouch(path)
 
 
 def vouch(path: Path) -> None:
-    """Write the checksum of a file that is not of rows into ``<path>.sha256``, for ``intact``."""
-    _vouch(path, _checksum(path))
-
-
-def _vouch(path: Path, checksum: str) -> None:
-    write_text(_seal(path), f"{checksum}  {path.name}\n")
+    """Write a file's checksum into ``<path>.sha256``, for ``intact`` and ``sha256sum -c``."""
+    write_text(_seal(path), f"{_checksum(path)}  {path.name}\n")
 
 
 def intact(path: Path) -> bool:
-    """Whether a file is as it was written; one without a checksum is taken for it."""
+    """Whether a file is as it was written; True if it has no checksum."""
     seal = _seal(path)
     return not seal.exists() or seal.read_text(encoding="utf-8", errors="replace").split(" ")[0] == _checksum(path)
 
 
 def damaged(root: Path) -> list[Path]:
-    """The files of rows below ``root`` that are not as they were written."""
+    """The JSONL files below ``root`` that are not as they were written."""
     paths = (seal.with_suffix("") for seal in sorted(root.rglob("*.jsonl.sha256")))
     return [path for path in paths if path.exists() and not intact(path)]
 
@@ -139,7 +152,7 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
 
 
 def first_error(error: ValidationError) -> str:
-    """The first complaint of a pydantic error in one line."""
+    """The first of a pydantic error's errors, in one line."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where}: {first['msg']}" if where else str(first["msg"])
@@ -233,7 +246,7 @@ class RunFolder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the stages have recorded so far (``run.json``), by stage. Raises InputError if it is damaged."""
+        """What the stages have recorded (``run.json``), by stage. Raises InputError if it is damaged."""
         path = self.root / "run.json"
         try:
             return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
@@ -242,7 +255,7 @@ class RunFolder:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether ``run.json`` cannot be read: all stages have to record their facts again."""
+        """Whether ``run.json`` cannot be read, so that all stages have to record their facts again."""
         try:
             return self.facts is None
         except InputError:
@@ -250,15 +263,14 @@ class RunFolder:
 
     def record(self, stage: str, **facts: Any) -> None:
         """Record a stage (parameters, seeds, content hashes) into ``run.json``, with the versions in use."""
-        with _alone(self.root / ".run.json.lock"):
-            self._record(stage, facts)
+        import fcntl
 
-    def _record(self, stage: str, facts: dict[str, Any]) -> None:
-        known = ({} if self.is_damaged else self.facts) | {stage: facts}
-        known["versions"] = {"python": platform.python_version()} | {
-            name: metadata.version(name) for name in VERSIONED if _installed(name)
-        }
-        write_text(self.root / "run.json", json.dumps(known, indent=1, sort_keys=True, default=_plain) + "\n")
+        versions = {"python": platform.python_version()} | {name: metadata.version(name) for name in VERSIONED}
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".run.json.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # stages run side by side: neither may lose what the other records
+            known = ({} if self.is_damaged else self.facts) | {stage: facts, "versions": versions}
+            write_text(self.root / "run.json", json.dumps(known, indent=1, sort_keys=True, default=_plain) + "\n")
 
     def agree(self, earlier: Iterable[str], sections: dict[str, Any]) -> None:
         """Check that the ``earlier`` stages saw the same parameters. Raises ForeignRun naming one that differs."""
@@ -278,22 +290,3 @@ class RunFolder:
                         f"{self.root} was made by {stage} with another `{name}`: {recorded[name]!r}, now {now!r}. "
                         f"Run notebooks/{stage}.ipynb again, or give this run another name (`run:`)."
                     )
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Stages may run side by side; what each records must not be lost to the other."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""Processes that belong together: children that do not outlive their starter, and how a child ends in good order."""
+"""Child processes that do not outlive their parent, and the orderly end of one that gets SIGTERM."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEFAULTS = {
     "GOMP_SPINCOUNT": "1000",
     "PYTHONUNBUFFERED": "1",
 }
-"""Environment variables of the processes that are started here, unless they are set."""
+"""Environment variables of the processes that this package starts, unless they are set."""
 CALLER = "GUARDALIGN_CALLER"
 PROCESSES = "GUARDALIGN_PROCESSES"
 SECONDS_TO_SAVE = 25.0
@@ -53,7 +53,7 @@ class Ended(BaseException):
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a process that is started here."""
+    """The environment of a process that this package starts."""
     return DEFAULTS | os.environ | more
 
 
@@ -77,8 +77,8 @@ def wait_for_any(children: Collection[Popen[Any]], ask: int | None = None, paren
     """Wait until one of ``children`` has ended and return it.
 
     If a signal ends this process, or its ``parent`` is gone, all children are ended first, with all they started.
-    They have ``SECONDS_TO_SAVE`` for it. With ``ask`` that signal goes to the children alone before, for those that
-    have work elsewhere to cancel. Raises Ended.
+    They have ``SECONDS_TO_SAVE`` for it. ``ask`` is a signal that the children alone get before, for those that have to
+    cancel work elsewhere. Raises Ended.
     """
     with _signals_raised():
         try:
@@ -191,7 +191,7 @@ def obey_sigterm(grace: float = GRACE) -> None:
 
 
 def _count_down(reader: socket.socket, writer: socket.socket, grace: float) -> None:
-    # ``writer`` is passed so that it stays open as long as this thread lives.
+    # ``writer`` stays open as long as this thread lives.
     while signal.SIGTERM not in reader.recv(64):
         pass
     _came.set()
@@ -207,7 +207,7 @@ def caller_mark() -> str:
 def watch_caller() -> None:
     """End this process within a second after the process that ``CALLER`` names has gone, launchers between them or not.
 
-    After SIGTERM it is left alone: it saves first, also where its caller was faster.
+    After SIGTERM it saves first, even if the caller has gone by then.
     """
     mark = os.environ.get(CALLER)
     if mark:
@@ -242,7 +242,7 @@ def forget_peak() -> None:
 def peak_resident() -> int:
     """The largest resident size this process has had, in bytes.
 
-    Linux counts in ``ru_maxrss`` what the starting process held at the time, so its own mark is read if it has one.
+    On Linux ``ru_maxrss`` includes what the parent held when it forked, so ``VmHWM`` is read where there is one.
     """
     with contextlib.suppress(FileNotFoundError):
         found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 
 from guardalign.data.construction import format_prompt
 from guardalign.data.conversations import PreferencePair, Reply, Turn
+from guardalign.errors import InputError
 from guardalign.files import read_rows
 from guardalign.generation.decoding import (
     Branch,
@@ -29,7 +30,7 @@ from guardalign.generation.decoding import (
     plan_trunks,
 )
 from guardalign.generation.replies import (
-    GenerationError,
+    GenerationJob,
     GenerationSettings,
     Ranks,
     batched_trunks,
@@ -275,11 +276,14 @@ def test_unchanged_output_is_left_alone_and_any_change_is_noticed(checkpoint, tm
 
 KILLED = """
 import sys
+from pathlib import Path
 from guardalign.data.conversations import PreferencePair
+from guardalign.errors import InputError
 from guardalign.files import read_rows
 from guardalign.generation.replies import GenerationSettings, generate
 model, pairs, output = sys.argv[1:]
-generate(model, read_rows(pairs, PreferencePair), "arm", GenerationSettings(max_new_tokens=48, batch_size=1), output)
+settings = GenerationSettings(max_new_tokens=48, batch_size=1)
+generate(model, read_rows(pairs, PreferencePair), "arm", settings, Path(output))
 """
 
 
@@ -326,7 +330,8 @@ def test_two_processes_write_the_replies_of_one_and_go_on_from_what_it_left(chec
     left.resume()
     kept = read_rows(tmp_path / "whole.jsonl", Reply)[4:7]
     left.append([reply.model_copy(update={"text": f"kept {reply.text}"}) for reply in kept])
-    replies = run_generation(checkpoint, pairs, "arm", settings, output, "cpu2", said.append)
+    job = GenerationJob(model=str(checkpoint), arm="arm", settings=settings, output=output)
+    replies = run_generation(job, pairs, "cpu2", said.append)
     assert said == [f"arm: {len(pairs) - 3} replies to generate, 3 already exist"]
     assert [reply.text.startswith("kept ") for reply in replies] == [4 <= at < 7 for at in range(len(pairs))]
     of_two = [reply for at, reply in enumerate(contents(replies)) if not 4 <= at < 7]
@@ -334,7 +339,7 @@ def test_two_processes_write_the_replies_of_one_and_go_on_from_what_it_left(chec
     names = [".jobs", "r.jsonl", "r.jsonl.made", "r.jsonl.sha256"]
     assert sorted(path.name for path in output.parent.iterdir()) == names
     assert read_rows(output, Reply) == replies
-    assert run_generation(checkpoint, pairs, "arm", settings, output, "cpu2", said.append) == replies
+    assert run_generation(job, pairs, "cpu2", said.append) == replies
     assert len(said) == 1, "nothing is started where all replies are there"
     log = (output.parent / ".jobs" / "r" / "generation.log").read_text()
     assert log.count("replies to generate") == 1
@@ -378,8 +383,8 @@ def test_what_another_run_left_is_not_mixed_in(checkpoint, tmp_path):
 def test_prompts_too_long_and_repeated_ids_are_refused_by_name(checkpoint, tmp_path):
     pairs = make_pairs(2, 2)
     longest = max(pairs, key=lambda pair: len(format_prompt(pair.guardrails, pair.turns)))
-    with pytest.raises(GenerationError, match=f"{longest.id} .* 2048"):
+    with pytest.raises(InputError, match=f"{longest.id} .* 2048"):
         generate(checkpoint, pairs, "arm", GenerationSettings(max_new_tokens=2000), tmp_path / "r.jsonl")
-    with pytest.raises(GenerationError, match="id of another"):
+    with pytest.raises(InputError, match="id of another"):
         generate(checkpoint, [*pairs, pairs[0]], "arm", GenerationSettings(), tmp_path / "r.jsonl")
     assert generate(checkpoint, [], "arm", GenerationSettings(), tmp_path / "none.jsonl") == []

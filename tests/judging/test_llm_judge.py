@@ -16,9 +16,9 @@ from comparisons import comparisons, endpoint, pair
 from guardalign.config.params import Params
 from guardalign.config.sections import JudgeSection, ServerArm
 from guardalign.data.conversations import PreferencePair, Reply
-from guardalign.errors import InputError, NoVerdict, ParameterError
+from guardalign.errors import GuardalignError, InputError, NoVerdict, ParameterError
 from guardalign.files import RunFolder, read_rows, write_rows
-from guardalign.generation.hosted import HostedArmError, hosted_replies, messages
+from guardalign.generation.hosted import hosted_replies, messages
 from guardalign.judging import canaries
 from guardalign.judging.choice import chosen_judge
 from guardalign.judging.embedded import assess
@@ -411,7 +411,7 @@ def test_a_server_is_an_arm_like_any_other(tmp_path: Path) -> None:
 def test_an_arm_with_a_reply_missing_is_no_arm(tmp_path: Path) -> None:
     with (
         Server(lambda body: "Hello", schedule=lambda number: "400" if number == 1 else None) as server,
-        pytest.raises(HostedArmError, match="1 of 3"),
+        pytest.raises(GuardalignError, match="1 of 3"),
     ):
         hosted_replies(arm(server), [pair(at) for at in range(3)], "bot", tmp_path / "store", tmp_path / "bot.jsonl")
     assert not (tmp_path / "bot.jsonl").exists()

@@ -16,14 +16,21 @@ import psutil
 import pytest
 
 from guardalign.data.examples import Example
-from guardalign.errors import ParameterError, StageFailed
+from guardalign.errors import ParameterError, Preempted, StageFailed
 from guardalign.files import write_rows, write_text
-from guardalign.launch.accelerate import ENDED_BY_SIGTERM, _first_to_end, accelerate_config, launch_all, run_training
+from guardalign.launch.accelerate import (
+    ENDED_BY_SIGTERM,
+    _first_to_end,
+    accelerate_config,
+    launch,
+    run_training,
+    write_job,
+)
 from guardalign.losses import METHODS
-from guardalign.training import Preempted, TrainingConfig, TrainingResult, train
+from guardalign.training import TrainingConfig, TrainingResult, train
 from guardalign.training.checkpoints import saved
-from tests.training.test_checkpoints import signalled_at
-from tests.training.test_training import distance, metrics, quiet
+from guardalign.training.finish import finished, training_fingerprint
+from tests.training.test_training import distance, metrics, quiet, signalled_at
 from tiny import make_examples, save_checkpoint
 
 EXAMPLES = make_examples(5, 3)
@@ -40,6 +47,15 @@ def base(tmp_path_factory) -> Path:
 def config(base: Path, output: Path, method: str = "dpo", **settings) -> TrainingConfig:
     given = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 2, "warmup_ratio": 0.0, "arm": "arm", **settings}
     return TrainingConfig(model=str(base), output=output, method=method, **given)
+
+
+def launch_all(arms: list[TrainingConfig], examples: list[Example], kind: str) -> list[TrainingResult]:
+    """Train arms one after the other in one launch."""
+    jobs = [write_job(arm, examples) for arm in arms]
+    log_file = arms[0].output / "training.log"
+    launch("guardalign.training", accelerate_config(kind), jobs, [arm.arm for arm in arms], log_file, quiet)
+    found = [finished(arm.output, training_fingerprint(arm, examples)) for arm in arms]
+    return [result for result in found if result is not None]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +76,7 @@ def two(base, tmp_path_factory) -> Iterator[tuple[Path, list[TrainingResult]]]:
         with contextlib.suppress(OSError):  # then another process has it: taken all the same
             port.bind(("127.0.0.1", 29500))
             port.listen()
-        yield folder, launch_all([(arm, EXAMPLES) for arm in [*arms, cut]], "cpu2", quiet)
+        yield folder, launch_all([*arms, cut], EXAMPLES, "cpu2")
 
 
 def other(base: Path) -> str:
@@ -101,10 +117,6 @@ def test_two_processes_go_on_from_the_checkpoint_of_one(base, two, tmp_path):
     assert distance(tmp_path / "whole", folder / "cut") < 2e-5
 
 
-def test_kind_none_trains_in_this_process(base, tmp_path):
-    assert run_training(config(base, tmp_path / "arm"), EXAMPLES, "none", quiet).world_size == 1
-
-
 def test_an_unknown_kind_is_refused_with_the_known_ones():
     with pytest.raises(ParameterError, match="cpu3"):
         accelerate_config("cpu3")
@@ -133,7 +145,7 @@ def test_what_went_wrong_in_the_child_is_said_and_an_unchanged_arm_starts_nothin
 CALLER = """
 import sys
 from pathlib import Path
-from guardalign.models.encoding import Example
+from guardalign.data.examples import Example
 from guardalign.files import read_rows
 from guardalign.launch.accelerate import run_training
 from guardalign.training import TrainingConfig
@@ -261,7 +273,3 @@ def test_too_little_memory_is_said_with_what_to_lower(tmp_path, monkeypatch):
     wide = save_checkpoint(tmp_path / "wide", intermediate_size=120_000)
     with pytest.raises(StageFailed, match="row_tokens"):
         run_training(config(wide, tmp_path / "arm", "sft", batch_size=16), EXAMPLES, "cpu", quiet)
-
-
-def test_examples_are_rows_with_stable_names():
-    assert Example(**EXAMPLES[0].model_dump()) == EXAMPLES[0]

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from guardalign.config.sections import Lora
 from guardalign.models import hub
-from guardalign.models.loading import LoraSettings, base_model, load_frozen, load_model, load_tokenizer, redrawn
+from guardalign.models.loading import base_model, load_frozen, load_model, load_tokenizer, redrawn
 from guardalign.world import BASE_MODEL
 from hub_server import serving
 from tiny import save_checkpoint
@@ -107,7 +108,7 @@ def test_pickled_weights_in_a_folder_are_not_read(tmp_path):
 
 def test_a_pickled_adapter_is_not_read(tmp_path):
     base = save_checkpoint(tmp_path / "base")
-    load_model(str(base), lora=LoraSettings(rank=2)).save_pretrained(tmp_path / "adapter")
+    load_model(str(base), lora=Lora(rank=2)).save_pretrained(tmp_path / "adapter")
     load_frozen(str(tmp_path / "adapter"))
     shutil.move(tmp_path / "adapter" / "adapter_model.safetensors", tmp_path / "adapter" / "adapter_model.bin")
     with pytest.raises(hub.ModelUnavailable, match="no adapter_model"):

@@ -11,10 +11,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from guardalign.config.sections import Lora
 from guardalign.files import RunFolder
 from guardalign.generation.replies import GenerationSettings, generate, load_policy
 from guardalign.models.hub import ModelUnavailable
-from guardalign.models.loading import LoraSettings, load_frozen
+from guardalign.models.loading import load_frozen
 from guardalign.study.export import export
 from guardalign.training import train
 from guardalign.workflow.cli import main
@@ -31,7 +32,7 @@ def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     base = save_checkpoint(folder / "base", hidden_size=64, intermediate_size=64)
     for arm in ("full", "lora", "qlora"):
-        lora = None if arm == "full" else LoraSettings(rank=4)
+        lora = None if arm == "full" else Lora(rank=4)
         precision = "nf4" if arm == "qlora" else "fp32"
         settings = {"learning_rate": 1e-2, "lora": lora, "precision": precision}
         train(config(base, folder / "models" / arm, **settings), EXAMPLES, quiet)

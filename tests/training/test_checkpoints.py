@@ -5,60 +5,27 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from guardalign.config.sections import Lora
 from guardalign.errors import GuardalignError, InputError
 from guardalign.files import write_rows, write_text
-from guardalign.models.loading import LoraSettings
-from guardalign.training import PREEMPTED, Preempted, TrainingConfig, progress, train
+from guardalign.processes import PREEMPTED
+from guardalign.training import train
 from guardalign.training.__main__ import main
 from guardalign.training.checkpoints import latest, save, saved
 from guardalign.training.embeddings import embed
-from tests.training.test_training import EXAMPLES, config, distance, metrics, quiet
+from tests.training.test_training import EXAMPLES, config, distance, metrics, quiet, signalled_at
 from tiny import save_checkpoint
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
     return save_checkpoint(tmp_path_factory.mktemp("model") / "base")
-
-
-def in_child(work: Callable[[], int]) -> int:
-    """The status (see os.wait) of a forked process that does ``work`` and exits with what it returns."""
-    child = os.fork()
-    if child == 0:
-        code = 99
-        try:
-            code = work()
-        finally:
-            os._exit(code)
-    return os.waitpid(child, 0)[1]
-
-
-def signalled_at(line: int, number: signal.Signals, settings: TrainingConfig) -> int:
-    """Train in a child that gets a signal when it logs its ``line``-th step; returns its status."""
-
-    def work() -> int:
-        progress.SECONDS_BETWEEN_LINES = -1.0
-        seen = []
-
-        def log(text: str) -> None:
-            seen.append(text)
-            if sum("step" in text for text in seen) == line:
-                os.kill(os.getpid(), number)
-
-        try:
-            train(settings, EXAMPLES, log)
-        except Preempted:
-            return PREEMPTED
-        return 0
-
-    return in_child(work)
 
 
 @pytest.mark.parametrize("engine", ["tree", "trl"])
@@ -135,10 +102,12 @@ def test_with_every_checkpoint_damaged_training_starts_over(base, tmp_path):
 def test_a_checkpoint_of_another_configuration_says_what_is_other(base, tmp_path):
     signalled_at(5, signal.SIGKILL, config(base, tmp_path / "cut"))
     told: list[str] = []
-    other = config(base, tmp_path / "cut", beta=0.3, lora=LoraSettings(rank=4))
+    other = config(base, tmp_path / "cut", beta=0.3, lora=Lora(rank=4))
     assert train(other, EXAMPLES, told.append).resumed_step == 0
     [line] = [line for line in told if "another configuration" in line]
     assert "beta 0.1 in the checkpoint, 0.3 now" in line and "lora None in the checkpoint" in line
+    train(other.model_copy(update={"output": tmp_path / "fresh"}), EXAMPLES, quiet)
+    assert distance(tmp_path / "cut", tmp_path / "fresh") == 0
     signalled_at(5, signal.SIGKILL, config(base, tmp_path / "cut"))
     assert train(config(base, tmp_path / "cut"), EXAMPLES[:-1], told.append).resumed_step == 0
     assert sum("is of other data or another model; starting over" in line for line in told) == 1

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import AttentionInterface
 
 from guardalign.config.sections import Lora
-from guardalign.models.loading import LoraSettings, load_model
+from guardalign.models.loading import load_model
 from guardalign.training.config import TrainingConfig
 from guardalign.training.memory import KEPT, STATE_BYTES, Row, shape_of, training_memory
 from guardalign.training.trainer import _optimizer
@@ -33,7 +33,7 @@ def test_a_shape_is_counted_without_the_weights(tmp_path):
 @pytest.mark.parametrize("family", ["mistral", "llama"])
 def test_adapters_are_counted_as_peft_makes_them(tmp_path, targets, family):
     folder = save_checkpoint(tmp_path / "model", family=family)
-    model = load_model(str(folder), lora=LoraSettings(rank=4, target_modules=targets))
+    model = load_model(str(folder), lora=Lora(rank=4, target_modules=targets))
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     assert shape_of(str(folder), Lora(rank=4, target_modules=targets)).adapter == trained > 0
 
@@ -67,7 +67,7 @@ class _Living(TorchDispatchMode):
         return sum(size for key, (ref, size) in self.made.items() if not ref.expired() and key not in weights)
 
 
-def kept(folder: Path, precision: str, lora: LoraSettings | None, tokens: int) -> int:
+def kept(folder: Path, precision: str, lora: Lora | None, tokens: int) -> int:
     """Bytes that live after a forward pass, weights aside: what autograd keeps."""
     AttentionInterface.register(
         "kept", lambda module, q, k, v, mask, **_: (_Kept.apply(q.to(v.dtype), k.to(v.dtype), v).transpose(1, 2), None)
@@ -83,9 +83,7 @@ def kept(folder: Path, precision: str, lora: LoraSettings | None, tokens: int) -
     return total
 
 
-@pytest.mark.parametrize(
-    "precision, lora", [("fp32", None), ("bf16", None), *((each, LoraSettings(rank=4)) for each in KEPT)]
-)
+@pytest.mark.parametrize("precision, lora", [("fp32", None), ("bf16", None), *((each, Lora(rank=4)) for each in KEPT)])
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "qwen3"])
 def test_a_layers_activations_are_about_what_autograd_keeps(tmp_path, family, precision, lora):
     widths = {"hidden_size": 64, "intermediate_size": 192}
@@ -113,7 +111,7 @@ def test_optimiser_states_take_what_they_are_said_to(optimizer, tmp_path):
 @pytest.mark.parametrize("precision", ["int8", "nf4"])
 def test_quantised_weights_take_what_they_are_said_to(tmp_path, precision):
     folder = save_checkpoint(tmp_path / "model", hidden_size=128, intermediate_size=256)
-    model = load_model(str(folder), precision, LoraSettings(rank=4))
+    model = load_model(str(folder), precision, Lora(rank=4))
     size = sum(weight.nbytes for weight in model.parameters())
     for module in model.modules():
         state = getattr(getattr(module, "weight", None), "quant_state", None)

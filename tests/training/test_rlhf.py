@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from guardalign.config.plan import Rlhf
+from guardalign.config.sections import Lora
 from guardalign.data.examples import Example
 from guardalign.models.encoding import encode
-from guardalign.models.loading import LoraSettings, load_frozen
+from guardalign.models.loading import load_frozen
 from guardalign.training import TrainingConfig, rlhf, train
 from tiny import WORDS, save_checkpoint
 
@@ -47,57 +49,62 @@ def start(tmp_path_factory):
 @pytest.fixture(scope="module")
 def reward(start, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reward") / "model"
-    return rlhf.train_reward(SETTINGS, str(start), pairs(64, 1), pairs(32, 2), folder, batch_size=8)
+    rlhf.train_reward(SETTINGS, str(start), pairs(64, 1), folder, batch_size=8)
+    return rlhf.RewardModel(folder)
 
 
 @pytest.fixture(scope="module")
-def policy(start, reward, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("policy") / "model"
+def folder(tmp_path_factory):
+    """Where the policy is trained."""
+    return tmp_path_factory.mktemp("policy") / "model"
+
+
+@pytest.fixture(scope="module")
+def history(start, reward, folder):
+    return policy(SETTINGS, start, reward, folder)
+
+
+def policy(settings: Rlhf, start: Path, reward: rlhf.RewardModel, folder: Path) -> list[dict[str, float]]:
     prompts = [each.prompt for each in pairs(32, 3)]
-    return rlhf.train_policy(SETTINGS, str(start), reward.folder, prompts, folder, max_new_tokens=8)
+    return rlhf.train_policy(settings, str(start), Path(reward.model.name_or_path), prompts, folder, max_new_tokens=8)
 
 
 def test_the_reward_model_tells_held_out_replies_apart(reward):
-    assert reward.accuracy > 0.8
+    accuracy = reward.accuracy(pairs(32, 2))
+    assert accuracy > 0.8
     turned = [e.model_copy(update={"chosen": e.rejected, "rejected": e.chosen}) for e in pairs(32, 2)]
-    assert rlhf.RewardModel(reward.folder).accuracy(turned) == pytest.approx(1 - reward.accuracy)
+    assert reward.accuracy(turned) == pytest.approx(1 - accuracy)
 
 
 def test_a_reward_is_the_same_alone_and_in_a_padded_batch(reward):
-    model = rlhf.RewardModel(reward.folder)
-    asked = pairs(6, 4)
-    rows = [
-        each.tokens.tolist() for each in encode(model.tokenizer, [e.prompt for e in asked], [e.chosen for e in asked])
-    ]
+    prompts, chosen = zip(*((each.prompt, each.chosen) for each in pairs(6, 4)), strict=True)
+    rows = [each.tokens.tolist() for each in encode(reward.tokenizer, prompts, chosen)]
     rows[0] = rows[0][: len(rows[0]) // 2]
-    alone = [model.scores([row])[0] for row in rows]
-    assert model.scores(rows) == pytest.approx(alone, abs=1e-4)
+    alone = [reward.scores([row])[0] for row in rows]
+    assert reward.scores(rows) == pytest.approx(alone, abs=1e-4)
     assert len({round(score, 3) for score in alone}) > 1
 
 
-def test_the_policy_moves_towards_what_is_rewarded(start, policy):
-    rewards = [row["reward"] for row in policy.history]
-    assert len(rewards) == policy.steps == SETTINGS.steps
+def test_the_policy_moves_towards_what_is_rewarded(start, folder, history):
+    rewards = [row["reward"] for row in history]
+    assert len(rewards) == SETTINGS.steps
     assert np.mean(rewards[-5:]) > np.mean(rewards[:3]) + 0.2
-    before, after = (load_file(folder / "model.safetensors") for folder in (start, policy.folder))
+    before, after = (load_file(each / "model.safetensors") for each in (start, folder))
     assert max(float((before[name] - after[name]).abs().max()) for name in before) > 1e-3
 
 
-def test_the_distance_from_the_start_is_told(policy):
-    kl = [row["kl"] for row in policy.history]
+def test_the_distance_from_the_start_is_logged(history):
+    kl = [row["kl"] for row in history]
     assert kl[0] == pytest.approx(0, abs=1e-3) and kl[-1] > 10 * abs(kl[0])
-    assert all(row["entropy"] > 0 and np.isfinite(row["grad_norm"]) for row in policy.history)
+    assert all(row["entropy"] > 0 and np.isfinite(row["grad_norm"]) for row in history)
 
 
-def test_the_penalty_holds_the_policy_near_the_start(start, reward, policy, tmp_path):
-    held = SETTINGS.model_copy(update={"beta": 2.0})
-    prompts = [each.prompt for each in pairs(32, 3)]
-    near = rlhf.train_policy(held, str(start), reward.folder, prompts, tmp_path / "near", max_new_tokens=8)
-    assert near.history[-1]["kl"] < 0.5 * policy.history[-1]["kl"]
+def test_the_penalty_holds_the_policy_near_the_start(start, reward, history, tmp_path):
+    near = policy(SETTINGS.model_copy(update={"beta": 2.0}), start, reward, tmp_path / "near")
+    assert near[-1]["kl"] < 0.5 * history[-1]["kl"]
 
 
-def test_an_online_arm_counts_the_replies_drawn_and_scored_and_is_made_once(start, reward, policy, tmp_path):
-    assert reward.seconds > 0 and policy.seconds > 0
+def test_an_online_arm_counts_the_replies_drawn_and_scored_and_is_made_once(start, tmp_path):
     examples, settings = pairs(8, 3), SETTINGS.model_copy(update={"steps": 2, "reward_epochs": 1})
     given = (settings, str(start), examples, examples, tmp_path / "arm", 8, 4, 1)
     made = rlhf.train_online("arm", *given)
@@ -105,6 +112,7 @@ def test_an_online_arm_counts_the_replies_drawn_and_scored_and_is_made_once(star
     assert made.metrics["replies_drawn"] == drawn and made.steps == 2
     assert made.metrics["policy_passes"] == made.metrics["reference_passes"] == drawn / 8
     assert made.metrics["reward_passes"] == 2 + drawn / 8
+    assert made.seconds == made.metrics["reward_seconds"] + made.metrics["policy_seconds"] > 0
     assert not made.skipped and rlhf.train_online("arm", *given).skipped
     for name in ("model.safetensors", "metrics.jsonl", "training.json"):
         path = tmp_path / "arm" / name
@@ -115,28 +123,26 @@ def test_an_online_arm_counts_the_replies_drawn_and_scored_and_is_made_once(star
 
 def test_grpo_takes_the_same_settings(start, reward, tmp_path):
     settings = SETTINGS.model_copy(update={"trainer": "grpo", "steps": 2})
-    prompts = [each.prompt for each in pairs(8, 3)]
-    result = rlhf.train_policy(settings, str(start), reward.folder, prompts, tmp_path / "grpo", max_new_tokens=4)
-    assert result.steps == 2 and len(result.history) == 2
-    assert torch.isfinite(torch.tensor([row["reward"] for row in result.history])).all()
+    history = policy(settings, start, reward, tmp_path / "grpo")
+    assert len(history) == 2 and np.isfinite([row["reward"] for row in history]).all()
 
 
-def test_an_adapter_is_merged_first_and_its_model_is_the_reference(start, reward, tmp_path):
+def test_an_adapter_is_merged_first_and_its_model_is_the_reference(start, tmp_path):
     examples = pairs(16, 5)
     train(
         TrainingConfig(
             arm="sft", model=str(start), output=tmp_path / "sft", method="sft", learning_rate=1e-2, batch_size=8,
-            epochs=2, lora=LoraSettings(rank=2, alpha=8),
+            epochs=2, lora=Lora(rank=2, alpha=8),
         ),
         examples,
         lambda line: None,
     )  # fmt: skip
     adapter = str(tmp_path / "sft")
-    learnt = rlhf.train_reward(SETTINGS, adapter, examples, examples, tmp_path / "reward", batch_size=8)
-    assert learnt.accuracy > 0.5
-    settings, prompts = SETTINGS.model_copy(update={"steps": 2}), [each.prompt for each in pairs(8, 3)]
-    policy = rlhf.train_policy(settings, adapter, learnt.folder, prompts, tmp_path / "policy", max_new_tokens=8)
-    assert policy.history[0]["kl"] == pytest.approx(0, abs=1e-3)
+    rlhf.train_reward(SETTINGS, adapter, examples, tmp_path / "reward", batch_size=8)
+    learnt = rlhf.RewardModel(tmp_path / "reward")
+    assert learnt.accuracy(examples) > 0.5
+    history = policy(SETTINGS.model_copy(update={"steps": 2}), adapter, learnt, tmp_path / "policy")
+    assert history[0]["kl"] == pytest.approx(0, abs=1e-3)
     row = torch.tensor([[5, 6, 7, 8]])
     before = load_frozen(adapter)(input_ids=row).logits
     assert torch.allclose(load_frozen(str(tmp_path / "policy" / "start"))(input_ids=row).logits, before, atol=1e-5)

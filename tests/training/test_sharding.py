@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from guardalign.errors import GuardalignError
+from guardalign.config.sections import Lora
+from guardalign.errors import GuardalignError, Preempted
 from guardalign.files import write_text
-from guardalign.launch.accelerate import accelerate_config, launch_all, run_training
-from guardalign.models.loading import LoraSettings, load_frozen
-from guardalign.training import Preempted, TrainingConfig, train
+from guardalign.launch.accelerate import accelerate_config, run_training
+from guardalign.models.loading import load_frozen
+from guardalign.training import TrainingConfig, train
 from guardalign.training.checkpoints import latest, saved
 from guardalign.training.sharding import check
-from tests.launch.test_launch import EXAMPLES, as_soon_as, config, other
+from tests.launch.test_launch import EXAMPLES, as_soon_as, config, launch_all, other
 from tests.training.test_training import distance, metrics, quiet
 from tiny import save_checkpoint
 
@@ -29,7 +30,7 @@ ARMS: dict[str, dict] = {
     "kto": {"method": "kto", "row_tokens": 300},
     "ppo_offline": {"method": "ppo_offline"},
     "checkpointed": {"method": "dpo", "gradient_checkpointing": True},
-    "adapter": {"method": "dpo", "lora": LoraSettings(rank=2, alpha=4)},
+    "adapter": {"method": "dpo", "lora": Lora(rank=2, alpha=4)},
     "qwen3": {"method": "ipo_sum"},
 }
 
@@ -52,7 +53,7 @@ def arm(base: Path, folder: Path, name: str) -> TrainingConfig:
 @pytest.fixture(scope="module")
 def sharded(base, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
-    results = launch_all([(arm(base, folder, name), EXAMPLES) for name in ARMS], KIND, quiet)
+    results = launch_all([arm(base, folder, name) for name in ARMS], EXAMPLES, KIND)
     assert [result.world_size for result in results] == [2] * len(ARMS)
     return folder
 
@@ -116,7 +117,7 @@ def test_a_full_disk_is_named_and_the_checkpoint_before_it_left(base, tmp_path, 
 @pytest.mark.parametrize(
     "settings, said",
     [
-        ({"precision": "nf4", "lora": LoraSettings(rank=2, alpha=4)}, "precision nf4 cannot be sharded"),
+        ({"precision": "nf4", "lora": Lora(rank=2, alpha=4)}, "precision nf4 cannot be sharded"),
         ({"optimizer": "paged_adamw_8bit"}, "optimizer paged_adamw_8bit cannot be sharded"),
     ],
 )

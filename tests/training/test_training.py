@@ -11,12 +11,12 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from guardalign.data.examples import Example
-from guardalign.errors import GuardalignError, InputError
-from guardalign.files import read_rows
+from guardalign.config.sections import Lora
+from guardalign.errors import GuardalignError, InputError, Preempted
 from guardalign.losses import METHODS
 from guardalign.models.encoding import encode
-from guardalign.models.loading import LoraSettings, load_frozen, load_tokenizer, model_fingerprint
+from guardalign.models.loading import load_frozen, load_tokenizer, model_fingerprint
+from guardalign.processes import PREEMPTED
 from guardalign.training import (
     NotFinite,
     TrainingConfig,
@@ -24,7 +24,6 @@ from guardalign.training import (
     completion_logprobs,
     evaluate_pairs,
     progress,
-    summarise,
     train,
 )
 from guardalign.training.batches import encode_examples, plan
@@ -119,15 +118,13 @@ def test_the_critics_loss_is_told_before_advantages_are_whitened(base, tmp_path)
 @pytest.mark.parametrize("method", ["sft", "dpo", "kto"])
 def test_training_moves_the_replies_the_right_way(base, tmp_path, method):
     result = train(config(base, tmp_path / method, method, epochs=6), EXAMPLES, quiet)
-    rows = evaluate_pairs(
-        load_frozen(str(tmp_path / method)), load_tokenizer(str(base)), EXAMPLES, load_frozen(str(base))
+    own, before = (
+        evaluate_pairs(load_frozen(str(folder)), load_tokenizer(str(base)), EXAMPLES)
+        for folder in (tmp_path / method, base)
     )
-    facts = summarise(rows)
-    if method == "sft":
-        assert facts["chosen_log_ratio"] > 5
-    else:
-        assert facts["reward_accuracy"] > 0.9
-        assert facts["chosen_log_ratio"] > facts["rejected_log_ratio"]
+    chosen = np.array([a.chosen - b.chosen for a, b in zip(own, before, strict=True)])
+    rejected = np.array([a.rejected - b.rejected for a, b in zip(own, before, strict=True)])
+    assert chosen.mean() > 5 if method == "sft" else (chosen > rejected).mean() > 0.9
     assert metrics(tmp_path / method)[-1]["loss"] < metrics(tmp_path / method)[0]["loss"]
     assert result.metrics["loss"] == pytest.approx(metrics(tmp_path / method)[-1]["loss"], rel=1e-4)
 
@@ -147,7 +144,6 @@ def test_held_out_figures_by_hand(base):
     tokens = completion_logprobs(model, sequences)
     assert tokens[0].tolist() == pytest.approx([float(log_probs[t - 1, ids[0, t]]) for t in range(start, ids.shape[1])])
     assert float(tokens[1].sum()) == pytest.approx(row.rejected, rel=1e-5)
-    assert summarise([row])["nll"] == pytest.approx(-expected / row.chosen_tokens, rel=1e-5)
 
 
 def test_a_finished_arm_is_left_alone_until_something_changes(base, tmp_path):
@@ -171,58 +167,42 @@ def test_a_finished_arm_is_trained_again_when_its_base_changed(tmp_path):
     assert metrics(tmp_path / "arm")[0]["kl"] == pytest.approx(0, abs=1e-4)  # no reference of the old base
 
 
-def killed_at(line: int, settings: TrainingConfig) -> None:
-    """Train in a child process that is killed without warning when it logs its ``line``-th step."""
+def signalled_at(line: int, number: signal.Signals, settings: TrainingConfig) -> int:
+    """Train in a child that gets a signal when it logs its ``line``-th step; returns its status (see os.wait)."""
     child = os.fork()
     if child == 0:
         progress.SECONDS_BETWEEN_LINES = -1.0
-        seen = []
+        seen, code = [], 99
 
         def log(text: str) -> None:
             seen.append(text)
             if sum("step" in text for text in seen) == line:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
 
-        train(settings, EXAMPLES, log)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        try:
+            train(settings, EXAMPLES, log)
+            code = 0
+        except Preempted:
+            code = PREEMPTED
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1]
 
 
 @pytest.mark.no_cover  # traced it takes half as long again, and other tests run the same lines
 @pytest.mark.parametrize("method", ["kto", "ppo_offline"])
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "paged_adamw_8bit"])
 def test_a_killed_run_goes_on_to_the_same_weights(base, tmp_path, method, optimizer):
-    settings = {"optimizer": optimizer, "lora": LoraSettings(rank=4, dropout=0.2)}
+    settings = {"optimizer": optimizer, "lora": Lora(rank=4, dropout=0.2)}
     train(config(base, tmp_path / "whole", method, **settings), EXAMPLES, quiet)
     cut = config(base, tmp_path / "cut", method, **settings)
     for line in (2, 5, 5):  # before the first checkpoint, after it, after the second
-        killed_at(line, cut)
+        assert os.WIFSIGNALED(signalled_at(line, signal.SIGKILL, cut))
     result = train(cut, EXAMPLES, quiet)
     assert result.resumed_step == 6
     assert distance(tmp_path / "whole", tmp_path / "cut") == 0
     assert [row["step"] for row in metrics(tmp_path / "cut")] == list(range(1, result.steps + 1))
     assert not (tmp_path / "cut" / "checkpoints").exists()
-
-
-def test_the_last_two_checkpoints_are_kept(base, tmp_path):
-    cut = config(base, tmp_path / "cut", save_steps=1)
-    killed_at(5, cut)
-    assert [p.name for p in sorted((tmp_path / "cut" / "checkpoints").iterdir())] == [
-        "step-00000003.pt",
-        "step-00000004.pt",
-    ]
-
-
-def test_a_partial_run_of_another_configuration_is_not_gone_on_with(base, tmp_path):
-    killed_at(5, config(base, tmp_path / "cut"))
-    told: list[str] = []
-    other = config(base, tmp_path / "cut", beta=0.3)
-    result = train(other, EXAMPLES, told.append)
-    assert result.resumed_step == 0
-    assert any("another configuration" in line for line in told)
-    train(config(base, tmp_path / "fresh", beta=0.3), EXAMPLES, quiet)
-    assert distance(tmp_path / "cut", tmp_path / "fresh") == 0
 
 
 def test_the_reference_is_computed_once_for_all_arms(base, tmp_path):
@@ -235,7 +215,7 @@ def test_the_reference_is_computed_once_for_all_arms(base, tmp_path):
 
 
 def test_lora_on_an_adapter_takes_its_frozen_self_as_reference(base, tmp_path):
-    lora = LoraSettings(rank=4)
+    lora = Lora(rank=4)
     train(config(base, tmp_path / "sft", "sft", lora=lora), EXAMPLES, quiet)
     assert (tmp_path / "sft" / "adapter_model.safetensors").exists()
     told = config(tmp_path / "sft", tmp_path / "ipo", "ipo_sum", lora=lora, beta=0.5, optimizer="rmsprop")
@@ -248,15 +228,15 @@ def test_lora_on_an_adapter_takes_its_frozen_self_as_reference(base, tmp_path):
 
 
 def test_full_fine_tuning_of_an_adapter_starts_from_the_merged_model(base, tmp_path):
-    train(config(base, tmp_path / "sft", "sft", lora=LoraSettings(rank=4)), EXAMPLES, quiet)
+    train(config(base, tmp_path / "sft", "sft", lora=Lora(rank=4)), EXAMPLES, quiet)
     train(config(tmp_path / "sft", tmp_path / "dpo"), EXAMPLES, quiet)
     assert metrics(tmp_path / "dpo")[0]["loss"] == pytest.approx(np.log(2), rel=1e-4)
     assert not (tmp_path / "dpo" / "adapter_config.json").exists()
 
 
 def test_an_adapter_and_its_base_have_different_fingerprints(base, tmp_path):
-    train(config(base, tmp_path / "sft", "sft", lora=LoraSettings(rank=4), epochs=1), EXAMPLES, quiet)
-    train(config(base, tmp_path / "sft2", "sft", lora=LoraSettings(rank=4), epochs=2), EXAMPLES, quiet)
+    train(config(base, tmp_path / "sft", "sft", lora=Lora(rank=4), epochs=1), EXAMPLES, quiet)
+    train(config(base, tmp_path / "sft2", "sft", lora=Lora(rank=4), epochs=2), EXAMPLES, quiet)
     marks = {model_fingerprint(str(folder)) for folder in (base, tmp_path / "sft", tmp_path / "sft2")}
     assert len(marks) == 3
 
@@ -301,7 +281,7 @@ def test_an_arm_that_goes_on_counting_epochs_sees_the_pairs_as_a_second_epoch_wo
     both = config(base, tmp_path, batching=batching)
     data = encode_examples(load_tokenizer(str(base)), EXAMPLES, both)
     second = both.model_copy(update={"epochs": 1, "first_epoch": 1})
-    half = both.steps_for(len(EXAMPLES)) // 2
+    half = both.steps_per_epoch(len(EXAMPLES))
     assert plan(data, second) == plan(data, both)[half:] != plan(data, both)[:half]
     assert second.facts()["first_epoch"] == 1 and "first_epoch" not in both.facts()
 
@@ -321,7 +301,7 @@ def test_nan_stops_the_run_and_saves_the_batch(tmp_path):
 
 def test_a_falling_chosen_reward_is_warned_of(tmp_path):
     told: list[str] = []
-    watching = progress.Progress(tmp_path / "metrics.jsonl", 100, told.append, "arm", tensorboard=False)
+    watching = progress.Progress(config(tmp_path, tmp_path / "arm"), 100, told.append)
     for step in range(1, 101):
         watching.step(step, {"loss": 0.5, "reward_chosen": -0.01 * step, "margin": 0.01 * step})
     assert len(watching.warnings) == 1 and "chosen reward falls" in watching.warnings[0]
@@ -387,7 +367,7 @@ def test_rpo_takes_unpaired_replies_too(base, tmp_path):
 
 def test_four_bit_weights_train_an_adapter(tmp_path):
     base = save_checkpoint(tmp_path / "base", hidden_size=128, intermediate_size=128)
-    settings = config(base, tmp_path / "arm", precision="nf4", lora=LoraSettings(rank=4), epochs=4)
+    settings = config(base, tmp_path / "arm", precision="nf4", lora=Lora(rank=4), epochs=4)
     train(settings, EXAMPLES, quiet)
     rows = metrics(tmp_path / "arm")
     assert rows[0]["loss"] == pytest.approx(np.log(2), abs=0.01) and rows[-1]["loss"] < 0.68
@@ -410,9 +390,3 @@ def test_what_a_result_says_is_in_the_folder(base, tmp_path):
     assert TrainingResult(**content["result"]) == result
     assert TrainingConfig(**content["config"]) == config(base, tmp_path / "arm")
     assert result.logical_tokens > 2 * result.unique_tokens > 0
-
-
-def test_examples_go_through_jsonl(tmp_path):
-    path = tmp_path / "examples.jsonl"
-    path.write_text("".join(e.model_dump_json() + "\n" for e in EXAMPLES))
-    assert read_rows(path, Example) == EXAMPLES

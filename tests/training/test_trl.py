@@ -11,10 +11,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from guardalign.config.sections import Lora
 from guardalign.errors import GuardalignError
 from guardalign.files import write_text
-from guardalign.launch.accelerate import accelerate_config, launch_all, run_training
+from guardalign.launch.accelerate import accelerate_config, run_training
 from guardalign.training import TrainingConfig, train
+from tests.launch.test_launch import launch_all
 from tests.training.test_training import distance, metrics, quiet
 from tiny import make_examples, save_checkpoint
 
@@ -62,7 +64,7 @@ def test_twenty_steps_end_where_trls_end(base, tmp_path, method):
 def test_two_processes_that_share_the_weights_end_where_one_ends(base, tmp_path):
     """TRL's processes read the reference's log-probs from one place, and what is saved is whole."""
     arms = [config(base, tmp_path / "two" / m, m, engine="trl", arm=m, epochs=1) for m in ("ipo_mean", "sft")]
-    results = launch_all([(arm, EXAMPLES) for arm in arms], "fsdp2_cpu2", quiet)
+    results = launch_all(arms, EXAMPLES, "fsdp2_cpu2")
     assert [result.world_size for result in results] == [2, 2]
     for arm in arms:
         train(arm.model_copy(update={"output": tmp_path / arm.arm}), EXAMPLES, quiet)
@@ -118,9 +120,7 @@ def test_what_trl_does_not_have_is_refused(base, tmp_path):
 
 
 def test_trl_trains_adapters_and_keeps_conversation_order(base, tmp_path):
-    from guardalign.models.loading import LoraSettings
-
-    settings = {"lora": LoraSettings(rank=4), "batching": "conversation", "epochs": 1}
+    settings = {"lora": Lora(rank=4), "batching": "conversation", "epochs": 1}
     train(config(base, tmp_path / "tree", "dpo", **settings), EXAMPLES, quiet)
     train(config(base, tmp_path / "trl", "dpo", engine="trl", **settings), EXAMPLES, quiet)
     assert (tmp_path / "trl" / "adapter_model.safetensors").exists()

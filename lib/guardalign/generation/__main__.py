@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from guardalign.training.sharding import claim
 
 def _begin() -> PartialState:
     claim()  # replies are written by whole models
-    # One process may have the long replies: the others wait for it, not for the usual ten minutes alone.
+    # One process may have the long replies: the others wait longer than the usual ten minutes.
     return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
 
 
@@ -34,11 +35,7 @@ def _answer(job: GenerationJob, state: PartialState) -> None:
     with job.pairs.open(encoding="utf-8") as stream:
         kind: type[Any] = PreferencePair if "turns" in json.loads(stream.readline()) else Example
     ranks = Ranks(state.process_index, state.num_processes, state.wait_for_everyone)
-
-    def log(line: str) -> None:
-        if ranks.index == 0:
-            print(line, flush=True)
-
+    log = partial(state.print, flush=True)
     generate(job.model, read_rows(job.pairs, kind), job.arm, job.settings, job.output, log, ranks)
 
 

@@ -3,7 +3,7 @@
 The prompts of one conversation's points are (nearly) prefixes of each other, so ``decode_shared`` runs the longest of
 them once, as a *trunk*, and lets every point branch off it: one cache row per conversation, one query column per point,
 and a 4-D attention mask that shows each column its own prefix of the trunk and its own new tokens. The keys and values
-of a conversation are thus computed, stored and read once rather than once a point. The same layout is used to verify
+of a conversation are thus computed, stored and read once rather than once per point. The same layout is used to verify
 token trees in speculative decoding (SpecInfer, Miao et al. 2024, section 4). ``decode_plain`` is ``model.generate``.
 
 Both take models as transformers makes them. Shapes: C conversations (cache rows), P columns, L cache slots, V tokens of
@@ -72,8 +72,8 @@ class Trunk:
 class Sampler:
     """Picks the next token: the likeliest at temperature 0, else by inverting the cumulated probabilities.
 
-    ``draws`` is (prompts, max_new_tokens), uniform in [0, 1): one number a prompt and step, fixed beforehand, so that a
-    reply depends on its own seed alone and not on the prompts it shares a batch with.
+    ``draws`` is (prompts, max_new_tokens), uniform in [0, 1): one number per prompt and step, fixed beforehand, so that
+    a reply depends on its own seed alone and not on the prompts it shares a batch with.
     """
 
     temperature: float = 0.0
@@ -197,7 +197,8 @@ class _Branching:
     """The state of one batch of trunks: the cache, and for every row and column which point is decoded there.
 
     ``owner`` (C, P) holds the index of the point of each column, -1 if a column is idle; ``visible`` (C, P, L) which
-    cache slots a column attends to; ``position`` (C, P) the place of its next token in its own sequence.
+    cache slots a column attends to; ``position`` (C, P) the place of its next token in its own sequence;
+    ``last_tokens`` (C, P) the prompts' last tokens, which are not in the cache yet.
     """
 
     def __init__(self, model: PreTrainedModel, trunks: Sequence[Trunk]):
@@ -208,12 +209,13 @@ class _Branching:
         columns = max(len(trunk.branches) for trunk in trunks)
         slots = max(len(trunk.tokens) for trunk in trunks)
         self.owner = np.full((len(trunks), columns), -1)
-        shared = np.zeros((len(trunks), columns), dtype=np.int64)
+        shared, last = np.zeros((2, len(trunks), columns), dtype=np.int64)
         for row, trunk in enumerate(trunks):
             for column, branch in enumerate(trunk.branches):
                 self.owner[row, column] = branch.index
                 shared[row, column] = branch.shared
-        self.position = self._tensor(shared)
+                last[row, column] = branch.tail[-1]
+        self.position, self.last_tokens = self._tensor(shared), self._tensor(last)
         self.visible = torch.arange(slots, device=model.device) < self.position[:, :, None]
         self._run_trunks(trunks, slots)
         self._run_inner_tails(trunks)
@@ -294,36 +296,25 @@ def decode_shared(
     ``can_share`` for the longest sequence.
     """
     with _grouped(model):
-        return _decoded(model, trunks, limit, stop, sampler)
-
-
-def _decoded(
-    model: PreTrainedModel, trunks: Sequence[Trunk], limit: int, stop: Sequence[int], sampler: Sampler
-) -> dict[int, Completion]:
-    state = _Branching(model, trunks)
-    tokens = np.zeros(state.owner.shape, dtype=np.int64)
-    replies: dict[int, list[int]] = {}
-    for row, trunk in enumerate(trunks):
-        for column, branch in enumerate(trunk.branches):
-            tokens[row, column] = branch.tail[-1]
-            replies[branch.index] = []
-    finished: set[int] = set()
-    current = state._tensor(tokens)
-    for step in range(limit):
-        logits = state.step(current)
-        owners = torch.as_tensor(state.owner.reshape(-1)).clamp(min=0)
-        current = sampler(logits.flatten(0, 1), owners, step).view(logits.shape[:2])
-        chosen = current.cpu().numpy()
-        for place in zip(*np.nonzero(state.owner >= 0), strict=True):
-            index, token = int(state.owner[place]), int(chosen[place])
-            if token in stop:
-                finished.add(index)
-                state.owner[place] = -1
-            else:
-                replies[index].append(token)
-        if len(finished) == len(replies):
-            break
-        current = state.drop_idle(current)
+        state = _Branching(model, trunks)
+        current = state.last_tokens
+        replies: dict[int, list[int]] = {branch.index: [] for trunk in trunks for branch in trunk.branches}
+        finished: set[int] = set()
+        for step in range(limit):
+            logits = state.step(current)
+            owners = torch.as_tensor(state.owner.reshape(-1)).clamp(min=0)
+            current = sampler(logits.flatten(0, 1), owners, step).view(logits.shape[:2])
+            chosen = current.cpu().numpy()
+            for place in zip(*np.nonzero(state.owner >= 0), strict=True):
+                index, token = int(state.owner[place]), int(chosen[place])
+                if token in stop:
+                    finished.add(index)
+                    state.owner[place] = -1
+                else:
+                    replies[index].append(token)
+            if len(finished) == len(replies):
+                break
+            current = state.drop_idle(current)
     return {index: Completion(tuple(reply), index in finished) for index, reply in replies.items()}
 
 

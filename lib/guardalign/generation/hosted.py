@@ -13,23 +13,19 @@ from guardalign.files import write_rows
 from guardalign.llm import Client, Endpoint, Message, Outcome, Request
 
 
-class HostedArmError(GuardalignError):
-    """The server did not answer every prompt, so the arm cannot be compared."""
-
-
 def hosted_replies(
     section: ServerArm, pairs: Sequence[PreferencePair], arm: str, store: Path, output: Path
 ) -> list[Reply]:
     """The server's replies to ``pairs``, in their order; they are also written to ``output``.
 
-    Each is stored as it arrives and never asked for twice. Raises HostedArmError if prompts stay without a reply:
+    Each is stored as it arrives and never asked for twice. Raises GuardalignError if prompts stay without a reply:
     leaving them out would compare arms on different prompts. BudgetReached and EndpointError pass through.
     """
     client = Client(Endpoint.of(section), store)
     outcomes = {each.request.id: each for each in client.run(requests(section, pairs), label=f"replies of {arm}")}
     missing = [outcome for outcome in outcomes.values() if outcome.invalid]
     if missing:
-        raise HostedArmError(
+        raise GuardalignError(
             f"{section.model} left {len(missing)} of {len(pairs)} prompts without a reply, e.g. {missing[0].invalid}. "
             f"The others are stored; run again to ask for these."
         )

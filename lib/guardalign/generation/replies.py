@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from guardalign.data.conversations import Reply, Row
 from guardalign.data.examples import Prompt
-from guardalign.errors import GuardalignError
+from guardalign.errors import InputError
 from guardalign.files import fingerprint, read_rows
 from guardalign.generation.decoding import (
     Completion,
@@ -32,10 +32,6 @@ from guardalign.models.hub import reaching
 from guardalign.models.loading import is_adapter, load_tokenizer, model_fingerprint
 
 TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
-
-
-class GenerationError(GuardalignError):
-    """A prompt that the model cannot take, or a checkpoint that cannot be read."""
 
 
 class GenerationSettings(Row):
@@ -81,41 +77,41 @@ class Policy:
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that share the work; ``wait`` returns when all have called it."""
+    """This process's place among those that share the work; ``wait`` returns when all have called it."""
 
     index: int = 0
     count: int = 1
     wait: Callable[[], object] = lambda: None
 
 
+ALONE = Ranks()
+
+
 def generate(
     model_dir: str | Path,
     pairs: Sequence[Prompt],
     arm: str,
-    settings: GenerationSettings | None = None,
-    output: str | Path = "replies.jsonl",
+    settings: GenerationSettings,
+    output: Path,
     log: Callable[[str], object] = print,
-    ranks: Ranks | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[Reply]:
     """The replies of the policy at ``model_dir`` to ``pairs``, in their order; they are also written to ``output``.
 
     ``model_dir`` is a checkpoint, a PEFT adapter's folder or a model's name on the hub. Replies are appended batch by
-    batch to ``<output>.partial`` and go on from there after a cut; the output appears whole. It is returned as it is
-    when model, settings and prompts are those it was made with (``<output>.made`` holds their fingerprint). ``ranks``
-    tells this process its part of the work; each appends to a file of its own, and all return all replies.
-
-    Raises:
-        GenerationError: a prompt is longer than the model's positions allow, or two pairs have the same id.
+    batch to ``<output>.partial``, from which an interrupted call resumes; the output appears whole. It is returned as
+    it is if model, settings and prompts are those it was made with (``<output>.made`` holds their fingerprint).
+    ``ranks`` is this process's part of the work; each process appends to its own file, and all return all replies.
+    Raises InputError if a prompt is longer than the model's positions allow, or two pairs have the same id.
     """
-    settings, output, ranks = settings or GenerationSettings(), Path(output), ranks or Ranks()
     repeated = len(pairs) - len({pair.id for pair in pairs})
     if repeated:
-        raise GenerationError(f"{repeated} pairs have the id of another one")
+        raise InputError(f"{repeated} pairs have the id of another one")
     store = Store(output, made_with(model_dir, pairs, arm, settings), ranks.index)
     if store.is_complete():
         return read_rows(output, Reply)
     done = store.resume()
-    ranks.wait()  # no rank adds replies before all ranks have read which are missing
+    ranks.wait()  # no rank adds replies before all have read which are missing
     waiting = [pair for pair in pairs if pair.id not in done]
     if waiting:
         log(f"{arm}: {len(waiting)} replies to generate" + (f", {len(done)} already exist" if done else ""))
@@ -134,7 +130,7 @@ def generate(
 
 
 def made_with(model_dir: str | Path, pairs: Sequence[Prompt], arm: str, settings: GenerationSettings) -> str:
-    """A fingerprint of all that decides the replies: weights, tokenizer, the tokens that end a reply, and prompts."""
+    """A fingerprint of what determines the replies: weights, tokenizer, end tokens, settings and prompts."""
     files = [file for name in TEXT_FILES if (file := Path(model_dir) / name).exists()]
     asked = [(pair.id, pair.conversation_id, prompt_of(pair)) for pair in pairs]
     outcome = settings.model_dump(exclude={"batch_size", "prefix_sharing"})
@@ -161,7 +157,7 @@ def dealt(pairs: Sequence[Prompt], count: int) -> list[list[Prompt]]:
 def reply_batches(
     policy: Policy, pairs: Sequence[Prompt], arm: str, settings: GenerationSettings
 ) -> Iterator[list[Reply]]:
-    """Decode the prompts of ``pairs`` batch by batch, longest first; what is common to a conversation only once."""
+    """Decode the prompts of ``pairs`` batch by batch, longest first."""
     chat = policy.tokenizer if settings.prompt == "chat" else None
     texts = [prompt_of(pair, chat) for pair in pairs]
     prompts = [encode_prompt(policy.tokenizer, text).tolist() for text in texts]
@@ -215,7 +211,7 @@ def load_policy(model_dir: str | Path, precision: str = "auto") -> Policy:
 def _check_length(model: PreTrainedModel, length: int, pair_id: str) -> None:
     limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if limit and length > limit:
-        raise GenerationError(
+        raise InputError(
             f"the prompt of {pair_id} and its reply may take {length} tokens, the model has {limit} positions; "
             "lower generation.max_new_tokens or leave the pair out"
         )

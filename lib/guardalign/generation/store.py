@@ -1,4 +1,4 @@
-"""Replies as they come in, on disk: what a run that was cut off has left, and when an output is whole."""
+"""Replies on disk as they are generated: what an interrupted run left, and whether an output is complete."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Store:
         return sorted(self.output.parent.glob(f"{self.output.name}.partial*"))
 
     def resume(self) -> dict[str, Reply]:
-        """``kept``; and makes this process's file ready to be added to: a line cut in two is cut away."""
+        """``kept``; this process's file is made ready for more rows: a line that was cut in two is removed."""
         lines = _whole_lines(self.partial)
         if lines[:1] == [self._head]:
             os.truncate(self.partial, sum(map(len, lines)))
@@ -47,7 +47,7 @@ class Store:
         return self.kept()
 
     def kept(self) -> dict[str, Reply]:
-        """The replies of all processes, by pair, of this run and of one like it that was cut off."""
+        """The replies so far, by pair: of all processes, and of an interrupted run with the same fingerprint."""
         replies = {}
         for path in self._partials:
             head, *lines = _whole_lines(path) or [b""]
@@ -62,7 +62,7 @@ class Store:
             os.fsync(file.fileno())
 
     def finish(self, replies: Sequence[Reply]) -> None:
-        """The stamp goes first and comes last, so that at no moment it vouches for another content."""
+        """Write the output. The old stamp is removed first: there is never one of another content."""
         self.stamp.unlink(missing_ok=True)
         write_rows(self.output, replies)
         write_text(self.stamp, self._head.decode())

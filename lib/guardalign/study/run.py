@@ -35,7 +35,6 @@ from guardalign.launch.accelerate import run_generation, run_training
 from guardalign.models.encoding import examples_of, fitted
 from guardalign.models.loading import (
     RECORD,
-    LoraSettings,
     base_model,
     drop_weights,
     dropped,
@@ -143,7 +142,7 @@ class Study:
             seed=seed if arm.seed is None else arm.seed,
             max_length=model.max_length,
             precision=model.precision,
-            lora=LoraSettings(**model.lora.model_dump()) if model.lora else None,
+            lora=model.lora,
             first_epoch=self._epochs_before(name) if self.settings.training.reshuffle else 0,
             **self.settings.training.model_dump(exclude={"reshuffle"}),
         )
@@ -276,13 +275,12 @@ class Study:
         server = self.settings.generation.replies.get(name)
         if server is not None:
             return hosted_replies(server, pairs, name, self.run.root / "llm", output)
-        model, settings = self.model_of(name, seed), self.writing(seed, temperature)
-        if dropped(Path(model)):
-            job = GenerationJob(model=model, arm=name, settings=settings, output=output)
-            if not job.store(pairs).is_complete():  # the notebook that trains the arm has to run again
-                (Path(model) / RECORD).unlink()
-                self.model_of(name, seed)
-        return run_generation(model, pairs, name, settings, output, self.settings.launch.kind, log)
+        settings = self.writing(seed, temperature)
+        job = GenerationJob(model=self.model_of(name, seed), arm=name, settings=settings, output=output)
+        if dropped(Path(job.model)) and not job.store(pairs).is_complete():
+            (Path(job.model) / RECORD).unlink()
+            self.model_of(name, seed)  # the notebook that trains the arm has to run again
+        return run_generation(job, pairs, self.settings.launch.kind, log)
 
     def all_answers(self, names: Sequence[str], pairs: Sequence[PreferencePair]) -> list[Reply]:
         """The replies of several arms to ``pairs``, seed by seed, kept in ``replies/<arm>.jsonl``; see ``answers``.

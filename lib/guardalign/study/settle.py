@@ -34,7 +34,7 @@ from guardalign.study.distance import Distance, distances
 from guardalign.study.run import Log, Study
 from guardalign.training import PairScore
 from guardalign.training.finish import read_metrics
-from guardalign.training.reference import store_of, token_logprobs
+from guardalign.training.reference import store_of
 from guardalign.tree.scoring import TreeScorer
 
 
@@ -201,7 +201,7 @@ class Job:
         def scorer() -> TreeScorer:
             return TreeScorer(load_frozen(config.model, config.precision), precision=config.precision)
 
-        token_logprobs(store, sequences, scorer, config.row_tokens)
+        store.fill(sequences, scorer, config.row_tokens)
 
 
 def jobs_of(study: Study, names: Sequence[str] = (), split: Split = "test", measured: bool = True) -> list[Job]:

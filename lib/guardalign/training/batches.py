@@ -26,9 +26,7 @@ class EncodedExamples:
 
 
 def encode_examples(
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    config: TrainingConfig,
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], config: TrainingConfig
 ) -> EncodedExamples:
     """Encode what the method reads of the examples. Raises ``InputError`` for over-long, empty or missing replies."""
     if not examples:
@@ -48,7 +46,7 @@ def encode_examples(
 class Batch:
     """One optimiser step: S replies (chosen first, then rejected) and, after them, mismatched ones.
 
-    ``examples`` (S,) tells each reply's example. ``groups``: sequences that belong together (a pair's two replies), the
+    ``examples`` (S,) are the replies' examples. ``groups``: sequences that belong together (a pair's two replies), the
     units that are packed and divided among processes.
     """
 
@@ -71,8 +69,9 @@ def plan(data: EncodedExamples, config: TrainingConfig) -> list[Batch]:
     single = config.replies == "single"
     size = config.batch_size * (2 if single else 1)
     batches: list[Batch] = []
-    steps = config.steps_for(len(data.examples))
-    for epoch in range(-(-steps // config.steps_an_epoch(len(data.examples)))):
+    per_epoch = config.steps_per_epoch(len(data.examples))
+    steps = config.steps or config.epochs * per_epoch
+    for epoch in range(-(-steps // per_epoch)):
         order = epoch_order([each.conversation_id for each in data.examples], config, config.first_epoch + epoch)
         for at in range(0, len(order), size):
             units = order[at : at + size]
@@ -134,7 +133,7 @@ def _mismatched(sequences: Sequence[TokenSequence]) -> dict[int, TokenSequence]:
 
 
 def share(batch: Batch, rank: int, world: int) -> list[tuple[int, ...]]:
-    """A process's groups of a batch, sorted so that neighbours share prefixes, in parts of about equal length."""
+    """A process's groups of a batch, sorted so that neighbours share prefixes; all processes get about as many."""
     groups = sorted(batch.groups, key=lambda group: batch.sequences[group[0]].order)
     bounds = np.linspace(0, len(groups), world + 1).round().astype(int)
     return groups[bounds[rank] : bounds[rank + 1]]

@@ -1,14 +1,13 @@
-"""Where training was cut off: trainable weights, optimiser, schedule, random state and progress, the last two kept.
+"""Checkpoints to resume from: trainable weights, optimiser, schedule, random state and progress; the last two are kept.
 
 A checkpoint is one file, whatever the number of processes and whether they shard: tensors are whole, and any number of
-processes resumes from it. It is read without running code from it, since run folders are shared.
+processes resumes from it. Reading it runs no code from it, since run folders are shared.
 """
 
 from __future__ import annotations
 
 import pickle
 import random
-import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ KEPT = 2
 
 
 def random_state() -> dict[str, Any]:
-    """The state of all generators in types that torch loads without pickle's freedom."""
+    """The state of all random number generators, in types that ``torch.load`` reads with ``weights_only``."""
     name, keys, *rest = np.random.get_state()
     state: dict[str, Any] = {
         "torch": torch.get_rng_state(),
@@ -91,7 +90,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     Raises GuardalignError if the disk is full; the checkpoints before are left as they are.
     """
     path = folder / f"step-{step:08d}.pt"
-    # Through a stream of Python's: torch's own writer does not tell why a file could not be written.
+    # Through a Python stream: torch's own writer does not say why a file could not be written.
     with replacing(path) as part, part.open("wb") as stream:
         torch.save(state, stream)
     # Later checkpoints were damaged, or training would have resumed from them.
@@ -116,7 +115,7 @@ def latest(folder: Path, log: Callable[[str], object]) -> dict[str, Any] | None:
 
 
 def _check_sums(path: Path) -> None:
-    """Raise BadZipFile for a damaged file. torch itself does not look at the archive's check sums."""
+    """Raise BadZipFile for a damaged file: torch does not check the archive's checksums."""
     with zipfile.ZipFile(path) as archive:
         broken = archive.testzip()
     if broken is not None:
@@ -127,7 +126,3 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """Which settings differ between a checkpoint's facts and a configuration's, in words."""
     names = [name for name in here if there.get(name) != here[name]]
     return ", ".join(f"{name} {there.get(name)!r} in the checkpoint, {here[name]!r} now" for name in names)
-
-
-def remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

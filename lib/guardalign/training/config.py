@@ -17,18 +17,17 @@ from pydantic import (
 )
 
 from guardalign.config.plan import NONE
-from guardalign.config.sections import Precision
+from guardalign.config.sections import Lora, Precision
 from guardalign.losses import METHODS, LossOptions, Method, Replies, check_options
-from guardalign.models.loading import LoraSettings
 
 
 class TrainingConfig(BaseModel):
     """One arm's training.
 
-    ``batch_size`` counts pairs an optimiser step over all processes; methods of single replies (kto, kto_tanh,
+    ``batch_size`` counts pairs per optimiser step over all processes; methods of single replies (kto, kto_tanh,
     ppo_offline) take twice as many replies, so that a step sees the same data for every method. ``row_tokens`` is
     the most distinct tokens in one forward pass: a batch that needs more is accumulated, with the same result;
-    TRL's engine accumulates ``trl_micro_batch_size`` pairs (KTO: replies) a process instead. ``steps``, where given, is
+    TRL's engine accumulates ``trl_micro_batch_size`` pairs (KTO: replies) per process instead. ``steps``, if given, is
     the number of optimiser steps in place of ``epochs``: the data are repeated as often as needed. Each epoch has an
     order of its own, drawn from ``seed`` and the epoch's number, which begins at ``first_epoch``. ``reference`` is a
     model (default: ``model``), or ``none``: its log-probs are 0.
@@ -59,7 +58,7 @@ class TrainingConfig(BaseModel):
     engine: Literal["tree", "trl"] = "tree"
     batching: Literal["conversation", "pair"] = "conversation"
     precision: Precision = "fp32"
-    lora: LoraSettings | None = None
+    lora: Lora | None = None
     gradient_checkpointing: bool = False
     row_tokens: PositiveInt = 8192
     trl_micro_batch_size: PositiveInt | None = None
@@ -90,7 +89,7 @@ class TrainingConfig(BaseModel):
 
     @property
     def replies(self) -> Replies:
-        """What a batch draws: RPO can contrast replies of unpaired examples, everything else is the method's own."""
+        """What a batch draws: as the method has it, but unpaired replies for RPO with ``rpo_paired`` off."""
         if self.method == "rpo" and not self.loss_options.rpo_paired:
             return "single"
         return self.loss.replies
@@ -108,11 +107,7 @@ class TrainingConfig(BaseModel):
     def reference_cache(self) -> Path:
         return self.cache or self.output.parent / ".reference"
 
-    def steps_for(self, examples: int) -> int:
-        """Number of optimiser steps for this many examples."""
-        return self.steps or self.epochs * self.steps_an_epoch(examples)
-
-    def steps_an_epoch(self, examples: int) -> int:
+    def steps_per_epoch(self, examples: int) -> int:
         return -(-examples // self.batch_size)
 
     def facts(self) -> dict[str, Any]:
@@ -122,7 +117,7 @@ class TrainingConfig(BaseModel):
 
 
 class TrainingResult(BaseModel):
-    """What came of it.
+    """The outcome of a training.
 
     ``skipped``: a finished folder with the same fingerprint existed; ``resumed_step``: where a partial one was resumed.
     Tokens are summed over steps: ``logical`` as if every row were separate, ``unique`` as computed.

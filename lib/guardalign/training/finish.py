@@ -1,8 +1,9 @@
-"""An arm's folder: when it counts as finished, and how its checkpoint is written."""
+"""A trained arm's folder: writing its checkpoint and record, and recognising a finished one."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,15 @@ from guardalign.data.examples import Example
 from guardalign.errors import InputError
 from guardalign.files import fingerprint, space_for, write_text
 from guardalign.models.loading import AGAIN, RECORD, content_of, model_fingerprint, without_bars
-from guardalign.training import checkpoints
 from guardalign.training.config import TrainingConfig, TrainingResult
 
 Log = Callable[[str], object]
-RESULT = RECORD
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 
 
 def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) -> str:
-    """What determines the resulting weights: settings, data, initial model and reference."""
+    """A fingerprint of what determines the resulting weights: settings, data, initial model and reference."""
     models = [model_fingerprint(config.model)]
     if config.loss.reference:
         models.append(model_fingerprint(config.reference_model) if config.reads_reference else NONE)
@@ -38,7 +37,7 @@ def finished(output: Path, mark: str, log: Log = print) -> TrainingResult | None
 
     A damaged one is logged and ignored: the arm is trained again.
     """
-    path = output / RESULT
+    path = output / RECORD
     if not path.exists():
         return None
     try:
@@ -57,13 +56,13 @@ def finished(output: Path, mark: str, log: Log = print) -> TrainingResult | None
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """What a training recorded, a row per step. Raises InputError if the file is not what a finished one wrote."""
-    path, record = folder / METRICS, folder / RESULT
+    """A training's metrics, one row per step. Raises InputError if the file is not what a finished one wrote."""
+    path, record = folder / METRICS, folder / RECORD
     try:
         recorded = json.loads(record.read_text(encoding="utf-8")).get("metrics") if record.exists() else None
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} or {RESULT} next to it is damaged: {error}; {AGAIN}") from None
+        raise InputError(f"{path} or {RECORD} next to it is damaged: {error}; {AGAIN}") from None
     if recorded not in (None, fingerprint(path)):
         raise InputError(f"{path} is damaged: its content differs from what training wrote; {AGAIN}")
     return rows
@@ -79,7 +78,7 @@ def save_arm(
 ) -> None:
     """The checkpoint in transformers' own format; ``training.json`` last: a folder without it is not finished.
 
-    ``weights`` are the model's if it does not hold all of them itself.
+    ``weights`` are those of a model that does not hold all of them itself.
     """
     with without_bars(), space_for(config.output):
         model.save_pretrained(config.output, **({"state_dict": dict(weights)} if weights else {}))
@@ -87,7 +86,7 @@ def save_arm(
         if value_head:
             (config.output / "value_head").mkdir(exist_ok=True)
             save_file(dict(value_head), config.output / "value_head" / "model.safetensors")
-    checkpoints.remove(config.output / CHECKPOINTS)
+    shutil.rmtree(config.output / CHECKPOINTS, ignore_errors=True)
     record(config.output, result, config=config.model_dump(mode="json"))
 
 
@@ -99,4 +98,4 @@ def record(output: Path, result: TrainingResult, **facts: Any) -> None:
         "weights": content_of(output),
         "metrics": fingerprint(output / METRICS),
     }
-    write_text(output / RESULT, json.dumps(content, indent=1) + "\n")
+    write_text(output / RECORD, json.dumps(content, indent=1) + "\n")

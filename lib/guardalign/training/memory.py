@@ -1,4 +1,4 @@
-"""What a training step takes in memory, before a model is loaded.
+"""An estimate of a training step's memory, without loading the model.
 
 Weights, gradients and optimiser states are counted on torch's meta device (bytes per weight as in Rajbhandari et al.
 2020, "ZeRO", section 3.1); activations are a fit to what autograd keeps of decoder layers of the Llama family.
@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from guardalign.config.sections import Lora
 from guardalign.models.hub import may_run_code, reaching, read_config
-from guardalign.models.loading import LoraSettings, adapter_base, is_adapter, with_adapter
+from guardalign.models.loading import adapter_base, is_adapter, with_adapter
 
 STATE_BYTES = {"adamw": 8.0, "rmsprop": 4.0, "paged_adamw_8bit": 2 * (1 + 4 / 256)}
 """Bytes of optimiser state per trained weight: two float32 moments, one, or two of 8 bits with a scale for each 256."""
@@ -60,7 +60,7 @@ def measured(model: Any, config: Any, lora: Lora | None = None) -> Shape:
     output, decoder = model.get_output_embeddings(), config.get_text_config(decoder=True)
     linear = [each for each in model.modules() if isinstance(each, nn.Linear) and each is not output]
     parameters, inner = sum(weight.numel() for weight in model.parameters()), sum(e.weight.numel() for e in linear)
-    adapted = with_adapter(model, LoraSettings(**lora.model_dump())).parameters() if lora else ()
+    adapted = with_adapter(model, lora).parameters() if lora else ()
     adapter, hidden = sum(weight.numel() for weight in adapted if weight.requires_grad), decoder.hidden_size
     keys = getattr(decoder, "num_key_value_heads", None) or decoder.num_attention_heads
     keys *= getattr(decoder, "head_dim", None) or hidden // decoder.num_attention_heads
@@ -80,7 +80,7 @@ class Row(NamedTuple):
 def training_memory(
     shape: Shape, row: Row, precision: str, optimizer: str, checkpointing: bool, shards: int = 1, replicas: bool = False
 ) -> dict[str, float]:
-    """Bytes at the peak of a training step, by what they are for. ``shards`` processes share weights, gradients and
+    """Bytes at the peak of a training step, by purpose. ``shards`` processes share weights, gradients and
     states; with ``replicas`` others hold the same weights (DDP, whose buckets are a second copy of the gradients).
 
     The peak is at the end of the forward pass or of the backward pass: gradients come while activations go. The

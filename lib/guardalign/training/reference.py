@@ -1,4 +1,4 @@
-"""Log-probabilities of a frozen model, computed once a sequence and kept on disk.
+"""Log-probabilities of a frozen model, computed once per sequence and kept on disk.
 
 An entry's key is the content of the weights (adapter included), the precision, and the tokens themselves (EOS, template
 and truncation show there): a changed model or tokenizer never uses a stale entry.
@@ -40,15 +40,37 @@ class LogprobStore:
         for shard in sorted(folder.glob("*.safetensors")):
             self._known.update(_read(shard, log))
 
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._known
+    def of(self, sequences: Sequence[TokenSequence]) -> list[np.ndarray]:
+        """Completion tokens' log-probs, (completion_length,) each. Raises KeyError for a sequence without any."""
+        return [self._known[sequence_key(sequence)] for sequence in sequences]
 
-    def get(self, key: bytes, default: np.ndarray) -> np.ndarray:
-        return self._known.get(key, default)
+    def fill(
+        self,
+        sequences: Sequence[TokenSequence],
+        load_scorer: Callable[[], TreeScorer],
+        row_tokens: int,
+        share: tuple[int, int] = (0, 1),
+        each_row: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        """Compute the log-probs that are missing; the model is loaded only if some are.
 
-    def add(self, entries: dict[bytes, np.ndarray]) -> None:
-        if not entries:
-            return
+        ``share`` (index, count) computes only every count-th row, for processes that divide the work: afterwards, a
+        store opened anew has those of all.
+        """
+        by_key = {sequence_key(sequence): sequence for sequence in sequences}
+        missing = {key: sequence for key, sequence in by_key.items() if key not in self._known}
+        keys, todo = list(missing), list(missing.values())
+        rows = pack(todo, [[i] for i in range(len(todo))], row_tokens)[share[0] :: share[1]]
+        scorer = load_scorer() if rows else None
+        for number, members in enumerate(rows, 1):
+            assert scorer is not None
+            with torch.no_grad():
+                values = scorer(tree_row(todo, members)).policy.cpu().numpy()
+            ends = np.cumsum([todo[i].completion_length for i in members])
+            self._add(dict(zip((keys[i] for i in members), np.split(values, ends[:-1]), strict=True)))
+            each_row(number, len(rows))
+
+    def _add(self, entries: dict[bytes, np.ndarray]) -> None:
         self._known.update(entries)
         keys = np.frombuffer(b"".join(entries), dtype=np.uint8).reshape(-1, _KEY_BYTES)
         lengths = np.array([len(values) for values in entries.values()], dtype=np.int64)
@@ -82,39 +104,3 @@ def _read(shard: Path, log: Callable[[str], object]) -> dict[bytes, np.ndarray]:
 def store_of(cache: Path, model: str, precision: str, log: Callable[[str], object] = print) -> LogprobStore:
     """The store of a model, by ``loading.model_fingerprint`` and precision."""
     return LogprobStore(cache / fingerprint(model, precision), log)
-
-
-def token_logprobs(
-    store: LogprobStore,
-    sequences: Sequence[TokenSequence],
-    load_scorer: Callable[[], TreeScorer],
-    budget: int,
-    share: tuple[int, int] = (0, 1),
-    each_row: Callable[[int, int], None] = lambda done, total: None,
-) -> list[np.ndarray]:
-    """Completion tokens' log-probs, (completion_length,) a sequence; the model is loaded only if some are unknown.
-
-    ``share`` (index, count) computes only every count-th row of the unknown, for processes that divide the work; what
-    the others computed then comes from a store opened afterwards, and missing ones come back empty.
-    """
-    keys = [sequence_key(sequence) for sequence in sequences]
-    unknown = {key: sequence for key, sequence in zip(keys, sequences, strict=True) if key not in store}
-    if unknown:
-        todo, todo_keys = list(unknown.values()), list(unknown)
-        rows = pack(todo, [[i] for i in range(len(todo))], budget)[share[0] :: share[1]]
-        scorer = load_scorer() if rows else None
-        for number, members in enumerate(rows):
-            assert scorer is not None
-            store.add(_score(scorer, todo, todo_keys, members))
-            each_row(number + 1, len(rows))
-    empty = np.zeros(0, dtype=np.float32)
-    return [store.get(key, empty) for key in keys]
-
-
-def _score(
-    scorer: TreeScorer, sequences: Sequence[TokenSequence], keys: Sequence[bytes], members: Sequence[int]
-) -> dict[bytes, np.ndarray]:
-    with torch.no_grad():
-        values = scorer(tree_row(sequences, members)).policy.cpu().numpy()
-    ends = np.cumsum([sequences[i].completion_length for i in members])
-    return dict(zip((keys[i] for i in members), np.split(values, ends[:-1]), strict=True))

@@ -1,4 +1,4 @@
-"""What the direct methods replace: a Bradley–Terry reward model, then online policy optimisation against it.
+"""RLHF, which the direct methods replace: a Bradley–Terry reward model, then online policy optimisation against it.
 
 Both through TRL: RewardTrainer (paper B's eq. 2), then RLOO (Ahmadian et al. 2024) or GRPO (Shao et al. 2024) with a KL
 penalty against the SFT model (paper B's eq. 3).
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase, PrinterCallback
 
 from guardalign.config.plan import Rlhf
@@ -23,35 +23,17 @@ from guardalign.files import fingerprint, write_rows
 from guardalign.models.encoding import encode, encode_prompt
 from guardalign.models.loading import hub_rules, load_tokenizer, merged, model_fingerprint, without_bars
 from guardalign.training.config import TrainingResult
-from guardalign.training.finish import finished, record
+from guardalign.training.finish import METRICS, finished, record
 from guardalign.training.progress import peak_memory
 
-REWARD = "reward_model"
-
-
-@dataclass(frozen=True)
-class RewardResult:
-    """``accuracy``: share of held-out pairs whose chosen reply gets the higher reward."""
-
-    folder: Path
-    accuracy: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class PolicyResult:
-    """``history``: TRL's log, one row per step (reward, kl, entropy, completions' length, …)."""
-
-    folder: Path
-    seconds: float
-    steps: int
-    history: list[dict[str, float]]
+BATCH_SIZE = 64
+"""Texts that are rewarded at once."""
 
 
 class RewardModel:
     """A scalar per text: the reward of prompt and reply, read at the last token (EOS if the reply is finished)."""
 
-    def __init__(self, folder: Path | str, batch_size: int = 64) -> None:
+    def __init__(self, folder: Path) -> None:
         self.tokenizer = load_tokenizer(str(folder))
         with without_bars():
             self.model = AutoModelForSequenceClassification.from_pretrained(
@@ -59,21 +41,17 @@ class RewardModel:
             ).eval()
         if torch.cuda.is_available():
             self.model.cuda()
-        self.batch_size = batch_size
 
     @torch.no_grad()
     def scores(self, rows: Sequence[Sequence[int]]) -> list[float]:
         """The rewards (n,) of token rows, prompt and reply together."""
         found: list[float] = []
-        for at in range(0, len(rows), self.batch_size):
-            tokens = [torch.tensor(list(row)) for row in rows[at : at + self.batch_size]]
-            ids = torch.nn.utils.rnn.pad_sequence(
-                tokens, batch_first=True, padding_value=float(self.model.config.pad_token_id)
-            )
-            mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(each) for each in tokens], batch_first=True)
-            output = self.model(
-                input_ids=ids.to(self.model.device), attention_mask=mask.to(self.model.device), use_cache=False
-            )
+        for at in range(0, len(rows), BATCH_SIZE):
+            tokens = [torch.tensor(list(row)) for row in rows[at : at + BATCH_SIZE]]
+            ids = pad_sequence(tokens, batch_first=True, padding_value=float(self.model.config.pad_token_id))
+            mask = pad_sequence([torch.ones_like(each) for each in tokens], batch_first=True)
+            device = self.model.device
+            output = self.model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)
             found += output.logits[:, 0].float().tolist()
         return found
 
@@ -91,18 +69,11 @@ def _both(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> tu
 
 
 def train_reward(
-    settings: Rlhf,
-    start: str,
-    examples: Sequence[Example],
-    held_out: Sequence[Example],
-    output: Path,
-    batch_size: int = 16,
-    seed: int = 0,
-) -> RewardResult:
+    settings: Rlhf, start: str, examples: Sequence[Example], output: Path, batch_size: int, seed: int = 0
+) -> None:
     """A reward model from the SFT model ``start``: -log sigmoid(r(chosen) - r(rejected)) over the pairs."""
     from trl import RewardConfig, RewardTrainer
 
-    began = time.monotonic()
     start = merged(start, output / "start")
     tokenizer = load_tokenizer(start)
     torch.manual_seed(seed)
@@ -127,8 +98,6 @@ def train_reward(
         trainer.train()
         trainer.save_model(str(output))
     tokenizer.save_pretrained(output)
-    seconds = time.monotonic() - began
-    return RewardResult(output, RewardModel(output).accuracy(held_out), seconds)
 
 
 def train_policy(
@@ -139,11 +108,13 @@ def train_policy(
     output: Path,
     max_new_tokens: int,
     seed: int = 0,
-) -> PolicyResult:
-    """RLOO or GRPO from the SFT model ``start`` against the reward model, replies sampled from the policy itself."""
+) -> list[dict[str, float]]:
+    """RLOO or GRPO from the SFT model ``start`` against the reward model, replies sampled from the policy itself.
+
+    Returns TRL's log, one row per step: reward, kl, entropy, length of completions and more.
+    """
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    began = time.monotonic()
     start = merged(start, output / "start")
     judge, tokenizer = RewardModel(reward), load_tokenizer(start)
 
@@ -151,8 +122,8 @@ def train_policy(
         rows = [[*encode_prompt(tokenizer, p), *ids] for p, ids in zip(prompts, completion_ids, strict=True)]
         return [*judge.scores(rows)]
 
-    kinds: Any = (RLOOConfig, RLOOTrainer) if settings.trainer == "rloo" else (GRPOConfig, GRPOTrainer)
-    config_type, trainer_type = kinds
+    kinds: dict[str, Any] = {"rloo": (RLOOConfig, RLOOTrainer), "grpo": (GRPOConfig, GRPOTrainer)}
+    config_type, trainer_type = kinds[settings.trainer]
     with without_bars():
         trainer = trainer_type(
             model=start,
@@ -174,12 +145,11 @@ def train_policy(
         trainer.train()
         trainer.save_model(str(output))
     tokenizer.save_pretrained(output)
-    history = [
+    return [
         {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
         for row in trainer.state.log_history
         if "reward" in row
     ]
-    return PolicyResult(output, time.monotonic() - began, trainer.state.global_step, history)
 
 
 def train_online(
@@ -203,18 +173,29 @@ def train_online(
     mark = fingerprint(*asked)
     if done := finished(output, mark):
         return done
-    reward = train_reward(settings, start, examples, held_out, output / REWARD, batch_size, seed)
-    prompts = [each.prompt for each in examples]
-    policy = train_policy(settings, start, reward.folder, prompts, output, max_new_tokens, seed)
-    drawn = policy.steps * settings.prompts * settings.generations
-    each = drawn / len(examples)
-    costs = {"reward_accuracy": reward.accuracy, "reward_seconds": reward.seconds, "policy_seconds": policy.seconds}
-    costs |= {"replies_drawn": drawn, "policy_passes": each, "reference_passes": each if settings.beta else 0.0}
-    costs["reward_passes"] = 2 * settings.reward_epochs + each
-    write_rows(output / "metrics.jsonl", [row | {"memory_gib": peak_memory()} for row in policy.history])
+    reward, prompts = output / "reward_model", [each.prompt for each in examples]
+    began = time.monotonic()
+    train_reward(settings, start, examples, reward, batch_size, seed)
+    reward_seconds = time.monotonic() - began
+    accuracy = RewardModel(reward).accuracy(held_out)
+    began = time.monotonic()
+    history = train_policy(settings, start, reward, prompts, output, max_new_tokens, seed)
+    policy_seconds = time.monotonic() - began
+    drawn = settings.steps * settings.prompts * settings.generations
+    passes = drawn / len(examples)
+    metrics = {
+        "reward_accuracy": accuracy,
+        "reward_seconds": reward_seconds,
+        "policy_seconds": policy_seconds,
+        "replies_drawn": drawn,
+        "policy_passes": passes,
+        "reference_passes": passes if settings.beta else 0.0,
+        "reward_passes": 2 * settings.reward_epochs + passes,
+    }
+    write_rows(output / METRICS, [row | {"memory_gib": peak_memory()} for row in history])
     result = TrainingResult(
-        arm=name, output=output, fingerprint=mark, steps=policy.steps, seconds=reward.seconds + policy.seconds,
-        metrics=costs,
+        arm=name, output=output, fingerprint=mark, steps=settings.steps, seconds=reward_seconds + policy_seconds,
+        metrics=metrics,
     )  # fmt: skip
     record(output, result)
     return result

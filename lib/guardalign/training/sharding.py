@@ -1,7 +1,7 @@
-"""How this process takes part in a launch: its accelerator, and weights, gradients and optimiser states sharded over
-processes: FSDP2, torch's ``fully_shard`` (Zhao et al. 2023, arXiv 2304.11277), with ``distributed_type: FSDP``.
+"""A process's part in a launch: its device, and weights, gradients and optimiser states sharded over processes.
 
-Every decoder layer is gathered for its forward and backward pass and given back.
+With ``distributed_type: FSDP`` that is FSDP2, torch's ``fully_shard`` (Zhao et al. 2023, arXiv 2304.11277): every
+decoder layer is gathered for its forward and backward pass.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from guardalign.errors import GuardalignError
@@ -23,13 +22,9 @@ ASKED = "ACCELERATE_USE_FSDP"
 CLAIMED = "GUARDALIGN_SHARDS"
 
 
-def accelerator() -> Accelerator:
-    """The process's accelerator. Without a GPU, accelerate starts gloo only if a CPU is asked for."""
-    return Accelerator(cpu=on_cpu())
-
-
 def on_cpu() -> bool:
-    """Whether accelerate is to work on the CPU; DeepSpeed, if the launch asks for it, chooses its own device."""
+    """What accelerate takes as ``cpu``: without a GPU it starts gloo only if asked for a CPU; DeepSpeed chooses its own
+    device."""
     return not torch.cuda.is_available() and not by_deepspeed()
 
 
@@ -69,7 +64,7 @@ def shard(scorer: TreeScorer, device: torch.device) -> None:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    # An adapter's wrapper is passed by when replies are generated: what is gathered is the model inside.
+    # Generation bypasses an adapter's wrapper, so the model inside is what is gathered.
     model: Any = scorer.model.get_base_model() if hasattr(scorer.model, "get_base_model") else scorer.model
     layers = [module for module in model.modules() if type(module).__name__ in set(model._no_split_modules or ())]
     for module in (*layers, model, scorer):
@@ -83,7 +78,7 @@ def clip(trainable: list[nn.Parameter], most: float) -> float:
 
 
 def whole_weights(module: nn.Module) -> dict[str, Tensor]:
-    """All weights on the CPU of the first process, tied ones once. All processes call this; the others get nothing."""
+    """All weights on the CPU of the first process, tied ones once. All processes call this; the others get Nones."""
     tied = dict(module.named_parameters(remove_duplicate=False)).keys() - dict(module.named_parameters()).keys()
     own = {name: weight for name, weight in module.state_dict().items() if name not in tied}
     return whole(own, keep=dist.get_rank() == 0)

@@ -1,36 +1,34 @@
-"""The training loop: examples and a loss in, a checkpoint out; resuming interrupted runs."""
+"""The training loop: examples and a loss in, a checkpoint out; interrupted runs resume."""
 
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import torch
+from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
 from guardalign.data.examples import Example
-from guardalign.errors import GuardalignError, InputError, Preempted
+from guardalign.errors import GuardalignError, InputError, OutOfMemory, Preempted
 from guardalign.files import write_text
-from guardalign.models.loading import load_frozen, load_model, load_tokenizer, model_fingerprint
+from guardalign.models.loading import RECORD, load_frozen, load_model, load_tokenizer, model_fingerprint
 from guardalign.processes import Sigterm
 from guardalign.training import checkpoints, sharding
 from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
-from guardalign.training.finish import CHECKPOINTS, RESULT, Log, finished, save_arm, training_fingerprint
+from guardalign.training.finish import CHECKPOINTS, Log, finished, save_arm, training_fingerprint
 from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
-from guardalign.training.progress import Progress, naming_out_of_memory, peak_memory, step_metrics
-from guardalign.training.reference import store_of, token_logprobs
-from guardalign.training.step import StepInput, StepOutput, forward_backward
+from guardalign.training.progress import Progress, peak_memory, step_metrics
+from guardalign.training.reference import LogprobStore, store_of
+from guardalign.training.step import StepOutput, forward_backward
 from guardalign.tree.prefix_tree import TreeError
 from guardalign.tree.scoring import TreeScorer
-
-References = Callable[[Batch], list[np.ndarray] | None]
-Embeddings = Callable[[Batch], Tensor | None]
 
 
 class NotFinite(GuardalignError):
@@ -48,7 +46,7 @@ def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print)
     if done := finished(config.output, mark, log):
         log(f"{config.arm}: unchanged since it was trained, left as it is")
         return done
-    with naming_out_of_memory(config.arm, config.row_tokens), _naming_tree_errors(config.arm):
+    with _errors_named(config):
         if config.engine == "trl":
             if sharding.claimed():
                 raise GuardalignError(f"{config.arm}: arms of both engines cannot share one sharded launch")
@@ -59,12 +57,22 @@ def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print)
 
 
 @contextmanager
-def _naming_tree_errors(arm: str) -> Iterator[None]:
-    """The tree knows neither the arm nor this package's errors."""
+def _errors_named(config: TrainingConfig) -> Iterator[None]:
+    """Turn what the tree refuses and a lack of memory into errors that name the arm and what to change."""
     try:
         yield
     except TreeError as error:
-        raise InputError(f"{arm}: {error}") from None
+        raise InputError(f"{config.arm}: {error}") from None
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+        if not known:
+            raise
+        first = (str(error).splitlines() or ["MemoryError"])[0]
+        raise OutOfMemory(
+            f"{config.arm}: out of memory ({first}). Lower training.row_tokens (now {config.row_tokens}; the result is "
+            "the same), switch training.gradient_checkpointing on, or train adapters (model.lora, model.precision: "
+            "nf4)."
+        ) from error
 
 
 class _Run:
@@ -75,7 +83,7 @@ class _Run:
         self.sharded = sharding.claim()
         if sharding.by_deepspeed():
             raise GuardalignError(f"{config.arm}: DeepSpeed needs engine: trl; kind fsdp2 shards for the tree engine")
-        self.accelerator = sharding.accelerator()
+        self.accelerator = Accelerator(cpu=sharding.on_cpu())
         if self.sharded:
             sharding.check(config)
         self.main = self.accelerator.is_main_process
@@ -89,12 +97,14 @@ class _Run:
 
     def run(self) -> TrainingResult:
         start = time.monotonic()
-        references, embeddings = self._references(), self._embeddings()
+        self.references, self.embeddings = self._references(), self._embeddings()
         self._prepare()
-        progress = self._progress()
+        if self.main:
+            (self.config.output / RECORD).unlink(missing_ok=True)
+        progress = Progress(self.config, len(self.batches), self.log)
         first = self._resume(progress)
         with self.sigterm:
-            metrics = self._steps(first, references, embeddings, progress)
+            metrics = self._steps(first, progress)
             progress.close()
             self.sigterm.saving()
             result = self._finish(start, first, metrics, progress)
@@ -102,15 +112,11 @@ class _Run:
             raise Preempted(f"{self.config.arm}: SIGTERM received, training had already finished")
         return result
 
-    def _steps(
-        self, first: int, references: References, embeddings: Embeddings, progress: Progress
-    ) -> dict[str, float]:
+    def _steps(self, first: int, progress: Progress) -> dict[str, float]:
         """All steps from ``first`` on; returns the last one's metrics. Raises ``Preempted``, a checkpoint saved."""
         metrics: dict[str, float] = {}
         for step in range(first, len(self.batches)):
-            batch = self.batches[step]
-            metrics = self._step(step, StepInput(batch, references(batch), embeddings(batch)))
-            metrics |= self._probe(step, progress)
+            metrics = self._step(step) | self._probe(step, progress)
             done, last, interrupted = step + 1, step + 1 == len(self.batches), self._interrupted()
             if self.main:
                 progress.step(done, metrics)
@@ -143,18 +149,13 @@ class _Run:
             metrics=metrics,
             warnings=tuple(progress.warnings),
         )
-        weights = sharding.whole_weights(self.scorer.model) if self.sharded else None
-        head = self._value_head()
+        model, head = self.scorer.model, self.scorer.value_head
+        weights = sharding.whole_weights(model) if self.sharded else None
+        values = None if head is None else sharding.whole_weights(head) if self.sharded else head.state_dict()
         if self.main:
-            save_arm(self.scorer.model, self.tokenizer, self.config, result, weights, head)
+            save_arm(model, self.tokenizer, self.config, result, weights, values)
         self.accelerator.wait_for_everyone()
         return result
-
-    def _value_head(self) -> dict[str, Tensor] | None:
-        head = self.scorer.value_head
-        if head is None:
-            return None
-        return sharding.whole_weights(head) if self.sharded else head.state_dict()
 
     def _prepare(self) -> None:
         """Model, optimiser and schedule, seeded: what is drawn here (adapters, value head) is the same in every run."""
@@ -162,7 +163,11 @@ class _Run:
 
         config, steps = self.config, len(self.batches)
         set_seed(config.seed)
-        model = self._policy()
+        model = load_model(config.model, config.precision, config.lora)
+        if config.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            if config.lora is not None:
+                model.enable_input_require_grads()
         self.scorer = TreeScorer(model, value_head=config.loss.value_head, precision=config.precision)
         if self.sharded:
             sharding.shard(self.scorer, self.device)
@@ -177,23 +182,19 @@ class _Run:
         if not self.sharded:
             self.wrapped, self.optimizer = self.accelerator.prepare(self.scorer, optimizer)
 
-    def _progress(self) -> Progress:
-        config = self.config
-        if self.main:
-            (config.output / RESULT).unlink(missing_ok=True)
-        path = config.output / "metrics.jsonl"
-        return Progress(path, len(self.batches), self.log, config.arm, config.tensorboard and self.main)
-
-    def _step(self, step: int, given: StepInput) -> dict[str, float]:
+    def _step(self, step: int) -> dict[str, float]:
         """One optimiser step; returns its metrics."""
-        config, began = self.config, time.monotonic()
+        config, batch = self.config, self.batches[step]
+        reference = None if self.references is None else self.references.of(batch.sequences)
+        embeddings = None if self.embeddings is None else self.embeddings[torch.tensor(batch.examples)]
+        began = time.monotonic()
         output = forward_backward(
-            self.wrapped, given, config.loss, config.loss_options, config.row_tokens, self.device,
+            self.wrapped, batch, config, self.device, reference, embeddings,
             self.accelerator.process_index, self.accelerator.num_processes,
         )  # fmt: skip
         clip = sharding.clip if self.sharded else self.accelerator.clip_grad_norm_
         norm = float(clip(self.trainable, config.max_grad_norm))
-        self._check_finite(step, given.batch, output, norm)
+        self._check_finite(step, batch, output, norm)
         rate = float(self.scheduler.get_last_lr()[0])
         self.optimizer.step()
         self.scheduler.step()
@@ -201,10 +202,10 @@ class _Run:
         logical, unique = self._summed(output.logical_tokens, output.unique_tokens)
         self.totals = {"logical": self.totals["logical"] + logical, "unique": self.totals["unique"] + unique}
         seconds = time.monotonic() - began
-        return step_metrics(output, config.loss_options, config.loss.reference, config.loss.embeddings) | {
+        return step_metrics(output, config) | {
             "grad_norm": norm,
             "learning_rate": rate,
-            "epoch": (step + 1) / config.steps_an_epoch(len(self.data.examples)),
+            "epoch": (step + 1) / config.steps_per_epoch(len(self.data.examples)),
             "logical_tokens_per_second": logical / seconds,
             "unique_tokens_per_second": unique / seconds,
             "memory_gib": peak_memory(),
@@ -223,19 +224,10 @@ class _Run:
             progress.warn(step + 1, f"the policy repeats itself: {share:.0%} of its replies' 4-grams are repeated")
         return {"repetition": share}
 
-    def _policy(self) -> Any:
-        config = self.config
-        model = load_model(config.model, config.precision, config.lora)
-        if config.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            if config.lora is not None:
-                model.enable_input_require_grads()
-        return model
-
-    def _references(self) -> References:
+    def _references(self) -> LogprobStore | None:
         config = self.config
         if not config.reads_reference:
-            return lambda batch: None
+            return None
         sequences = [sequence for batch in self.batches for sequence in batch.sequences]
         weights = model_fingerprint(config.reference_model)
 
@@ -248,15 +240,13 @@ class _Run:
             if total > 1 and (done == total or done % 20 == 0):
                 self.log(f"{config.arm}: reference log-probs, row {done}/{total}")
 
-        world = self.accelerator.num_processes
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
         store = store_of(config.reference_cache, weights, config.precision, self.log)
         # All ranks must see the same store, or they would divide different rows and skip some.
         self.accelerator.wait_for_everyone()
-        token_logprobs(store, sequences, scorer, config.row_tokens, (self.accelerator.process_index, world), report)
+        store.fill(sequences, scorer, config.row_tokens, (rank, world), report)
         self.accelerator.wait_for_everyone()
-        if world > 1:
-            store = store_of(config.reference_cache, weights, config.precision, self.log)
-        return lambda batch: token_logprobs(store, batch.sequences, _never, config.row_tokens)
+        return store if world == 1 else store_of(config.reference_cache, weights, config.precision, self.log)
 
     def _check_vocabulary(self) -> None:
         if self.config.reference_model == self.config.model:
@@ -268,14 +258,14 @@ class _Run:
                 f"different vocabularies ({len(own)} and {len(other)} tokens)"
             )
 
-    def _embeddings(self) -> Embeddings:
+    def _embeddings(self) -> Tensor | None:
+        """Of the examples' prompts, (n, d), where the method reads them."""
         if not self.config.loss.embeddings:
-            return lambda batch: None
+            return None
         from guardalign.training.embeddings import embed
 
         prompts = [example.prompt for example in self.data.examples]
-        vectors = torch.from_numpy(embed(prompts, self.config.reference_cache / "embeddings"))
-        return lambda batch: vectors[torch.tensor(batch.examples)]
+        return torch.from_numpy(embed(prompts, self.config.reference_cache / "embeddings"))
 
     def _resume(self, progress: Progress) -> int:
         """Restore the newest checkpoint of this very training, if there is one; returns the steps already done."""
@@ -290,7 +280,7 @@ class _Run:
         if self.main:
             progress.rewind(0 if state is None else state["step"])
             if state is None:
-                checkpoints.remove(folder)
+                shutil.rmtree(folder, ignore_errors=True)
         if state is None:
             return 0
         checkpoints.restore(self.scorer, self.optimizer, state)
@@ -315,7 +305,7 @@ class _Run:
             checkpoints.save(self.config.output / CHECKPOINTS, step, state)
 
     def _check_finite(self, step: int, batch: Batch, output: StepOutput, norm: float) -> None:
-        if np.isfinite(output.loss) and np.isfinite(norm):
+        if math.isfinite(output.loss) and math.isfinite(norm):
             return
         path = self.config.output / "not_finite.json"
         ids = [self.data.examples[i].id for i in batch.examples]
@@ -348,7 +338,3 @@ def _optimizer(config: TrainingConfig, trainable: list[nn.Parameter]) -> torch.o
 
         return PagedAdamW8bit(trainable, lr=config.learning_rate, weight_decay=config.weight_decay)
     return torch.optim.AdamW(trainable, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def _never() -> TreeScorer:
-    raise AssertionError("every reference log-prob was computed at the start")

@@ -1,4 +1,4 @@
-"""``engine: trl``: the same arm on TRL's own trainers, as the reference that tests and the benchmark compare with.
+"""``engine: trl``: the same arm on TRL's own trainers, the reference for tests and benchmarks.
 
 With ``batching: pair`` TRL draws its own order, which the tree engine's plan reproduces. With ``conversation``, and for
 KTO always (its trainer pairs neighbours of the data set), the data are laid out in the plan's order and read in
@@ -7,7 +7,7 @@ sequence; every epoch then repeats the first one's order.
 
 from __future__ import annotations
 
-import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +25,6 @@ from guardalign.errors import GuardalignError, Preempted
 from guardalign.files import write_text
 from guardalign.models.loading import load_frozen, load_model, load_tokenizer, without_bars
 from guardalign.processes import Sigterm
-from guardalign.training import checkpoints
 from guardalign.training.batches import encode_examples, epoch_order
 from guardalign.training.config import TrainingConfig, TrainingResult
 from guardalign.training.finish import CHECKPOINTS, Log, save_arm
@@ -55,21 +54,22 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     data = encode_examples(tokenizer, examples, config)
     with PartialState(cpu=on_cpu()).main_process_first():  # what is left of another configuration is removed once
         resumed = _resume(config, mark, log)
+    done = 0 if resumed is None else int(resumed.rpartition("-")[2])
     transformers.set_seed(config.seed)
     with without_bars():
         trainer = build_trainer(config, examples, tokenizer)
     trainer.remove_callback(PrinterCallback)
-    progress = Progress(config.output / "metrics.jsonl", 0, log, config.arm, config.tensorboard)
+    progress = Progress(config, 0, log)
     sigterm = Sigterm()
     trainer.add_callback(_Watcher(progress, lambda: _interrupted(trainer, sigterm)))
-    progress.rewind(0 if resumed is None else int(resumed.rpartition("-")[2]))
+    progress.rewind(done)
     with without_bars(), sigterm:
         trainer.train(resume_from_checkpoint=resumed)
     progress.close()
     if trainer.state.global_step < trainer.state.max_steps:
         step = trainer.state.global_step
         raise Preempted(f"{config.arm}: SIGTERM received, saved after step {step}; rerun to resume")
-    epochs = trainer.state.global_step / config.steps_an_epoch(len(examples))
+    epochs = trainer.state.global_step / config.steps_per_epoch(len(examples))
     tokens = round(epochs * sum(len(s.tokens) for s in (*data.chosen, *data.rejected)))
     result = TrainingResult(
         arm=config.arm,
@@ -80,13 +80,15 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
         logical_tokens=tokens,
         unique_tokens=tokens,
         world_size=trainer.accelerator.num_processes,
-        resumed_step=0 if resumed is None else int(resumed.rpartition("-")[2]),
+        resumed_step=done,
         metrics=progress.last,
         warnings=tuple(progress.warnings),
     )
     model = trainer.accelerator.unwrap_model(trainer.model)
     model.config.use_cache = True  # switched off for training; the checkpoint is used for generation
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if _is_sharded(trainer) else None
+    # With these a process holds only part of the weights, and all processes gather them.
+    sharded = trainer.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
     if trainer.accelerator.is_main_process:
         save_arm(model, tokenizer, config, result, weights)
     trainer.accelerator.wait_for_everyone()
@@ -120,19 +122,20 @@ def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer
         return SFTTrainer(
             model, SFTConfig(**_arguments(config)), train_dataset=_on_disk(rows, config), processing_class=tokenizer
         )
-    reference = None if _is_own_reference(config) else load_frozen(config.reference_model, config.precision)
+    # TRL itself copies the policy (or its adapter) as the reference.
+    own = config.reference_model == config.model
+    reference = None if own else load_frozen(config.reference_model, config.precision)
     if config.method == "kto":
         from trl import KTOConfig, KTOTrainer
 
-        singles = [_single(examples[u // 2], u % 2 == 0) for u in order]
-        options = config.loss_options
-        weights: dict[str, Any] = {
-            "desirable_weight": options.desirable_weight,
-            "undesirable_weight": options.undesirable_weight,
-        }
+        singles = [
+            {"prompt": e.prompt, "completion": e.rejected if u % 2 else e.chosen, "label": u % 2 == 0}
+            for u, e in ((u, examples[u // 2]) for u in order)
+        ]
         settings: Any = KTOConfig(
             **_arguments(config) | {"train_sampling_strategy": "sequential"}, beta=config.beta, loss_type="kto",
-            precompute_ref_log_probs=True, **weights,
+            precompute_ref_log_probs=True, desirable_weight=config.loss_options.desirable_weight,
+            undesirable_weight=config.loss_options.undesirable_weight,
         )  # fmt: skip
         return KTOTrainer(
             model, reference, settings, train_dataset=_on_disk(singles, config), processing_class=tokenizer
@@ -146,11 +149,6 @@ def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer
     return DPOTrainer(model, reference, settings, train_dataset=_on_disk(pairs, config), processing_class=tokenizer)
 
 
-def _is_sharded(trainer: Trainer) -> bool:
-    """Whether a process holds only part of the weights: then all processes gather them."""
-    return trainer.accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP)
-
-
 def _on_disk(rows: list[dict[str, Any]], config: TrainingConfig) -> Dataset:
     """The rows as a data set in one folder that all processes read.
 
@@ -161,28 +159,16 @@ def _on_disk(rows: list[dict[str, Any]], config: TrainingConfig) -> Dataset:
     state = PartialState(cpu=on_cpu())
     with state.main_process_first(), without_bars():
         if state.is_main_process:
-            checkpoints.remove(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             Dataset.from_list(rows).save_to_disk(folder)
         return load_from_disk(folder)
 
 
-def _single(example: Example, desirable: bool) -> dict[str, Any]:
-    completion = example.chosen if desirable else example.rejected
-    return {"prompt": example.prompt, "completion": completion, "label": desirable}
-
-
-def _is_own_reference(config: TrainingConfig) -> bool:
-    """TRL itself copies the policy (or its adapter) as the reference."""
-    return config.reference_model == config.model
-
-
 def _arguments(config: TrainingConfig) -> dict[str, Any]:
-    """TRL's settings for the arm; a batch is one forward pass a process."""
-    single = config.replies == "single"
-    processes = max(int(torch.distributed.get_world_size()) if torch.distributed.is_initialized() else 1, 1)
-    micro = config.trl_micro_batch_size or config.batch_size * (2 if single else 1) // processes
-    total = config.batch_size * (2 if single else 1)
-    sequential = config.batching == "conversation"
+    """TRL's settings for the arm; by default, a process's part of a batch is one forward pass."""
+    processes = PartialState(cpu=on_cpu()).num_processes
+    total = config.batch_size * (2 if config.replies == "single" else 1)
+    micro = config.trl_micro_batch_size or total // processes
     return {
         "output_dir": str(config.output / CHECKPOINTS),
         "per_device_train_batch_size": micro,
@@ -205,7 +191,7 @@ def _arguments(config: TrainingConfig) -> dict[str, Any]:
         "report_to": [],
         "disable_tqdm": True,
         "use_cpu": on_cpu(),
-        **({"train_sampling_strategy": "sequential"} if sequential else {}),
+        **({"train_sampling_strategy": "sequential"} if config.batching == "conversation" else {}),
     }
 
 
@@ -214,12 +200,10 @@ def _resume(config: TrainingConfig, mark: str, log: Log) -> str | None:
     path = folder / _MARK
     if path.exists() and path.read_text(encoding="utf-8").strip() != mark:
         log(f"{config.arm}: {folder} is of another configuration, data or model; starting over")
-        checkpoints.remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     write_text(path, mark)
     last = get_last_checkpoint(str(folder))
-    if last is not None and (Path(last) / "trainer_state.json").exists():
-        return last
-    return None
+    return last if last is not None and (Path(last) / "trainer_state.json").exists() else None
 
 
 def _interrupted(trainer: Trainer, sigterm: Sigterm) -> bool:
@@ -244,14 +228,6 @@ class _Watcher(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
-        metrics = {_NAMES.get(name, name): float(value) for name, value in logs.items() if _is_number(value)}
+        metrics = {_NAMES.get(name, name): float(value) for name, value in logs.items()}
         self.progress.total = state.max_steps
         self.progress.step(state.global_step, metrics | {"memory_gib": peak_memory()})
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        json.dumps(float(value))
-    except (TypeError, ValueError):
-        return False
-    return True
