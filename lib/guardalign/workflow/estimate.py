@@ -142,6 +142,12 @@ def batch_tokens(settings: Params, data: Data, pairs: int, method: str, prompt: 
     return (pairs * each if settings.training.engine == "trl" else met) * prompt + pairs * each * data.reply
 
 
+def flops_a_token(settings: Params, shape: Shape) -> int:
+    """Operations for a weight and a token that trains: 6, of them 2 forward. Adapters need no gradients of the frozen
+    weights (4); checkpointing computes the forward pass twice (2 more)."""
+    return (4 if shape.adapter else 6) + (2 if settings.training.gradient_checkpointing else 0)
+
+
 def judging(settings: Params, data: Data) -> tuple[int, float | None]:
     """The judges' calls, and dollars (None if a price is not known): for the contrasts, the compared methods and their
     starts against the chosen replies, the data's own pairs, and Flow 2's filter."""
@@ -222,10 +228,7 @@ def estimate(settings: Params, machine: Machine) -> Estimate:
     work, arms, seeds = works(settings, data), len(plan.arms), max(1, len(plan.seeds)) * len(plan.tasks)
     how = (model.precision, training.optimizer, training.gradient_checkpointing, shards, everywhere > shards)
     memories = [training_memory(shape, _largest(settings, data, e.method, everywhere), *how) for e in work[:arms]]
-    # 6 operations per weight and token that trains, 2 of them forward. Adapters need no gradients of the frozen
-    # weights; checkpointing computes the forward pass twice.
-    operations = (4 if shape.adapter else 6) + (2 if training.gradient_checkpointing else 0)
-    trained = sum(each.tokens for each in work) * operations
+    trained = sum(each.tokens for each in work) * flops_a_token(settings, shape)
     # Replies to the test prompts: a conversation's longest prompt, some 1.4 times the mean, then a token at a time.
     written = len(work) * data.points("test", "transfer") * (1.4 * data.prompt / data.per_conversation + data.reply)
     reached = (machine.tflops or DEVICES["A10"][1]) * SHARE_OF_PEAK * everywhere
