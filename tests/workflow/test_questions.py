@@ -102,7 +102,7 @@ def test_what_the_last_two_find_is_in_their_tables(answered):
         assert set(table["measure"]) == {"helpful", "harmless", "pretraining", "answers"}
         assert len(table) == 3 * 4 and set(table["conversations"]) > {3}
     elif name == "14_transfer":
-        assert set(table["part"]) == {"kind", "transfer"} and len(table) == 2 * 3
+        assert set(table["part"]) == {"wording", "kind", "transfer"} and len(table) == 3 * 3
         assert set(table["answer"]) <= {"rules", "text", "both", "open", "none"}
         assert (table["less"] - (table["known"] - table["there"])).abs().max() < 1e-9
         replies = (made.root / "prompts" / "sft.jsonl").read_text(encoding="utf-8").splitlines()

@@ -159,7 +159,7 @@ def stage_of(tmp_path: Path, source: str) -> Path:
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "its kernel was killed", 1),
         ("1 / 0", "ZeroDivisionError: division by zero", 1),
         ("pass", "ended without making", 1),
-        ("from guardalign.training import Preempted\nraise Preempted('saved')", "saved", os.EX_TEMPFAIL),
+        ("from guardalign.errors import Preempted\nraise Preempted('saved')", "saved", os.EX_TEMPFAIL),
     ],
 )
 def test_a_stage_fails_without_its_product(tmp_path, base, source, message, exit_code):
