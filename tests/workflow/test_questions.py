@@ -10,7 +10,7 @@ import yaml
 
 from guardalign.config.notebooks import failure
 from guardalign.files import RunFolder, write_rows
-from guardalign.study.plan import recorded
+from guardalign.report.results import recorded
 from series import ROOT, run, save_base, write_parameters
 
 CONVERSATIONS = {

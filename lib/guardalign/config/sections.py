@@ -202,8 +202,8 @@ class Model(Section):
 class Training(Section):
     """What all arms share.
 
-    ``reshuffle``: an arm goes on counting the epochs of the arms it starts from, so that it sees the pairs in another
-    order than they did. Without it the pairs that met a rate near zero at the end of one training meet it in the next.
+    ``reshuffle``: an arm counts its epochs on from those of the arms it starts from, so that it sees the pairs in
+    another order. Without it, pairs that one training sees at a rate near zero are seen so by the next one too.
     """
 
     batch_size: Positive
@@ -216,7 +216,7 @@ class Training(Section):
     row_tokens: Positive = 8192
     save_steps: Positive = 50
     gradient_checkpointing: bool = False
-    reshuffle: bool = Field(default=False, exclude_if=lambda value: not value)
+    reshuffle: bool = Field(default=True, exclude_if=lambda value: not value)
 
 
 class ServerArm(Server):

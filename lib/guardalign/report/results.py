@@ -21,7 +21,6 @@ from guardalign.judging.stage import PREFERRED, SAMPLED
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
 from guardalign.report import breakdown, tables
-from guardalign.study.plan import recorded
 from guardalign.training.finish import METRICS, read_metrics
 
 GOLD = ("chosen", "rejected")
@@ -65,7 +64,7 @@ class Results:
     @cached_property
     def plan(self) -> Plan:
         """Arms, contrasts and seeds as the run recorded them; without arms if it recorded none."""
-        return recorded(self.facts) or Plan.model_construct(arms={})
+        return recorded(self.facts)
 
     @cached_property
     def compared(self) -> pd.DataFrame:
@@ -243,6 +242,21 @@ def read(root: str | Path, level: float | None = None) -> Results:
         parts={part: {seed: _verdicts(folder / part) for seed, folder in verdicts.items()} for part in parts},
         tables={path.stem: pd.read_csv(path) for path in made},
     )
+
+
+def recorded(facts: dict[str, Any]) -> Plan:
+    """The plan in a run's facts (``RunFolder.facts``): the arms of all stages, the contrasts of the one that judged.
+
+    Empty if no stage recorded one.
+    """
+    told = [stage.get("parameters", {}).get("study") for stage in facts.values() if isinstance(stage, dict)]
+    known = [study for study in told if study]
+    if not known:
+        return Plan.model_construct(arms={})
+    arms = {name: arm for study in known for name, arm in study["arms"].items()}
+    last = max(known, key=lambda study: len(study.get("contrasts", ())))
+    ordered = [name for name in last["arms"]] + [name for name in arms if name not in last["arms"]]
+    return Plan.model_validate(last | {"arms": {name: arms[name] for name in ordered}})
 
 
 def seed_folders(root: Path) -> dict[int, Path]:

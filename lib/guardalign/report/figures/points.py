@@ -100,7 +100,7 @@ def contrasts(
         for axis, measure in zip(axes, measures, strict=True):
             for one in shown[shown["measure"] == measure].to_dict("records"):
                 words = interval(one["x"] / 100, one["low"] / 100, one["high"] / 100, 1, signed=True)
-                axis.annotate(words, (one["x"], list(left).index(one["row"])), (0, 5), textcoords="offset points",
+                axis.annotate(words, (one["x"], list(left).index(one["row"])), (0, 8), textcoords="offset points",
                               ha="center", fontsize=style.SMALL, bbox=style.BEHIND)  # fmt: skip
             low, high = axis.get_xlim()
             axis.set_xlim(min(low, -1) - 0.12 * (high - low), max(high, 1) + 0.12 * (high - low))

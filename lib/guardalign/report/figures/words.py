@@ -28,7 +28,8 @@ def caption(table: pd.DataFrame, more: str = "") -> str:
     if "dimension" in table:
         parts[0] = f"{span((table['n'] / table['seeds'].clip(lower=1)).round())} judged prompts of {parts[0]}"
     parts += [f"judge: {', '.join(sorted(table['judge'].unique()))}"] if "judge" in table else []
-    parts += [f"{100 * level:.0f} % intervals of {'the methods' if seeds > 1 else 'these trained models'}"]
+    over = "seeds and conversations" if seeds > 1 else "conversations, of these trained models"
+    parts += [f"{100 * level:.0f} % intervals over {over}"]
     for name, words in (("invalid", "invalid verdicts"), ("flips", "preference changes with the order")):
         if name in table and table[name].max() > 0:
             parts.append(f"{words}: at most {100 * table[name].max():.1f} %")
