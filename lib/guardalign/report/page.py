@@ -181,7 +181,7 @@ def _kinds(results: Results) -> list[tuple[str, pd.DataFrame]]:
         table = breakdown.by_kind(results.statuses, (one, two))
         if len(table):
             shown = table.assign(net=[f"{100 * net:+.1f}" for net in table["net"]]).rename(columns={"net": "points"})
-            found.append((f"{plain(two)} less {plain(one)}, by kind of guardrail", shown))
+            found.append((f"{plain(two)} minus {plain(one)}, by kind of guardrail", shown))
     return found
 
 

@@ -71,7 +71,7 @@ MEASURES = {
 def differences(
     rates: pd.DataFrame, exchanged: pd.DataFrame | None = None, named: Collection[tuple[str, str]] = ()
 ) -> pd.DataFrame:
-    """Paired differences of every comparison, arm 2 less arm 1, in points: a row per comparison and measure.
+    """Paired differences of every comparison, arm 2 minus arm 1, in points: a row per comparison and measure.
 
     Columns: arm_1, arm_2, named (in either order of the arms in ``named``), measure, difference, low, high, p (Holm's
     correction over the contrasts named beforehand; NaN for the others), prompts (of one seed), seeds, conversations,

@@ -81,7 +81,7 @@ def _names(arms: Iterable[str], marks: Collection[str] = ()) -> dict[str, str]:
 def contrasts(
     differences: pd.DataFrame, measures: Sequence[str], profile: str = "", marks: Collection[str] = ()
 ) -> Figure:
-    """Paired differences in points, arm 2 less arm 1; one row per contrast, those named beforehand first.
+    """Paired differences in points, arm 2 minus arm 1; one row per contrast, those named beforehand first.
 
     ``differences`` is ``tables.differences``'s result; ``measures`` are those to show, a panel each. The words at
     either side name the better arm for points on that side. ``marks`` are collapsed arms, in all figures.
@@ -129,13 +129,13 @@ def arms(kept: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> 
 
 
 def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
-    """Differences in applications kept, arm 2 less arm 1: a row per part, a panel per contrast.
+    """Differences in applications kept, arm 2 minus arm 1: a row per part, a panel per contrast.
 
     ``table`` is ``breakdown.parts``'s result.
     """
     pairs = table["arm_1"] + " " + table["arm_2"]
     titles = {
-        pair: f"{named(two, marks, 40)} less {named(one, marks, 40)}"
+        pair: f"{named(two, marks, 40)} minus {named(one, marks, 40)}"
         for pair, one, two in zip(pairs, table["arm_1"], table["arm_2"], strict=True)
     }
     shares = ["net", "net_low", "net_high"]
