@@ -200,11 +200,7 @@ class Model(Section):
 
 
 class Training(Section):
-    """What all arms share.
-
-    ``reshuffle``: an arm counts its epochs on from those of the arms it starts from, so that it sees the pairs in
-    another order. Without it, pairs that one training sees at a rate near zero are seen so by the next one too.
-    """
+    """What all arms share."""
 
     batch_size: Positive
     optimizer: Literal["adamw", "rmsprop", "paged_adamw_8bit"] = "adamw"
@@ -216,7 +212,6 @@ class Training(Section):
     row_tokens: Positive = 8192
     save_steps: Positive = 50
     gradient_checkpointing: bool = False
-    reshuffle: bool = Field(default=True, exclude_if=lambda value: not value)
 
 
 class ServerArm(Server):

@@ -143,11 +143,13 @@ class Study:
             max_length=model.max_length,
             precision=model.precision,
             lora=model.lora,
-            first_epoch=self._epochs_before(name) if self.settings.training.reshuffle else 0,
-            **self.settings.training.model_dump(exclude={"reshuffle"}),
+            first_epoch=self._epochs_before(name),
+            **self.settings.training.model_dump(),
         )
 
     def _epochs_before(self, name: str) -> int:
+        """The epochs of all arms that an arm starts from. It counts its own on from them, so that it sees the pairs in
+        another order: otherwise both trainings would see the same pairs last, at a rate near zero."""
         start = self.plan.arms[name].start
         return 0 if start == BASE else self.plan.arms[start].epochs + self._epochs_before(start)
 
