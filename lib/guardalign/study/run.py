@@ -143,15 +143,15 @@ class Study:
             max_length=model.max_length,
             precision=model.precision,
             lora=model.lora,
-            first_epoch=self._epochs_before(name),
+            first_epoch=self.epochs_before(name),
             **self.settings.training.model_dump(),
         )
 
-    def _epochs_before(self, name: str) -> int:
+    def epochs_before(self, name: str) -> int:
         """The epochs of all arms that an arm starts from. It counts its own on from them, so that it sees the pairs in
         another order: otherwise both trainings would see the same pairs last, at a rate near zero."""
         start = self.plan.arms[name].start
-        return 0 if start == BASE else self.plan.arms[start].epochs + self._epochs_before(start)
+        return 0 if start == BASE else self.plan.arms[start].epochs + self.epochs_before(start)
 
     def _reference(self, name: str, seed: int) -> str:
         if name == RANDOM:
