@@ -127,10 +127,10 @@ class Job:
         chain = [*plan.ancestors(self.arm), *(self.planned.steps if isinstance(self.planned.steps, tuple) else ())]
         judged = any(plan.arms[name].pairs.judged for name in (*chain, self.arm))
         return fingerprint(
-            self.planned, [(name, plan.arms[name]) for name in chain], study.epochs_before(self.arm), self.seed, study.task,
-            self.split, self.measured,
-            model_fingerprint(base_model(settings.model.name)), settings.model, settings.training, settings.generation,
-            settings.judge if judged else None, study.rows("train", "feedback", self.split),
+            self.planned, [(name, plan.arms[name]) for name in chain], study.epochs_before(self.arm), self.seed,
+            study.task, self.split, self.measured, model_fingerprint(base_model(settings.model.name)), settings.model,
+            settings.training, settings.generation, settings.judge if judged else None,
+            study.rows("train", "feedback", self.split),
         )  # fmt: skip
 
     def known(self) -> Outcome | None:
