@@ -84,6 +84,11 @@ def test_arms_that_cannot_be_settled_are_refused_by_name(arms, word):
         plan(**arms)
 
 
+def test_a_seed_counts_once():
+    with pytest.raises(ValidationError, match="twice"):
+        Plan.model_validate({"arms": {"a": SFT}, "seeds": [1, 2, 1]})
+
+
 def test_a_stage_is_given_its_arms_and_those_they_need_as_they_were_written():
     whole = yaml.safe_load((ROOT / "params" / "embedded.yaml").read_text(encoding="utf-8"))["study"]
     part = narrowed(whole, "flow2")

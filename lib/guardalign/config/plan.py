@@ -183,6 +183,8 @@ class Plan(Section):
 
     @model_validator(mode="after")
     def _is_sound(self) -> Plan:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {list(self.seeds)} has one twice, which would count one training as two")
         for name in self.arms:
             if not re.fullmatch(NAME, name) or name in TAKEN:
                 raise ValueError(f"arm {name!r}: names have letters, digits, . _ - and are not {', '.join(TAKEN)}")

@@ -23,6 +23,7 @@ from guardalign.config.plan import BASE, CARE, Arm
 from guardalign.data.conversations import Reply, Row, Split
 from guardalign.data.examples import Example
 from guardalign.data.tasks import load_instructions
+from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, fingerprint, intact, read_rows, write_rows
 from guardalign.generation.replies import load_policy
 from guardalign.losses import METHODS
@@ -264,5 +265,8 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     asked = parser.parse_args(given)
     settings = Params.load(asked.params)
     study = Study(settings, RunFolder.named(settings.run))
+    for name in asked.arms:
+        if name not in study.plan.arms:
+            raise ParameterError(f"no arm {name!r} in {asked.params}: it has {', '.join(study.plan.arms)}")
     unpack(study.run)
     settle(jobs_of(study, asked.arms), study.plan.workers, lambda line: print(line, flush=True))
