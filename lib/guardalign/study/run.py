@@ -148,10 +148,13 @@ class Study:
         )
 
     def epochs_before(self, name: str) -> int:
-        """The epochs of all arms that an arm starts from. It counts its own on from them, so that it sees the pairs in
-        another order: otherwise both trainings would see the same pairs last, at a rate near zero."""
-        start = self.plan.arms[name].start
-        return 0 if start == BASE else self.plan.arms[start].epochs + self.epochs_before(start)
+        """The epochs of all arms that an arm starts from (of one with given steps: at most as many). It counts its own on
+        from them, so that it sees the pairs in another order: otherwise both would see the same ones last, at a rate
+        near zero."""
+        if (start := self.plan.arms[name].start) == BASE:
+            return 0
+        before = self.plan.arms[start]
+        return self.epochs_before(start) + (before.steps if isinstance(before.steps, int) else before.epochs)
 
     def _reference(self, name: str, seed: int) -> str:
         if name == RANDOM:
