@@ -148,9 +148,9 @@ class Study:
         )
 
     def epochs_before(self, name: str) -> int:
-        """The epochs of all arms that an arm starts from (of one with given steps: at most as many). It counts its own on
-        from them, so that it sees the pairs in another order: otherwise both would see the same ones last, at a rate
-        near zero."""
+        """The epochs of all arms that an arm starts from (of one with given steps: at most as many). The arm counts its
+        own on from them and so sees the pairs in another order: otherwise both would see the same ones last, at a
+        rate near zero."""
         if (start := self.plan.arms[name].start) == BASE:
             return 0
         before = self.plan.arms[start]
