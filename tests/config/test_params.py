@@ -65,6 +65,7 @@ def test_a_rate_written_as_yaml_reads_it_is_a_number(tmp_path):
         ("judge.base_url", "https://me:secret@host/v1", "base_url` is a plain address"),
         ("source.kind", "jsonl", "kind: jsonl needs a path"),
         ("source", {"kind": "jsonl", "path": "a.jsonl"}, "the embedded judge reads only"),
+        ("generation.replies", {"chosen": {"model": "m"}}, "generation.replies: an arm cannot be called 'chosen'"),
         ("model.precision", "nf4", "precision nf4 trains adapters only"),
         ("source.shares", {"train": 0.9, "feedback": 0.2}, "must stay below 1"),
         ("source.shares", {"train": 0.5, "feedback": 0.2, "validation": 0.3}, "must stay below 1"),
@@ -91,6 +92,14 @@ def test_acceptable_replies_need_a_judge(changed):
     path.write_text(path.read_text().replace("kind: embedded", "kind: none"))
     with pytest.raises(ParameterError, match=r"N_1SFT_\w+: .* with judge\.kind none"):
         Params.load(path)
+
+
+def test_a_panel_with_the_embedded_judge_reads_the_embedded_world_alone(changed):
+    panel = {"kind": "panel", "judges": [{"kind": "embedded"}, {"kind": "rules"}]}
+    content = yaml.safe_load(changed("judge", panel).read_text())
+    assert Params.checked(content)
+    with pytest.raises(ParameterError, match="the embedded judge reads only"):
+        Params.checked(content | {"source": {"kind": "care"}})
 
 
 def test_a_missing_section_is_named(tmp_path):

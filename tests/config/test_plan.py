@@ -76,6 +76,7 @@ def test_each_arm_has_the_stage_of_what_it_learns_from():
         ({"bot": SFT, "a": {**SFT, "pairs": {**OWN, "prompts_of": "bot"}}}, "prompts_of"),
         ({"a": {**SFT, "start": "b"}, "b": {**SFT, "start": "a"}}, "depends on itself"),
         ({"a": {**SFT, "start": "a"}}, "depends on itself"),
+        ({"a": {**SFT, "steps": ["b"]}, "b": {**SFT, "steps": ["a"]}}, "depends on itself"),
         ({"bot": SFT, "own": {**DPO, "pairs": OWN}, "late": {**DPO, "start": "own", "stage": "methods"}}, "late"),
     ],
 )
@@ -84,9 +85,28 @@ def test_arms_that_cannot_be_settled_are_refused_by_name(arms, word):
         plan(**arms)
 
 
-def test_a_seed_counts_once():
-    with pytest.raises(ValidationError, match="twice"):
-        Plan.model_validate({"arms": {"a": SFT}, "seeds": [1, 2, 1]})
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"seeds": [1, 2, 1]},
+        {"tasks": ["care", "care"]},
+        {"contrasts": [{"arm_1": "a", "arm_2": "b"}, {"arm_1": "b", "arm_2": "a"}]},
+        {"contrasts": [{"arm_1": "a", "arm_2": "a"}]},
+    ],
+)
+def test_seeds_tasks_and_contrasts_count_once(more):
+    with pytest.raises(ValidationError, match=next(iter(more))):
+        Plan.model_validate({"arms": {"a": SFT, "b": DPO}, **more})
+
+
+def test_arms_that_match_each_others_steps_wait_for_what_decides_them():
+    own = {**DPO, "pairs": OWN, "stage": "methods"}
+    arms = {"bot": SFT, "own": own, "other": {**SFT, "steps": ["own"]}, "long": {**SFT, "steps": ["other"]}}
+    late = {**SFT, "start": "long", "stage": "methods"}
+    found = plan(**{name: arm | {"stage": "methods"} if name != "bot" else arm for name, arm in arms.items()}, late=late)
+    assert found.matched("long") == ("other", "own") and found.ancestors("long") == ("bot",)
+    alone = narrowed({"arms": {name: each.model_dump(mode="json") for name, each in found.arms.items()}}, "methods")
+    assert set(alone["arms"]) == set(found.arms)
 
 
 def test_a_stage_is_given_its_arms_and_those_they_need_as_they_were_written():

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from guardalign.config.plan import BASE, CARE, Contrast, Plan
+from guardalign.config.plan import BASE, CARE, TAKEN, Contrast, Plan
 from guardalign.config.reading import read_mapping
 from guardalign.config.sections import (
     NAME,
@@ -90,7 +90,8 @@ class Params(Section):
 
     def _agrees(self, where: str) -> None:
         shown = self.model_fields_set
-        if {"judge", "source"} <= shown and self.judge.kind == "embedded" and self.source.kind != "world":
+        judges = [each.kind for each in (self.judge, *self.judge.judges)] if "judge" in shown else []
+        if "source" in shown and "embedded" in judges and self.source.kind != "world":
             raise ParameterError(
                 f"{where}judge.kind: the embedded judge reads only the guardrails of the embedded world; "
                 "with other sources the judge is rules, llm or none"
@@ -105,6 +106,8 @@ class Params(Section):
                     "judges which ones are"
                 )
         if {"study", "generation"} <= shown:
+            for name in self.generation.replies.keys() & set(TAKEN) - {BASE}:
+                raise ParameterError(f"{where}generation.replies: an arm cannot be called {name!r}")
             known = {BASE, *self.study.arms, *self.generation.replies}
             for each in self.study.contrasts:
                 for arm in {each.arm_1, each.arm_2} - known:

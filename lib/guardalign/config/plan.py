@@ -185,6 +185,12 @@ class Plan(Section):
     def _is_sound(self) -> Plan:
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} has one twice, which would count one training as two")
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"tasks: {list(self.tasks)} has one twice, which would count its prompts twice")
+        compared = [frozenset((each.arm_1, each.arm_2)) for each in self.contrasts]
+        for pair in compared:
+            if len(pair) < 2 or compared.count(pair) > 1:
+                raise ValueError(f"contrasts: each compares two arms, and no other the same two: {' and '.join(pair)}")
         for name in self.arms:
             if not re.fullmatch(NAME, name) or name in TAKEN:
                 raise ValueError(f"arm {name!r}: names have letters, digits, . _ - and are not {', '.join(TAKEN)}")
@@ -193,7 +199,7 @@ class Plan(Section):
                 if other not in self.arms and other not in ((BASE, RANDOM, NONE) if role == "reference" else (BASE,)):
                     raise ValueError(f"arm {name}: its {role} {other!r} is not an arm of the study")
         for name in self.arms:
-            if name in self.ancestors(name):
+            if name in (*self.ancestors(name), *self.matched(name)):
                 raise ValueError(f"arm {name} depends on itself")
         for name in self.arms:
             for other in self.ancestors(name):
@@ -221,8 +227,18 @@ class Plan(Section):
     def _needs(self, name: str) -> list[str]:
         arm = self.arms[name]
         needed = [arm.start, arm.reference, arm.pairs.judged]
-        needed += [self.arms[other].pairs.judged for other in _matched(arm)]
+        needed += [self.arms[other].pairs.judged for other in self.matched(name)]
         return [other for other in dict.fromkeys(needed) if other not in (None, BASE, RANDOM, NONE)]
+
+    def matched(self, name: str) -> tuple[str, ...]:
+        """The arms whose steps decide how many ``name`` takes: those that it names, those that these name, and so on."""
+        found: dict[str, None] = {}
+        waiting = [name]
+        while waiting:
+            new = [other for other in _matched(self.arms[waiting.pop()]) if other not in found]
+            found |= dict.fromkeys(new)
+            waiting += new
+        return tuple(found)
 
     def order(self) -> tuple[str, ...]:
         """All arms in the order they were written, but after those they depend on."""
@@ -260,8 +276,10 @@ LATER = ("contrasts", "samples", "tuning")
 def narrowed(study: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
     """A ``study`` section as plain data with one stage's arms and those they need, and nothing that comes after."""
     plan = Plan.model_validate(study)
-    wanted = {each for name in plan.part(stage) for each in (name, *_matched(plan.arms[name]))}
-    names = {each for name in wanted for each in (*plan.ancestors(name), name)}
+    names, waiting = set[str](), list(plan.part(stage))
+    while waiting:
+        names.add(name := waiting.pop())
+        waiting += [other for _, other in _mentions(plan.arms[name]) if other in plan.arms and other not in names]
     arms = {name: arm for name, arm in study["arms"].items() if name in names}
     return {key: value for key, value in study.items() if key not in LATER} | {"arms": arms}
 
