@@ -376,14 +376,6 @@ def test_four_bit_weights_train_an_adapter(tmp_path):
         train(config(base, tmp_path / "full", precision="nf4"), EXAMPLES, quiet)
 
 
-def test_tensorboard_gets_the_metrics(base, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    train(config(base, tmp_path / "arm", tensorboard=True), EXAMPLES, quiet)
-    events = EventAccumulator(str(tmp_path / "arm" / "tensorboard")).Reload()
-    assert [e.step for e in events.Scalars("margin")] == [row["step"] for row in metrics(tmp_path / "arm")]
-
-
 def test_what_a_result_says_is_in_the_folder(base, tmp_path):
     result = train(config(base, tmp_path / "arm"), EXAMPLES, quiet)
     content = json.loads((tmp_path / "arm" / "training.json").read_text())

@@ -64,7 +64,6 @@ class TrainingConfig(BaseModel):
     trl_micro_batch_size: PositiveInt | None = None
     cache: Path | None = None
     save_steps: PositiveInt = 50
-    tensorboard: bool = False
     probe_steps: int = Field(50, ge=0)
 
     @field_validator("method")
@@ -112,7 +111,7 @@ class TrainingConfig(BaseModel):
 
     def facts(self) -> dict[str, Any]:
         """What determines the resulting weights; output paths and logging do not."""
-        aside = {"arm", "output", "data", "cache", "model", "reference", "save_steps", "tensorboard", "probe_steps"}
+        aside = {"arm", "output", "data", "cache", "model", "reference", "save_steps", "probe_steps"}
         return self.model_dump(mode="json", exclude=aside)
 
 

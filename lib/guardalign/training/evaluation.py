@@ -14,7 +14,7 @@ from guardalign.models.encoding import encode
 from guardalign.tree.prefix_tree import TokenSequence, pack, tree_row
 from guardalign.tree.scoring import TreeScorer
 
-ROW_TOKENS = 8192
+ROW_TOKENS = 8192  # without gradients, less memory than a much shorter row of training takes
 
 
 class PairScore(Row):

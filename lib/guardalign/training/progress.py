@@ -1,4 +1,4 @@
-"""Reports on each step: metrics to JSONL and TensorBoard, log lines, early warnings."""
+"""Reports on each step: metrics to JSONL, log lines, early warnings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections import deque
-from typing import Any
 
 import torch
 
@@ -75,7 +74,6 @@ class Progress:
         self.last: dict[str, float] = {}
         self._chosen: deque[float] = deque(maxlen=2 * WINDOW)
         self.warnings: list[str] = []
-        self._writer: Any = None
 
     def rewind(self, step: int) -> None:
         """Drop the rows after ``step``: they are going to be computed again."""
@@ -92,8 +90,6 @@ class Progress:
         row = {"step": step} | {name: float(f"{value:.6g}") for name, value in metrics.items()}
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
-        if self.config.tensorboard:
-            self._to_tensorboard(step, metrics)
         self._watch(step, metrics)
         now = time.monotonic()
         if now - self._last_line > SECONDS_BETWEEN_LINES or step == self.total:
@@ -105,18 +101,6 @@ class Progress:
     def warn(self, step: int, message: str) -> None:
         self.warnings.append(f"step {step}: {message}")
         self.log(f"{self.config.arm}: WARNING at step {step}: {message}")
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def _to_tensorboard(self, step: int, metrics: dict[str, float]) -> None:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.path.parent / "tensorboard"))
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, step)
 
     def _watch(self, step: int, metrics: dict[str, float]) -> None:
         """The chosen replies losing probability while the margin grows: the policy unlearns both."""

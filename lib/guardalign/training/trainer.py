@@ -105,7 +105,6 @@ class _Run:
         first = self._resume(progress)
         with self.sigterm:
             metrics = self._steps(first, progress)
-            progress.close()
             self.sigterm.saving()
             result = self._finish(start, first, metrics, progress)
         if self.sigterm.came:

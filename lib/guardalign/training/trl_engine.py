@@ -65,7 +65,6 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     progress.rewind(done)
     with without_bars(), sigterm:
         trainer.train(resume_from_checkpoint=resumed)
-    progress.close()
     if trainer.state.global_step < trainer.state.max_steps:
         step = trainer.state.global_step
         raise Preempted(f"{config.arm}: SIGTERM received, saved after step {step}; rerun to resume")
