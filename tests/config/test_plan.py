@@ -100,10 +100,11 @@ def test_seeds_tasks_and_contrasts_count_once(more):
 
 
 def test_arms_that_match_each_others_steps_wait_for_what_decides_them():
-    own = {**DPO, "pairs": OWN, "stage": "methods"}
-    arms = {"bot": SFT, "own": own, "other": {**SFT, "steps": ["own"]}, "long": {**SFT, "steps": ["other"]}}
-    late = {**SFT, "start": "long", "stage": "methods"}
-    found = plan(**{name: arm | {"stage": "methods"} if name != "bot" else arm for name, arm in arms.items()}, late=late)
+    arms = {
+        "own": {**DPO, "pairs": OWN}, "other": {**SFT, "steps": ["own"]}, "long": {**SFT, "steps": ["other"]},
+        "late": {**SFT, "start": "long"},
+    }  # fmt: skip
+    found = plan(bot=SFT, **{name: arm | {"stage": "methods"} for name, arm in arms.items()})
     assert found.matched("long") == ("other", "own") and found.ancestors("long") == ("bot",)
     alone = narrowed({"arms": {name: each.model_dump(mode="json") for name, each in found.arms.items()}}, "methods")
     assert set(alone["arms"]) == set(found.arms)

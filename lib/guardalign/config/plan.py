@@ -231,7 +231,7 @@ class Plan(Section):
         return [other for other in dict.fromkeys(needed) if other not in (None, BASE, RANDOM, NONE)]
 
     def matched(self, name: str) -> tuple[str, ...]:
-        """The arms whose steps decide how many ``name`` takes: those that it names, those that these name, and so on."""
+        """The arms whose steps decide how many ``name`` takes: those it names, those that these name, and so on."""
         found: dict[str, None] = {}
         waiting = [name]
         while waiting:
