@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from guardalign.data.conversations import PreferencePair, Turn
+from guardalign.errors import InputError
 from guardalign.judging.embedded import assess
 from guardalign.judging.feedback import own_replies
 from guardalign.judging.gold import cases, examine
@@ -65,11 +66,14 @@ def test_a_null_reply_never_wins():
     assert verdict.dimensions["naturalness"].bin == "2 better"
 
 
-def test_a_guardrail_from_outside_the_world_is_reported_as_unknown():
+def test_a_guardrail_from_outside_the_world_is_reported_as_unknown_and_nothing_but_such_ones_are_refused():
     guardrails = ("Be excellent to each other.", "No emoji in any reply.")
     judged = assess(_pair().turns, guardrails, "Let me check the late parcel.")
     assert [verdict.status for verdict in judged.guardrails] == ["unknown", "complied"]
     assert "1" in judged.adherence.reason
+    own = _pair().model_copy(update={"guardrails": guardrails[:1]})
+    with pytest.raises(InputError, match="kind: llm"):
+        RuleJudge("embedded", assess).compare([(own, "Let me check it.", "No.")], "x", "y")
 
 
 @pytest.mark.parametrize(

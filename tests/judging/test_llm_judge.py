@@ -295,14 +295,6 @@ def test_a_panel_decides_by_majority_and_never_against_itself() -> None:
     assert verdict.invalid == "no majority: 1 of 2 judges gave a verdict"
 
 
-def test_a_panel_of_a_language_model_and_the_rules_keeps_the_protocol(tmp_path: Path) -> None:
-    with Server() as server:
-        panel = PanelJudge([RuleJudge("embedded", assess), llm_judge(server, tmp_path)])
-        verdicts = panel.compare(list(comparisons(2)), "one", "two")
-    assert [each.pair_id for each in verdicts] == ["c0.0", "c0.1"]
-    assert all(set(each.dimensions) == set(DIMENSIONS) for each in verdicts)
-
-
 def test_flow_2_keeps_the_prompts_whose_answer_is_worse(tmp_path: Path) -> None:
     pairs = [pair(at) for at in range(4)]
     answers = {
@@ -434,10 +426,13 @@ def test_the_parameters_choose_the_judge(tmp_path: Path) -> None:
             list(comparisons(1)), "one", "two"
         )
         assert once == said[0]
-    section = JudgeSection(**there, kind="recorded", recording=str(tmp_path))
-    panel = chosen_judge(JudgeSection(kind="panel", judges=(section, JudgeSection(kind="embedded"))), tmp_path)
-    assert panel is not None
-    assert [each.judge for each in panel.compare(list(comparisons(2)), "one", "two")] == ["panel"] * 2
+        members = (JudgeSection(**there, kind="llm"), JudgeSection(kind="embedded"))
+        panel = chosen_judge(JudgeSection(kind="panel", judges=members), tmp_path)
+        assert panel is not None
+        known = [(pair(at, guardrails=("No emoji in any reply.",)), "Hello. :)", "Hello you there.") for at in range(2)]
+        verdicts = panel.compare(known, "one", "two")
+        assert [(each.pair_id, each.judge) for each in verdicts] == [("c0.0", "panel"), ("c0.1", "panel")]
+        assert all(set(each.dimensions) == set(DIMENSIONS) for each in verdicts)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from guardalign.data import care
 from guardalign.data.conversations import Turn
 from guardalign.judging.gold import GoldCase, cases, examine
 from guardalign.judging.guardrail_kinds import guardrail_kind
+from guardalign.judging.rule_judge import RuleJudge
 from guardalign.judging.rules.catalogue import KINDS, read_guardrail
 from guardalign.judging.rules.cues import cue_quote
 from guardalign.judging.rules.judge import UNKNOWN, assess
@@ -87,6 +88,11 @@ def test_no_reply_keeps_nothing() -> None:
     said = assess(_turns(("Where is my parcel?",)), ("Never apologise.", "Thank the customer in every reply."), " ")
     assert not said.adherence.acceptable and said.adherence.reason == "there is no reply"
     assert [given.status for given in said.guardrails] == ["complied", "broken"]
+    pair = next(iter(care.pairs())).model_copy(update={"guardrails": ()})
+    (verdict,) = RuleJudge("rules", assess).compare([(pair, "", pair.chosen)], "empty", "chosen")
+    assert verdict.dimensions["adherence"].bin == "2 better" and verdict.dimensions["adherence"].preference == "2"
+    (verdict,) = RuleJudge("rules", assess).compare([(pair, "...", "The the the the colour ## is is")], "silent", "bad")
+    assert verdict.dimensions["naturalness"].bin == "none" and verdict.dimensions["naturalness"].preference == "2"
 
 
 def test_signature_alone_keeps_nothing() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from guardalign.data.conversations import Turn
-from guardalign.judging.rule_judge import adherence, hallucination
+from guardalign.judging.rule_judge import NO_REPLY, SILENCE, adherence, hallucination
 from guardalign.judging.verdicts import Assessment, GuardrailVerdict, ReplyAssessment
 from guardalign.world.kinds import read_rule
 from guardalign.world.reading import cut_off, echoed, foreign, invented, odd_wording, repeated, rude, unanswered
@@ -26,7 +26,7 @@ def _guardrail(number: int, text: str, reply: str, situation: Situation) -> Guar
     elif not rule.kind.applies(situation):
         status, reason = "not applicable", "not at this turn"
     elif not reply:
-        status, reason = "broken", "there is no reply"
+        status, reason = "broken", NO_REPLY
     else:
         kept, quote = rule.check(reply, situation)
         reason = "" if kept or quote else "nothing in the reply does what is asked"
@@ -36,7 +36,7 @@ def _guardrail(number: int, text: str, reply: str, situation: Situation) -> Guar
 
 def _naturalness(reply: str, guardrails: tuple[str, ...], situation: Situation) -> Assessment:
     if not reply.strip():
-        return Assessment(acceptable=False, score=-4, reason="there is no reply")
+        return SILENCE
     faults = [fault] if (fault := unanswered(reply, situation)) else []
     if again := repeated(reply):
         faults.append(f'repeats "{again}"')

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from guardalign.data.conversations import PreferencePair, Turn
+from guardalign.errors import InputError
 from guardalign.judging.verdicts import (
     DIMENSIONS,
     Assessment,
@@ -16,6 +17,10 @@ from guardalign.judging.verdicts import (
     ReplyAssessment,
     Verdict,
 )
+
+NO_REPLY = "there is no reply"
+SILENCE = Assessment(acceptable=False, score=-20, reason=NO_REPLY)
+"""The naturalness of a reply without words: no text has as many faults."""
 
 
 def adherence(guardrails: Sequence[str], verdicts: Sequence[GuardrailVerdict], unknown: str) -> Assessment:
@@ -44,10 +49,15 @@ class RuleJudge:
         return self.read(pair.turns, pair.guardrails, reply)
 
     def compare(self, items: list[Item], arm_1: str, arm_2: str) -> list[Verdict]:
-        """One verdict per item, in the order of ``items``."""
-        verdicts = []
+        """One verdict per item, in the order of ``items``.
+
+        Raises InputError if the rules know none of the items' guardrails: every reply would be found to keep them.
+        """
+        verdicts: list[Verdict] = []
+        statuses: set[str] = set()
         for pair, reply_1, reply_2 in items:
             first, second = self.assess(pair, reply_1), self.assess(pair, reply_2)
+            statuses |= {each.status for each in first.guardrails}
             verdicts.append(
                 Verdict(
                     pair_id=pair.id,
@@ -59,6 +69,11 @@ class RuleJudge:
                     reply_1=first,
                     reply_2=second,
                 )
+            )
+        if statuses == {"unknown"}:
+            raise InputError(
+                f"The judge {self.name!r} knows none of the guardrails of these {len(items)} prompts and cannot tell "
+                f"whether replies keep them. Guardrails of your own need a language model: `judge: {{kind: llm, …}}`."
             )
         return verdicts
 

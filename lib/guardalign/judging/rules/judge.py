@@ -6,17 +6,16 @@ import re
 from functools import lru_cache
 
 from guardalign.data.conversations import Turn
-from guardalign.judging.rule_judge import adherence, hallucination
+from guardalign.judging.rule_judge import NO_REPLY, SILENCE, adherence, hallucination
 from guardalign.judging.rules.case import Case
 from guardalign.judging.rules.catalogue import Kind, Rule, read_guardrail
 from guardalign.judging.rules.cues import cue_quote
 from guardalign.judging.rules.ends import without_greeting, without_sign_off
 from guardalign.judging.rules.natural import claims, content_words, faults
-from guardalign.judging.rules.text import plain
+from guardalign.judging.rules.text import plain, words
 from guardalign.judging.verdicts import Assessment, GuardrailVerdict, ReplyAssessment, Status
 
 UNKNOWN = "unknown to these rules"
-NO_REPLY = "there is no reply"
 
 
 def due(rule: Rule, last: str) -> str | None:
@@ -81,11 +80,11 @@ def assess(turns: tuple[Turn, ...], guardrails: tuple[str, ...], reply: str) -> 
     substantial = bool(content_words(without_greeting(without_sign_off(reply, signatures))))
     if not substantial:
         verdicts = tuple(map(_without_reply, verdicts, rules))
-    nothing = Assessment(acceptable=False, score=-len(guardrails), reason=NO_REPLY)
+    nothing = Assessment(acceptable=False, score=-max(1, len(guardrails)), reason=NO_REPLY)
     context = "\n".join((*guardrails, *(turn.text for turn in turns)))
     return ReplyAssessment(
         adherence=adherence(guardrails, verdicts, UNKNOWN) if substantial else nothing,
-        naturalness=Assessment.of(faults(reply, "\n".join(customer), signatures)),
+        naturalness=Assessment.of(faults(reply, "\n".join(customer), signatures)) if words(reply) else SILENCE,
         hallucination=hallucination(claims(reply, context)),
         guardrails=verdicts,
     )

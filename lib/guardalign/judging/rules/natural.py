@@ -49,16 +49,13 @@ def repeated(text: str) -> str | None:
 
 
 def faults(reply: str, customer: str, demanded: tuple[str, ...]) -> list[str]:
-    """What is wrong with ``reply`` as a natural answer to the customer's messages; empty when nothing is.
+    """What is wrong with ``reply``, a text, as a natural answer to the customer's messages; empty when nothing is.
 
     ``demanded`` are signatures and closings that guardrails ask for. A reply takes up the customer's messages when it
     shares a content word with them, asks, addresses the customer, or says what comes next; little fails that.
     """
     text = plain(reply)
-    tokens = words(text)
-    if not tokens:
-        return ["there is no reply"]
-    found = []
+    tokens, found = words(text), []
     body = ends.without_sign_off(text, demanded)
     matter = ends.without_greeting(body)
     if len(content_words(matter)) < FEWEST_CONTENT_WORDS:
