@@ -49,6 +49,20 @@ def test_a_second_run_asks_nothing(tmp_path: Path) -> None:
         again = judge(server, tmp_path)
         assert again.compare(list(comparisons(3)), "one", "two") == first
         assert (len(server.batches), again.client.statistics.calls) == (1, 0)
+        (path,) = tmp_path.glob("batches/*.json")  # as after a kill between the ledger's line and the record's end
+        path.write_text(path.read_text().replace('"completed"', '"sent"'))
+        assert judge(server, tmp_path).compare(list(comparisons(3)), "one", "two") == first
+        assert judge(server, tmp_path).client.ledger.known.tokens == server.tokens
+
+
+def test_a_batch_of_another_provider_in_the_same_store_is_left_to_it(tmp_path: Path) -> None:
+    with BatchServer(polls=3) as other, BatchServer() as server:
+        with pytest.raises(EndpointError, match="run again to collect it"):
+            judge(other, tmp_path, batch_hours=1e-9).compare(list(comparisons(2)), "one", "two")
+        assert all(each.invalid is None for each in judge(server, tmp_path).compare(list(comparisons(3)), "one", "two"))
+        assert sorted(states(tmp_path)) == ["completed", "sent"]
+        assert all(each.invalid is None for each in judge(other, tmp_path).compare(list(comparisons(2)), "one", "two"))
+        assert len(other.batches) == 1 and states(tmp_path) == ["completed"] * 2
 
 
 def test_lines_that_are_missing_spoilt_or_delivered_twice(tmp_path: Path) -> None:

@@ -407,9 +407,13 @@ def test_money_needs_a_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     priced = Client(endpoint("https://example.invalid/v1", model="mystery-2", max_cost=1.0, prices=str(own)), tmp_path)
     assert priced.price is not None
     assert priced.price.completion == 2.0
-    own.write_text("models: {mystery: [1.0]}\n")
-    with pytest.raises(ParameterError, match="price table"):
-        Client(endpoint("https://example.invalid/v1", prices=str(own)), tmp_path)
+    for wrong in ("{mystery: [1.0]}", "{mystery: [1.0, 0.5, -2.0]}", "{mystery: [.nan, 0, 0]}", "{}\nbatch: -1"):
+        own.write_text(f"models: {wrong}\n")
+        with pytest.raises(ParameterError, match="price table"):
+            Client(endpoint("https://example.invalid/v1", prices=str(own)), tmp_path)
+    monkeypatch.chdir(tmp_path)  # paths in parameters are relative to the project's folder
+    packaged = endpoint("https://example.invalid/v1", prices="lib/guardalign/llm/prices.yaml")
+    assert Client(packaged, tmp_path).price == Client(endpoint("https://example.invalid/v1"), tmp_path).price
     for content, reason in ((b"models: {a: [1, 1, 1], a: [9, 9, 9]}", "twice"), ("# ü".encode("latin-1"), "YAML")):
         own.write_bytes(content)
         with pytest.raises(ParameterError, match=reason):

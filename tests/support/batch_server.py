@@ -39,8 +39,8 @@ class BatchServer(Server):
             await send(writer, 200, made)
         elif (method, bare) == ("GET", "/batches"):
             await send(writer, 200, {"object": "list", "data": list(self.batches.values()), "has_more": False})
-        elif method == "GET" and bare.startswith("/batches/"):
-            await send(writer, 200, self._look(bare.split("/")[2]))
+        elif method == "GET" and bare.removeprefix("/batches/") in self.batches:
+            await send(writer, 200, self._look(bare.removeprefix("/batches/")))
         elif method == "GET" and bare.startswith("/files/"):
             await send_bytes(writer, 200, self.files[bare.split("/")[2]])
         else:

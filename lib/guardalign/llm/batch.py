@@ -109,7 +109,8 @@ class _Batches:
                 self.transport.ledger.settle(record.call, Spent())
                 path.unlink()
             else:
-                await self._collect(record)
+                with suppress(openai.NotFoundError):  # a batch of another provider whose replies are in the same store
+                    await self._collect(record)
 
     async def ask(self, requests: dict[str, Request]) -> dict[str, str]:
         """Put one question per key in one batch and store the replies; returns what went wrong, by key."""

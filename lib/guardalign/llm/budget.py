@@ -10,15 +10,14 @@ import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from guardalign.config.reading import read_mapping
 from guardalign.errors import GuardalignError, ParameterError
-from guardalign.files import first_error, space_for
+from guardalign.files import first_error, resolved, space_for
 from guardalign.llm.endpoint import Endpoint
 from guardalign.llm.request import Usage
 
@@ -27,12 +26,15 @@ class BudgetReached(GuardalignError):
     """The next call could exceed the budget. Every reply is stored; with a larger budget the run resumes."""
 
 
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Price(NamedTuple):
     """Dollars per million tokens."""
 
-    prompt: float
-    cached: float
-    completion: float
+    prompt: Dollars
+    cached: Dollars
+    completion: Dollars
 
     def of(self, usage: Usage) -> float:
         fresh = max(0, usage.prompt - usage.cached)
@@ -45,7 +47,7 @@ class PriceTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: dict[str, Price]
-    batch: float = 0.5
+    batch: Dollars = 0.5
 
 
 def price_of(endpoint: Endpoint) -> Price | None:
@@ -53,7 +55,7 @@ def price_of(endpoint: Endpoint) -> Price | None:
 
     Raises ParameterError if the file is not a price table.
     """
-    source = endpoint.prices or str(resources.files("guardalign.llm") / "prices.yaml")
+    source = resolved(endpoint.prices) if endpoint.prices else Path(__file__).with_name("prices.yaml")
     try:
         table = PriceTable.model_validate(read_mapping(source))
     except ValidationError as error:
@@ -141,9 +143,7 @@ class Ledger:
     def _apply(self, state: str, call: str, spent: Spent) -> None:
         if state == "asked":
             self.open[call] = spent
-            return
-        self.open.pop(call, None)
-        if state == "paid":
+        elif self.open.pop(call, None) is not None and state == "paid":  # settled twice, it counts once
             self.known += spent
 
     @property
