@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from comparisons import IMPATIENT, endpoint
 from guardalign.annotation.datacard import Annotated
@@ -234,6 +235,11 @@ def test_the_chosen_reply_in_other_letters_is_the_chosen_reply(tmp_path: Path) -
     with Server(with_change("rejection", lambda said: said.update(reply=f"  {chosen.upper()}"))) as server:
         made = annotate(server, tmp_path, [conversation(1)])
     assert "rejection: same reply" in made.dropped
+
+
+def test_a_range_of_guardrails_that_no_answer_can_meet_is_refused() -> None:
+    with pytest.raises(ValidationError, match="fewest_guardrails"):
+        Annotation(model="x", fewest_guardrails=15)
 
 
 def test_the_confirming_call_does_not_know_what_was_broken(tmp_path: Path) -> None:

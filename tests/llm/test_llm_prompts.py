@@ -134,8 +134,10 @@ def test_slots_and_values_must_match() -> None:
 @pytest.mark.parametrize("name", ["judge", *STAGES])
 def test_every_prompt_file_is_there_and_may_be_replaced_by_ones_own(name: str, tmp_path: Path) -> None:
     own = tmp_path / f"{name}.md"
-    packaged = Prompt.load(name, tmp_path)
+    packaged = Prompt.load(name)
     assert "data" in packaged.system
+    with pytest.raises(PromptError, match=own.name):
+        Prompt.load(name, tmp_path)
     own.write_text("# system\nBe fair.\n\n# user\n{{item}}\n")
     assert Prompt.load(name, tmp_path) == Prompt(name, "Be fair.", "{{item}}")
     assert Prompt.load(name, tmp_path).version != packaged.version

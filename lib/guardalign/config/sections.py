@@ -134,6 +134,12 @@ class Annotation(Server):
     length_ratio: Annotated[float, Field(gt=1)] = 1.5
     mask: bool = False
 
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Annotation:
+        if self.fewest_guardrails > self.most_guardrails:
+            raise ValueError("fewest_guardrails is larger than most_guardrails: no answer could be accepted")
+        return self
+
 
 class Source(Section):
     """Where conversations or ready pairs come from: the embedded ``world``, the ``care`` corpus, or a ``jsonl`` file.

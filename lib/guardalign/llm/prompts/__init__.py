@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,8 @@ class Prompt:
 
     @classmethod
     def load(cls, name: str, folder: Path | None = None) -> Prompt:
-        """Read ``<name>.md`` from ``folder`` if it exists, else from the package. Raises PromptError."""
-        path = folder / f"{name}.md" if folder else None
-        source = path if path and path.exists() else resources.files("guardalign.llm.prompts") / f"{name}.md"
+        """Read ``<name>.md`` from ``folder`` (default: the package's own). Raises PromptError."""
+        source = (folder or Path(__file__).parent) / f"{name}.md"
         try:
             pieces = PART.split(source.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
