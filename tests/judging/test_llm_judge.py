@@ -442,7 +442,8 @@ def test_the_parameters_choose_the_judge(tmp_path: Path) -> None:
         ({"kind": "recorded", "model": "x"}, "needs a recording"),
         ({"kind": "panel", "judges": [{"kind": "embedded"}]}, "two judges or more"),
         ({"kind": "panel", "judges": [{"kind": "embedded"}, {"kind": "none"}]}, "panel's judges"),
-        ({"kind": "llm", "model": "x", "base_url": "localhost:8000/v1#token"}, "base_url"),
+        ({"kind": "llm", "model": "x", "base_url": "api.example.org/v1"}, "an address such as"),
+        ({"kind": "llm", "model": "x", "base_url": "http://127.0.0.1:99999/v1"}, "Port out of range"),
     ],
 )
 def test_a_judge_that_is_not_fully_named_is_refused(section: dict[str, Any], says: str) -> None:

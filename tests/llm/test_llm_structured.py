@@ -52,12 +52,13 @@ def test_one_object_is_found(text: str) -> None:
         ('{"item": "7", "better": NaN}', "not JSON"),
         ("[" + GOOD[:-1], "not JSON"),
         ('{"a":' * 100_000, "not JSON"),
+        ('{"item":' + "[" * 100_000, "not JSON"),
         ("{" * 5_000, "not JSON"),
         ("x" * 1_000_001, "not JSON"),
-        (f"<think>Perhaps {FAKE}", "not JSON"),
-        (f"<think>One says <think> and </think> {FAKE}", "not JSON"),
-        (f"<think>so</think><think>or {FAKE}", "not JSON"),
-        ("<think></think>" * 60_000 + f"<think>{FAKE}", "not JSON"),
+        (f"<think>Perhaps {FAKE}", "cut off"),
+        (f"<think>One says <think> and </think> {FAKE}", "cut off"),
+        (f"<think>so</think><think>or {FAKE}", "cut off"),
+        ("<think></think>" * 60_000 + f"<think>{FAKE}", "cut off"),
     ],
 )
 def test_anything_else_is_refused_with_its_kind(text: str, kind: str) -> None:

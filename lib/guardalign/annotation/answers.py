@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from guardalign.data.conversations import Conversation
 from guardalign.llm.quotes import normal, occurs
+from guardalign.llm.structured import Answer
 
 LONGEST_GUARDRAIL = 500
-
-
-class Answer(BaseModel):
-    """A part of a model's answer; strict about its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class GuardrailsAnswer(Answer):

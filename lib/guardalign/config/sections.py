@@ -109,8 +109,10 @@ class Server(Section):
 
     @field_validator("base_url")
     @classmethod
-    def _holds_no_secret(cls, value: str) -> str:
+    def _is_an_address_without_a_secret(cls, value: str) -> str:
         address = urlsplit(value)
+        if address.scheme not in ("http", "https") or not address.hostname or address.port == 0:
+            raise ValueError("is an address such as https://api.openai.com/v1")
         if "@" in address.netloc or address.query or address.fragment:
             raise ValueError(
                 "is a plain address, without user, password or query: it is written into the run's folder. The key "

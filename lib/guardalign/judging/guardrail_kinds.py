@@ -21,7 +21,7 @@ def guardrail_kind(text: str) -> str:
 
 
 def kind_of(pairs: Iterable[PreferencePair]) -> Callable[[str, int], str]:
-    """A function (pair_id, number from 1) → name, for ``stats.compliance``; unknown ones keep their number."""
+    """A function (pair_id, number from 1) → name, for ``stats.compliance``; "guardrail <number>" without a text."""
     guardrails = {pair.id: pair.guardrails for pair in pairs}
 
     def name(pair_id: str, number: int) -> str:

@@ -9,13 +9,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
-
 from guardalign.data.conversations import PreferencePair
 from guardalign.judging.verdicts import (
     DIMENSIONS,
     Assessment,
-    Dimension,
     DimensionVerdict,
     GuardrailVerdict,
     Item,
@@ -26,62 +23,48 @@ from guardalign.judging.verdicts import (
 from guardalign.llm import Client, Outcome, Request
 from guardalign.llm.prompts import Prompt
 from guardalign.llm.quotes import occurs
+from guardalign.llm.structured import Answer
 
 Order = Literal["12", "21"]
 BOTH: tuple[Order, ...] = get_args(Order)
 Shown = Literal["A", "B"]
 
 
-class Finding(BaseModel):
-    """A part of the answer. No defaults and no other keys: strict structured outputs require every field."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GuardrailFinding(Finding):
+class GuardrailFinding(Answer):
     number: int
     status: Status
     quote: str
     reason: str
 
 
-class NaturalnessFinding(Finding):
+class NaturalnessFinding(Answer):
     acceptable: bool
     reason: str
 
 
-class ClaimFinding(Finding):
+class ClaimFinding(Answer):
     quote: str
     source: Literal["guardrails", "conversation", "none"]
     evidence: str
 
 
-class ReplyFinding(Finding):
+class ReplyFinding(Answer):
     guardrails: tuple[GuardrailFinding, ...]
     naturalness: NaturalnessFinding
     claims: tuple[ClaimFinding, ...]
 
 
-class Preference(Finding):
+class Preference(Answer):
     adherence: Literal["A", "B", "tie"]
     naturalness: Literal["A", "B", "tie"]
     hallucination: Literal["A", "B", "tie"]
 
 
-class Comparison(Finding):
+class Comparison(Answer):
     item: str
     A: ReplyFinding
     B: ReplyFinding
     preference: Preference
-
-
-def _acceptable(reply: ReplyFinding, dimension: Dimension) -> bool:
-    """Whether a reply is acceptable, by the single findings about it."""
-    if dimension == "adherence":
-        return all(found.status != "broken" for found in reply.guardrails)
-    if dimension == "naturalness":
-        return reply.naturalness.acceptable
-    return all(claim.source != "none" for claim in reply.claims)
 
 
 def _fault(answer: Comparison, item: str, pair: PreferencePair, shown: dict[Shown, str]) -> str | None:
@@ -93,8 +76,9 @@ def _fault(answer: Comparison, item: str, pair: PreferencePair, shown: dict[Show
         wrong = _guardrail_fault(found.guardrails, len(pair.guardrails), text) or _claim_fault(found.claims, pair, text)
         if wrong:
             return f"{wrong} of reply {name}"
+    first, second = _assessment(answer.A), _assessment(answer.B)
     for dimension in DIMENSIONS:
-        good_a, good_b = _acceptable(answer.A, dimension), _acceptable(answer.B, dimension)
+        good_a, good_b = first.dimension(dimension).acceptable, second.dimension(dimension).acceptable
         preferred = getattr(answer.preference, dimension)
         if good_a != good_b and preferred != ("A" if good_a else "B"):
             return f"contradiction: {dimension} prefers {preferred}, its findings do not"
@@ -122,6 +106,7 @@ def _claim_fault(claims: Sequence[ClaimFinding], pair: PreferencePair, text: str
 
 
 def _assessment(reply: ReplyFinding) -> ReplyAssessment:
+    """What follows from the findings about a reply."""
     broken = [each for each in reply.guardrails if each.status == "broken"]
     made_up = tuple(claim.quote for claim in reply.claims if claim.source == "none")
     return ReplyAssessment(
@@ -189,18 +174,18 @@ class LLMJudge:
         if outcome.invalid is not None:
             return Verdict(**facts, invalid=outcome.invalid)
         said: Comparison = outcome.value
-        first, second = (said.A, said.B) if order == "12" else (said.B, said.A)
+        first, second = map(_assessment, (said.A, said.B) if order == "12" else (said.B, said.A))
         names: dict[str, Literal["1", "2", "tie"]] = {"A": order[0], "B": order[1], "tie": "tie"}  # type: ignore[dict-item]
         return Verdict(
             **facts,
             dimensions={
                 dimension: DimensionVerdict(
-                    acceptable_1=_acceptable(first, dimension),
-                    acceptable_2=_acceptable(second, dimension),
+                    acceptable_1=first.dimension(dimension).acceptable,
+                    acceptable_2=second.dimension(dimension).acceptable,
                     preference=names[getattr(said.preference, dimension)],
                 )
                 for dimension in DIMENSIONS
             },
-            reply_1=_assessment(first),
-            reply_2=_assessment(second),
+            reply_1=first,
+            reply_2=second,
         )

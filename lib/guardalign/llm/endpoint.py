@@ -31,8 +31,13 @@ class Endpoint(Server):
         return urlsplit(self.base_url).hostname in LOCAL_HOSTS
 
     def key(self) -> str:
-        """The API key from the environment. Raises EndpointError if a remote endpoint has none."""
+        """The API key from the environment. Raises EndpointError if it is none, or a remote endpoint has none."""
         value = os.environ.get(self.api_key_env, "").strip()
+        if not all("!" <= each <= "~" for each in value):
+            raise EndpointError(
+                f"The environment variable {self.api_key_env} holds no API key: there are blanks or characters in it "
+                f"that no key has. Copy the key again."
+            )
         if value:
             return value
         if self.local:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from guardalign.llm.request import NO_TOKENS, Outcome, Request
 from guardalign.llm.store import Delivered
-from guardalign.llm.structured import Unreadable, parse
+from guardalign.llm.structured import Unreadable, parse, without_thoughts
 
 
 def outcome(request: Request, asked: Sequence[Delivered], invalid: str | None = None) -> Outcome:
@@ -28,7 +28,8 @@ def examine(request: Request, reply: Delivered, stored: bool = False) -> Outcome
         invalid = f"cut off: the reply reached max_tokens after {len(reply.text)} characters"
     else:
         try:
-            value = parse(reply.text, request.reply) if request.reply else reply.text or reply.refusal or ""
+            text = reply.text or reply.refusal or ""
+            value = parse(text, request.reply) if request.reply else without_thoughts(text)
             invalid = request.check(value) if request.check else None
         except Unreadable as error:
             invalid = str(error)

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guardalign.files import first_error
 
@@ -19,12 +19,18 @@ MOST_STARTS = 1_000
 THINKING = re.compile("</?think>")
 
 
+class Answer(BaseModel):
+    """A part of a model's answer. No defaults and no other keys: strict structured outputs require every field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class Unreadable(ValueError):
-    """The text holds no single JSON object; the message begins with the kind of failure."""
+    """The text does not hold what was asked for; the message begins with the kind of failure."""
 
 
 def parse(text: str, reply: type[BaseModel]) -> BaseModel:
-    """The record in ``text``. Raises Unreadable ("not JSON: …", "several answers: …", "wrong schema: …")."""
+    """The record in ``text``. Raises Unreadable ("not JSON: …", "cut off: …", "several answers: …", …)."""
     found = the_object(text)
     try:
         proper = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")
@@ -37,7 +43,7 @@ def the_object(text: str) -> dict[str, Any]:
     """The one JSON object in ``text``; the same object delivered twice counts once. Raises Unreadable."""
     if len(text) > LONGEST:
         raise Unreadable(f"not JSON: {len(text)} characters")
-    distinct = {json.dumps(each, sort_keys=True): each for each in objects(_answer(text))}
+    distinct = {json.dumps(each, sort_keys=True): each for each in objects(without_thoughts(text))}
     if not distinct:
         raise Unreadable("not JSON: no object in the reply")
     if len(distinct) > 1:
@@ -64,7 +70,7 @@ def objects(text: str) -> list[dict[str, Any]]:
     raise Unreadable("not JSON: too many opening braces")
 
 
-def _answer(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """``text`` without the thoughts before it. Raises Unreadable if they do not end: what they hold is a draft."""
     depth = end = 0
     for tag in THINKING.finditer(text):
@@ -73,7 +79,7 @@ def _answer(text: str) -> str:
         depth += 1 if tag[0] == "<think>" else -1
         end = tag.end()
     if depth:
-        raise Unreadable("not JSON: the reply ends within its reasoning")
+        raise Unreadable("cut off: the reply ends within its reasoning")
     return text[end:]
 
 
