@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from comparisons import IMPATIENT, endpoint
 from guardalign.annotation.datacard import Annotated
-from guardalign.annotation.masking import luhn, mask
+from guardalign.annotation.masking import mask
 from guardalign.annotation.stages import Annotator
 from guardalign.config.sections import Annotation
 from guardalign.data.construction import Rejection
@@ -250,7 +250,7 @@ def test_the_confirming_call_does_not_know_what_was_broken(tmp_path: Path) -> No
     assert slots(first)["reply"].startswith("Certainly")
 
 
-def test_annotation_goes_on_under_faults_and_counts_what_is_lost(tmp_path: Path) -> None:
+def test_annotation_continues_under_faults_and_counts_what_is_lost(tmp_path: Path) -> None:
     conversations = [conversation(number) for number in range(15)]
     with Server(annotator, schedule=sometimes(0.25, seed=2), silence=4.9) as server:
         first = annotate(server, tmp_path, conversations)
@@ -324,7 +324,3 @@ def test_ordinary_numbers_are_not_masked() -> None:
 )  # fmt: skip
 def test_numbers_of_persons_are_masked(text: str, kind: str) -> None:
     assert mask(Conversation(id="c", turns=(Turn(role="user", text=f"It is {text}"),)))[1] == {kind: 1}
-
-
-def test_check_digits() -> None:
-    assert luhn("79927398713") and not luhn("79927398714")

@@ -104,8 +104,7 @@ def test_a_batch_still_running_is_collected_by_the_next_run(tmp_path: Path) -> N
         with pytest.raises(EndpointError, match="run again to collect it"):
             judge(server, tmp_path, batch_hours=1e-5).compare(list(comparisons(4)), "one", "two")
         assert states(tmp_path) == ["sent"]
-        books = judge(server, tmp_path).client.ledger
-        assert len(books.open) == 1
+        assert len(judge(server, tmp_path).client.ledger.open) == 1
         asked = judge(server, tmp_path)
         assert all(each.invalid is None for each in asked.compare(list(comparisons(4)), "one", "two"))
         assert len(server.batches) == 1

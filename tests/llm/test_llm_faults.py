@@ -94,15 +94,3 @@ def test_every_comparison_ends_and_none_is_paid_for_twice(tmp_path: Path) -> Non
         asked = {headers["idempotency-key"][:40] for headers in server.headers[seen:]}
         assert len(asked) == sum(counted.values())
         assert again.statistics.stored == len(valid)
-
-
-def test_a_verdict_lost_on_the_way_is_delivered_again_not_made_again(tmp_path: Path) -> None:
-    faults = ("reset midway", "cut body", "endless drip")
-    with Server(schedule=sometimes(0.5, faults=faults), silence=5.0) as server:
-        client = Client(endpoint(server.url, retries=40, **IMPATIENT), tmp_path, progress=False)
-        verdicts = LLMJudge(client, orders=("12",)).compare(list(comparisons(30)), "one", "two")
-        assert all(each.invalid is None for each in verdicts)
-        assert len(server.billed) == 30
-        assert set(server.billed.values()) == {1}
-        assert json.loads(json.dumps(server.faults))  # every fault of the schedule happened at least once
-        assert set(server.faults) == set(faults)
