@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from guardalign.config.sections import Lora
 from guardalign.models import hub
@@ -160,7 +161,7 @@ def test_the_base_is_the_shipped_model_a_folder_or_a_hub_name(tmp_path):
 def test_weights_drawn_anew_are_the_seeds_and_find_all_tokens_about_equally_likely(tmp_path):
     base = base_model("embedded")
     before = torch.get_rng_state()
-    folders = [redrawn(base, tmp_path / "models" / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    folders = [redrawn(base, tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("a", 2))]
     assert torch.equal(torch.get_rng_state(), before)
     first, again, other = (load_frozen(each) for each in folders)
     ids = torch.tensor([load_tokenizer(folders[0])("hello, the parcel is late")["input_ids"]])
@@ -171,5 +172,16 @@ def test_weights_drawn_anew_are_the_seeds_and_find_all_tokens_about_equally_like
         < 0.5
         < load_frozen(base)(ids).logits.log_softmax(-1).std(-1).min()
     )
-    assert redrawn("nowhere", tmp_path / "models" / "a", 9) == folders[0]
-    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["a", "b", "c"]
+    written = (Path(folders[0]) / "model.safetensors").stat().st_mtime_ns
+    assert redrawn(base, tmp_path / "a", 1) == folders[0]
+    assert (Path(folders[0]) / "model.safetensors").stat().st_mtime_ns == written
+    wider = redrawn(str(save_checkpoint(tmp_path / "wider", hidden_size=64)), tmp_path / "a", 1)
+    assert load_frozen(wider).config.hidden_size == 64
+
+
+def test_a_models_own_dropout_is_switched_off(tmp_path):
+    shape = {"vocab_size": 60, "hidden_size": 32, "ffn_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = AutoConfig.for_model("opt", word_embed_proj_dim=32, layerdrop=0.5, dropout=0.5, **shape)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    model, ids = load_model(str(tmp_path)).train(), torch.arange(10)[None]
+    assert torch.equal(model(ids).logits, model(ids).logits)

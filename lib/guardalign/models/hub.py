@@ -115,7 +115,7 @@ def _explanation(name: str, error: BaseException) -> str:
             "without: copy the model's folder here and give its path as model.name, or take `embedded`, which ships "
             "with the project."
         )
-    return f"{name} cannot be loaded: {text.strip().splitlines()[0]}"
+    return f"{name} cannot be loaded: {(text.strip() or type(error).__name__).splitlines()[0]}"
 
 
 def _causes(error: BaseException | None) -> Iterator[Any]:

@@ -89,18 +89,19 @@ def load_frozen(path: str, precision: Precision = "fp32") -> PreTrainedModel:
 
 
 def redrawn(path: str, folder: Path, seed: int) -> str:
-    """A folder with a model of the same architecture and tokenizer, its weights drawn anew; made where it is missing.
+    """A model of the same architecture and tokenizer, its weights drawn anew, in a folder of its own below ``folder``.
 
     With the usual small initial weights such a model finds all tokens about equally likely.
     """
-    if not folder.exists():
+    own = folder / fingerprint(path, seed)
+    if not own.exists():
         from transformers import AutoModelForCausalLM
 
-        with new_folder(folder) as part, torch.random.fork_rng(devices=[]), without_bars():
+        with new_folder(own) as part, torch.random.fork_rng(devices=[]), without_bars():
             torch.manual_seed(seed)
             AutoModelForCausalLM.from_config(read_config(path)).save_pretrained(part)
             load_tokenizer(path).save_pretrained(part)
-    return str(folder)
+    return str(own)
 
 
 def _load_base(path: str, precision: Precision) -> Any:
@@ -167,8 +168,8 @@ def on_base(model: PreTrainedModel, path: str, is_trainable: bool = False) -> An
 
 def _arguments(path: str, precision: Precision) -> dict[str, Any]:
     config = read_config(path)
-    for name in ("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
-        if getattr(config, name, None):
+    for name, value in config.to_dict().items():  # architectures name it attention_dropout, resid_pdrop, layerdrop, ...
+        if "drop" in name and isinstance(value, float):
             setattr(config, name, 0.0)
     arguments: dict[str, Any] = {"config": config, "dtype": torch.float32} | hub_rules(path)
     if precision in ("int8", "nf4"):
@@ -185,6 +186,13 @@ def _arguments(path: str, precision: Precision) -> dict[str, Any]:
     if torch.cuda.is_available():
         arguments["device_map"] = {"": torch.cuda.current_device()}
     return arguments
+
+
+def clear_model(folder: Path) -> None:
+    """Remove the model that an earlier training left in ``folder``: transformers would load its adapter, say, too."""
+    for file in (*_files(folder), folder / "chat_template.jinja"):
+        file.unlink(missing_ok=True)
+    shutil.rmtree(folder / "value_head", ignore_errors=True)
 
 
 def drop_weights(folder: Path) -> None:
