@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from guardalign.config.sections import Lora
+from guardalign.data.conversations import Reply
 from guardalign.errors import GuardalignError, InputError
 from guardalign.files import write_rows, write_text
+from guardalign.generation.store import Store
 from guardalign.processes import PREEMPTED
-from guardalign.training import train
+from guardalign.training import progress, train
 from guardalign.training.__main__ import main
 from guardalign.training.checkpoints import latest, save, saved
 from guardalign.training.embeddings import embed
@@ -63,6 +65,17 @@ def test_sigterm_in_the_last_step_finishes_the_arm_first(base, tmp_path):
     settings = config(base, tmp_path / "arm", epochs=1)
     assert os.waitstatus_to_exitcode(signalled_at(4, signal.SIGTERM, settings)) == PREEMPTED
     assert train(settings, EXAMPLES, quiet).skipped
+
+
+def test_seconds_and_warnings_from_before_an_interruption_are_in_the_result(base, tmp_path):
+    settings = config(base, tmp_path / "cut")
+    assert os.WIFSIGNALED(signalled_at(5, signal.SIGKILL, settings))
+    [there] = saved(tmp_path / "cut" / "checkpoints")
+    state = torch.load(there, weights_only=True)
+    assert state["totals"]["seconds"] > 0
+    torch.save(state | {"totals": state["totals"] | {"seconds": 900.0}, "warnings": ["step 2: odd"]}, there)
+    result = train(settings, EXAMPLES, quiet)
+    assert 900 < result.seconds < 1000 and result.warnings[0] == "step 2: odd"
 
 
 def truncate(path: Path) -> None:
@@ -133,6 +146,17 @@ def test_a_full_disk_at_the_end_is_named_too(base, tmp_path, disk):
     with pytest.raises(GuardalignError, match="The disk is full"):
         train(settings, EXAMPLES, quiet)
     assert not (settings.output / "training.json").exists()
+
+
+def test_a_full_disk_is_named_while_metrics_and_replies_are_appended(base, tmp_path, disk):
+    folder = disk(8192)
+    watching, store = progress.Progress(config(base, folder / "arm"), 9999, quiet), Store(folder / "r.jsonl", "made")
+    store.resume()
+    reply = Reply(pair_id="p", conversation_id="c", arm="a", text="no " * 999, tokens=999, finished=True)
+    for append in (lambda: watching.step(1, {"loss": 0.5}), lambda: store.append([reply])):
+        with pytest.raises(GuardalignError, match="The disk is full"):
+            for _ in range(999):
+                append()
 
 
 def test_what_a_checkpoint_holds_is_what_it_was_given(tmp_path):

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from guardalign.config.plan import Rlhf
 from guardalign.config.sections import Lora
 from guardalign.data.examples import Example
+from guardalign.errors import InputError
 from guardalign.models.encoding import encode
 from guardalign.models.loading import load_frozen
 from guardalign.training import TrainingConfig, rlhf, train
@@ -74,6 +75,14 @@ def test_the_reward_model_tells_held_out_replies_apart(reward):
     assert accuracy > 0.8
     turned = [e.model_copy(update={"chosen": e.rejected, "rejected": e.chosen}) for e in pairs(32, 2)]
     assert reward.accuracy(turned) == pytest.approx(1 - accuracy)
+
+
+def test_a_pair_without_a_rejected_reply_trains_no_reward_and_counts_in_no_accuracy(reward, start, tmp_path):
+    whole = pairs(8, 2)
+    single = whole[0].model_copy(update={"rejected": None})
+    assert reward.accuracy([single, *whole[1:]]) == reward.accuracy(whole[1:])
+    with pytest.raises(InputError, match="rejected reply"):
+        rlhf.train_reward(SETTINGS, str(start), [single, *whole[1:]], tmp_path / "reward", batch_size=8)
 
 
 def test_a_reward_is_the_same_alone_and_in_a_padded_batch(reward):

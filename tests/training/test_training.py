@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from guardalign.config.sections import Lora
 from guardalign.errors import GuardalignError, InputError, Preempted
-from guardalign.losses import METHODS
+from guardalign.losses import METHODS, ScoredBatch
 from guardalign.models.encoding import encode
 from guardalign.models.loading import load_frozen, load_tokenizer, model_fingerprint
 from guardalign.processes import PREEMPTED
@@ -28,6 +28,7 @@ from guardalign.training import (
 )
 from guardalign.training.batches import encode_examples, plan
 from guardalign.training.probe import repeated_share, repetition
+from guardalign.training.step import StepOutput
 from tiny import make_examples, make_model, save_checkpoint
 
 EXAMPLES = make_examples(5, 3)
@@ -234,6 +235,14 @@ def test_full_fine_tuning_of_an_adapter_starts_from_the_merged_model(base, tmp_p
     assert not (tmp_path / "dpo" / "adapter_config.json").exists()
 
 
+def test_an_arm_trained_again_without_adapters_leaves_none_of_the_earlier_ones(base, tmp_path):
+    for settings in ({"lora": Lora(rank=4)}, {}):
+        train(config(base, tmp_path / "arm", "sft", epochs=1, **settings), EXAMPLES, quiet)
+    train(config(base, tmp_path / "fresh", "sft", epochs=1), EXAMPLES, quiet)
+    loaded, fresh = (load_frozen(str(tmp_path / name)).state_dict() for name in ("arm", "fresh"))
+    assert loaded.keys() == fresh.keys() and all(torch.equal(loaded[name], fresh[name]) for name in fresh)
+
+
 def test_an_adapter_and_its_base_have_different_fingerprints(base, tmp_path):
     train(config(base, tmp_path / "sft", "sft", lora=Lora(rank=4), epochs=1), EXAMPLES, quiet)
     train(config(base, tmp_path / "sft2", "sft", lora=Lora(rank=4), epochs=2), EXAMPLES, quiet)
@@ -363,6 +372,19 @@ def test_rpo_takes_unpaired_replies_too(base, tmp_path):
     rows = metrics(tmp_path / "rpo")
     assert rows[0]["loss"] == pytest.approx(np.log(2), rel=1e-4) and rows[-1]["loss"] < rows[0]["loss"]
     assert all(0 < row["effective_beta"] <= 0.1 for row in rows)
+    one = settings.model_copy(update={"batch_size": 1, "output": tmp_path / "one"})
+    assert {batch.chosen for batch in plan(data, one)} == {0, 1, 2}
+    train(one, EXAMPLES, quiet)
+    assert [row["step"] for row in metrics(one.output)] == list(range(1, 31))
+
+
+def test_accuracy_is_over_all_combinations_where_replies_are_unpaired(tmp_path):
+    ratios = torch.tensor([2.0, 0.0, 1.0, 3.0])  # two chosen replies, then two rejected ones
+    one_token_each = torch.arange(4)
+    scored = ScoredBatch(ratios, torch.zeros(4), one_token_each, chosen=one_token_each < 2)
+    for method, accuracy in (("dpo", 1 / 2), ("kto", 1 / 4)):
+        found = progress.step_metrics(StepOutput(0.0, scored, 4, 4), config(tmp_path, tmp_path, method))
+        assert found["accuracy"] == accuracy
 
 
 def test_four_bit_weights_train_an_adapter(tmp_path):

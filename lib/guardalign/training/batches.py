@@ -35,11 +35,16 @@ def encode_examples(
     chosen = encode(tokenizer, prompts, [e.chosen for e in examples], config.max_length, names)
     rejected: list[TokenSequence] = []
     if config.replies != "chosen":
-        unpaired = [e.id for e in examples if e.rejected is None]
-        if unpaired:
-            raise InputError(f"{unpaired[0]}: the method needs a rejected reply ({len(unpaired)} examples have none)")
-        rejected = encode(tokenizer, prompts, [str(e.rejected) for e in examples], config.max_length, names)
+        rejected = encode(tokenizer, prompts, rejected_of(examples), config.max_length, names)
     return EncodedExamples(tuple(examples), tuple(chosen), tuple(rejected))
+
+
+def rejected_of(examples: Sequence[Example]) -> list[str]:
+    """The examples' rejected replies. Raises ``InputError`` if one has none."""
+    unpaired = [e.id for e in examples if e.rejected is None]
+    if unpaired:
+        raise InputError(f"{unpaired[0]}: the method needs a rejected reply ({len(unpaired)} examples have none)")
+    return [str(e.rejected) for e in examples]
 
 
 @dataclass(frozen=True)

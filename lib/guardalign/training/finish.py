@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from guardalign.config.plan import NONE
 from guardalign.data.examples import Example
 from guardalign.errors import InputError
 from guardalign.files import fingerprint, space_for, write_text
-from guardalign.models.loading import AGAIN, RECORD, content_of, model_fingerprint, without_bars
+from guardalign.models.loading import AGAIN, RECORD, clear_model, content_of, model_fingerprint, without_bars
 from guardalign.training.config import TrainingConfig, TrainingResult
 
 Log = Callable[[str], object]
@@ -49,7 +48,7 @@ def finished(output: Path, mark: str, log: Log = print) -> TrainingResult | None
         return TrainingResult(**content["result"]).model_copy(update={"skipped": True, "output": output})
     except InputError as error:
         log(f"{output.name}: WARNING: {error}")
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         log(f"{output.name}: WARNING: {path} is damaged ({type(error).__name__})")
     log(f"{output.name}: training it again")
     return None
@@ -80,6 +79,7 @@ def save_arm(
 
     ``weights`` are those of a model that does not hold all of them itself.
     """
+    clear_model(config.output)
     with without_bars(), space_for(config.output):
         model.save_pretrained(config.output, **({"state_dict": dict(weights)} if weights else {}))
         tokenizer.save_pretrained(config.output)

@@ -9,6 +9,7 @@ from collections import deque
 
 import torch
 
+from guardalign.files import space_for, write_text
 from guardalign.losses import critic_loss, rpo_weights
 from guardalign.processes import peak_resident
 from guardalign.training.config import TrainingConfig
@@ -38,7 +39,7 @@ def step_metrics(output: StepOutput, config: TrainingConfig) -> dict[str, float]
         }
         facts["margin"] = facts["reward_chosen"] - facts["reward_rejected"]
         if len(good) and len(bad):  # over all combinations where replies are unpaired
-            higher = good > bad if len(good) == len(bad) else good[:, None] > bad[None, :]
+            higher = good > bad if config.replies == "pair" else good[:, None] > bad[None, :]
             facts["accuracy"] = float(higher.float().mean())
     if batch.entropy is not None:
         facts["entropy"] = float(batch.entropy.mean())
@@ -46,7 +47,7 @@ def step_metrics(output: StepOutput, config: TrainingConfig) -> dict[str, float]
         facts["critic_loss"] = float(critic_loss(batch, options))
     if batch.mismatched_ratio is not None:
         facts["kto_baseline"] = max(0.0, options.beta * float(batch.mismatched_ratio.mean()))
-    if batch.embeddings is not None:
+    if batch.embeddings is not None and len(chosen) and len(rejected):
         weights = rpo_weights(*batch.split(batch.embeddings), options.rpo_temperature)
         facts |= {
             "rpo_weight_largest": float(weights.max()),
@@ -82,13 +83,13 @@ class Progress:
         rows = [line for line in self.path.read_text(encoding="utf-8").split("\n") if line and _step(line) <= step]
         if len(rows) != step:
             self.log(f"{self.config.arm}: WARNING: {self.path} is damaged: it has {len(rows)} of {step} steps")
-        self.path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        write_text(self.path, "".join(f"{row}\n" for row in rows))
 
     def step(self, step: int, metrics: dict[str, float]) -> None:
         self.last = metrics
         self.path.parent.mkdir(parents=True, exist_ok=True)
         row = {"step": step} | {name: float(f"{value:.6g}") for name, value in metrics.items()}
-        with self.path.open("a", encoding="utf-8") as stream:
+        with space_for(self.path), self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
         self._watch(step, metrics)
         now = time.monotonic()

@@ -21,7 +21,15 @@ from guardalign.config.plan import Rlhf
 from guardalign.data.examples import Example
 from guardalign.files import fingerprint, write_rows
 from guardalign.models.encoding import encode, encode_prompt
-from guardalign.models.loading import hub_rules, load_tokenizer, merged, model_fingerprint, without_bars
+from guardalign.models.loading import (
+    clear_model,
+    hub_rules,
+    load_tokenizer,
+    merged,
+    model_fingerprint,
+    without_bars,
+)
+from guardalign.training.batches import rejected_of
 from guardalign.training.config import TrainingResult
 from guardalign.training.finish import METRICS, finished, record
 from guardalign.training.progress import peak_memory
@@ -31,7 +39,8 @@ BATCH_SIZE = 64
 
 
 class RewardModel:
-    """A scalar per text: the reward of prompt and reply, read at the last token (EOS if the reply is finished)."""
+    """A scalar per text: the reward of prompt and reply, read at the last token that is not the padding token (EOS if
+    the reply is finished, unless the tokenizer pads with EOS)."""
 
     def __init__(self, folder: Path) -> None:
         self.tokenizer = load_tokenizer(str(folder))
@@ -56,15 +65,19 @@ class RewardModel:
         return found
 
     def accuracy(self, examples: Sequence[Example]) -> float:
-        """Share of the pairs whose chosen reply gets the higher reward; ties count half."""
-        chosen, rejected = (self.scores(rows) for rows in _both(self.tokenizer, examples))
+        """Share of the pairs whose chosen reply gets the higher reward; ties count half. NaN without pairs."""
+        pairs = [each for each in examples if each.rejected is not None]
+        if not pairs:
+            return float("nan")
+        chosen, rejected = (self.scores(rows) for rows in _both(self.tokenizer, pairs))
         return float(np.mean(0.5 + 0.5 * np.sign(np.subtract(chosen, rejected))))
 
 
 def _both(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> tuple[list[list[int]], list[list[int]]]:
-    prompts = [each.prompt for each in examples]
-    chosen = encode(tokenizer, prompts, [each.chosen for each in examples])
-    rejected = encode(tokenizer, prompts, [str(each.rejected) for each in examples])
+    """Token rows of the chosen and of the rejected replies. Raises InputError for an example without the latter."""
+    prompts, names = [each.prompt for each in examples], [each.id for each in examples]
+    chosen = encode(tokenizer, prompts, [each.chosen for each in examples], names=names)
+    rejected = encode(tokenizer, prompts, rejected_of(examples), names=names)
     return [each.tokens.tolist() for each in chosen], [each.tokens.tolist() for each in rejected]
 
 
@@ -143,6 +156,7 @@ def train_policy(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+        clear_model(output)
         trainer.save_model(str(output))
     tokenizer.save_pretrained(output)
     return [

@@ -92,11 +92,11 @@ class _Run:
         self.tokenizer = load_tokenizer(config.model)
         self.data = encode_examples(self.tokenizer, examples, config)
         self.batches = plan(self.data, config)
-        self.totals = {"logical": 0, "unique": 0}
+        self.totals = {"logical": 0, "unique": 0, "seconds": 0.0}
         self.sigterm = Sigterm()
 
     def run(self) -> TrainingResult:
-        start = time.monotonic()
+        self.began = time.monotonic()
         self.references, self.embeddings = self._references(), self._embeddings()
         self._prepare()
         if self.main:
@@ -106,7 +106,7 @@ class _Run:
         with self.sigterm:
             metrics = self._steps(first, progress)
             self.sigterm.saving()
-            result = self._finish(start, first, metrics, progress)
+            result = self._finish(first, metrics, progress)
         if self.sigterm.came:
             raise Preempted(f"{self.config.arm}: SIGTERM received, training had already finished")
         return result
@@ -120,7 +120,7 @@ class _Run:
             if self.main:
                 progress.step(done, metrics)
             if not last and (interrupted or done % self.config.save_steps == 0):
-                self._checkpoint(done)
+                self._checkpoint(done, progress)
             if interrupted and not last:
                 # The launcher ends the others once one has left: all ranks wait until the checkpoint is written.
                 self.accelerator.wait_for_everyone()
@@ -134,15 +134,15 @@ class _Run:
             self.sigterm.saving()
         return received > 0
 
-    def _finish(self, start: float, first: int, metrics: dict[str, float], progress: Progress) -> TrainingResult:
+    def _finish(self, first: int, metrics: dict[str, float], progress: Progress) -> TrainingResult:
         result = TrainingResult(
             arm=self.config.arm,
             output=self.config.output,
             fingerprint=self.mark,
             steps=len(self.batches),
-            seconds=time.monotonic() - start,
-            logical_tokens=self.totals["logical"],
-            unique_tokens=self.totals["unique"],
+            seconds=self._seconds(),
+            logical_tokens=int(self.totals["logical"]),
+            unique_tokens=int(self.totals["unique"]),
             world_size=self.accelerator.num_processes,
             resumed_step=first,
             metrics=metrics,
@@ -199,7 +199,8 @@ class _Run:
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         logical, unique = self._summed(output.logical_tokens, output.unique_tokens)
-        self.totals = {"logical": self.totals["logical"] + logical, "unique": self.totals["unique"] + unique}
+        self.totals["logical"] += logical
+        self.totals["unique"] += unique
         seconds = time.monotonic() - began
         return step_metrics(output, config) | {
             "grad_norm": norm,
@@ -285,16 +286,22 @@ class _Run:
         checkpoints.restore(self.scorer, self.optimizer, state)
         self.scheduler.load_state_dict(state["scheduler"])
         checkpoints.restore_random_state(state["random"])
-        self.totals = state["totals"]
+        self.totals |= state["totals"]
+        progress.warnings += state.get("warnings", [])
         self.log(f"{self.config.arm}: resuming after step {state['step']}")
         return state["step"]
 
-    def _checkpoint(self, step: int) -> None:
+    def _seconds(self) -> float:
+        """Of the whole training, those before an interruption included."""
+        return self.totals["seconds"] + time.monotonic() - self.began
+
+    def _checkpoint(self, step: int, progress: Progress) -> None:
         state = {
             "fingerprint": self.mark,
             "facts": self.config.facts(),
             "step": step,
-            "totals": self.totals,
+            "totals": self.totals | {"seconds": self._seconds()},
+            "warnings": progress.warnings,
             "scheduler": self.scheduler.state_dict(),
             "random": checkpoints.random_state(),
             "weights": checkpoints.whole(checkpoints.trainable(self.scorer), self.main),

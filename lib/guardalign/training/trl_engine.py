@@ -109,43 +109,41 @@ def _check(config: TrainingConfig) -> None:
 
 def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer: Any) -> Trainer:
     """TRL's trainer for the arm, ready to train; the reference's log-probs are computed before the first step."""
+    arguments = _arguments(config, len(examples))
     model: Any = load_model(config.model, config.precision, config.lora)
     model.config.use_cache = False
-    laid_out = config.batching == "conversation" or config.method == "kto"
     names = [example.conversation_id for example in examples]
-    order = epoch_order(names, config, config.first_epoch) if laid_out else range(len(examples))
+    order = epoch_order(names, config, config.first_epoch) if _laid_out(config) else range(len(examples))
     if config.method == "sft":
         from trl import SFTConfig, SFTTrainer
 
-        rows = [{"prompt": examples[i].prompt, "completion": examples[i].chosen} for i in order]
-        return SFTTrainer(
-            model, SFTConfig(**_arguments(config)), train_dataset=_on_disk(rows, config), processing_class=tokenizer
-        )
+        rows = _on_disk([{"prompt": examples[i].prompt, "completion": examples[i].chosen} for i in order], config)
+        return SFTTrainer(model, SFTConfig(**arguments), train_dataset=rows, processing_class=tokenizer)
     # TRL itself copies the policy (or its adapter) as the reference.
     own = config.reference_model == config.model
     reference = None if own else load_frozen(config.reference_model, config.precision)
+    arguments |= {"beta": config.beta, "precompute_ref_log_probs": True}
     if config.method == "kto":
         from trl import KTOConfig, KTOTrainer
 
+        weights = {name: getattr(config.loss_options, name) for name in config.loss.options}
+        settings: Any = KTOConfig(**arguments, **weights, loss_type="kto")
         singles = [
             {"prompt": e.prompt, "completion": e.rejected if u % 2 else e.chosen, "label": u % 2 == 0}
             for u, e in ((u, examples[u // 2]) for u in order)
         ]
-        settings: Any = KTOConfig(
-            **_arguments(config) | {"train_sampling_strategy": "sequential"}, beta=config.beta, loss_type="kto",
-            precompute_ref_log_probs=True, desirable_weight=config.loss_options.desirable_weight,
-            undesirable_weight=config.loss_options.undesirable_weight,
-        )  # fmt: skip
-        return KTOTrainer(
-            model, reference, settings, train_dataset=_on_disk(singles, config), processing_class=tokenizer
-        )
+        rows = _on_disk(singles, config)
+        return KTOTrainer(model, reference, settings, train_dataset=rows, processing_class=tokenizer)
     from trl import DPOConfig, DPOTrainer
 
+    settings = DPOConfig(**arguments, loss_type=[LOSS_TYPES[config.method]])
     pairs = [{"prompt": e.prompt, "chosen": e.chosen, "rejected": e.rejected} for e in (examples[i] for i in order)]
-    settings = DPOConfig(
-        **_arguments(config), beta=config.beta, loss_type=[LOSS_TYPES[config.method]], precompute_ref_log_probs=True
-    )
     return DPOTrainer(model, reference, settings, train_dataset=_on_disk(pairs, config), processing_class=tokenizer)
+
+
+def _laid_out(config: TrainingConfig) -> bool:
+    """Whether TRL reads the data in the plan's order instead of shuffling them itself."""
+    return config.batching == "conversation" or config.method == "kto"
 
 
 def _on_disk(rows: list[dict[str, Any]], config: TrainingConfig) -> Dataset:
@@ -163,22 +161,31 @@ def _on_disk(rows: list[dict[str, Any]], config: TrainingConfig) -> Dataset:
         return load_from_disk(folder)
 
 
-def _arguments(config: TrainingConfig) -> dict[str, Any]:
-    """TRL's settings for the arm; by default, a process's part of a batch is one forward pass."""
+def _arguments(config: TrainingConfig, examples: int) -> dict[str, Any]:
+    """TRL's settings for the arm; by default, a process's part of a batch is one forward pass.
+
+    Raises ``GuardalignError`` if a batch cannot be divided evenly.
+    """
     processes = PartialState(cpu=on_cpu()).num_processes
     total = config.batch_size * (2 if config.replies == "single" else 1)
-    micro = config.trl_micro_batch_size or total // processes
+    micro = config.trl_micro_batch_size or max(total // processes, 1)
+    if total % (micro * processes):
+        raise GuardalignError(
+            f"{config.arm}: TRL divides a batch evenly: {total} replies or pairs are no multiple of {processes} "
+            f"process(es) times {micro}"
+        )
+    steps = config.steps or config.epochs * config.steps_per_epoch(examples)
     return {
         "output_dir": str(config.output / CHECKPOINTS),
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": max(total // (micro * processes), 1),
+        "gradient_accumulation_steps": total // (micro * processes),
         "learning_rate": config.learning_rate,
         "num_train_epochs": config.epochs,
         "max_steps": config.steps or -1,
         "optim": "adamw_torch" if config.optimizer == "adamw" else config.optimizer,
         "weight_decay": config.weight_decay,
         "lr_scheduler_type": config.schedule,
-        "warmup_steps": config.warmup_ratio,
+        "warmup_steps": round(config.warmup_ratio * steps),
         "max_grad_norm": config.max_grad_norm,
         "seed": config.seed + config.first_epoch,  # the sampler adds the epoch
         "max_length": config.max_length,
@@ -190,7 +197,7 @@ def _arguments(config: TrainingConfig) -> dict[str, Any]:
         "report_to": [],
         "disable_tqdm": True,
         "use_cpu": on_cpu(),
-        **({"train_sampling_strategy": "sequential"} if config.batching == "conversation" else {}),
+        "train_sampling_strategy": "sequential" if _laid_out(config) else "random",
     }
 
 
