@@ -18,6 +18,7 @@ import pytest
 from guardalign.data.examples import Example
 from guardalign.errors import ParameterError, Preempted, StageFailed
 from guardalign.files import write_rows, write_text
+from guardalign.launch import gpus
 from guardalign.launch.accelerate import (
     ENDED_BY_SIGTERM,
     _first_to_end,
@@ -120,6 +121,13 @@ def test_two_processes_go_on_from_the_checkpoint_of_one(base, two, tmp_path):
 def test_an_unknown_kind_is_refused_with_the_known_ones():
     with pytest.raises(ParameterError, match="cpu3"):
         accelerate_config("cpu3")
+
+
+@pytest.mark.parametrize("content", ["", "use_cpu: true", "num_processes: [", "num_processes: two"])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path, content):
+    write_text(tmp_path / "own.yaml", content)
+    with pytest.raises(ParameterError, match=r"own.yaml is no accelerate configuration with num_processes"):
+        gpus({"kind": str(tmp_path / "own.yaml")}, ["launch", "training"])
 
 
 def test_a_configuration_that_silently_runs_one_process_is_refused(base, tmp_path):

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from guardalign.data.conversations import Reply, Row
 from guardalign.data.examples import Prompt
-from guardalign.errors import InputError
+from guardalign.errors import InputError, OutOfMemory
 from guardalign.files import fingerprint, read_rows
 from guardalign.generation.decoding import (
     Completion,
@@ -102,7 +102,8 @@ def generate(
     batch to ``<output>.partial``, from which an interrupted call resumes; the output appears whole. It is returned as
     it is if model, settings and prompts are those it was made with (``<output>.made`` holds their fingerprint).
     ``ranks`` is this process's part of the work; each process appends to its own file, and all return all replies.
-    Raises InputError if a prompt is longer than the model's positions allow, or two pairs have the same id.
+    Raises InputError if a prompt is longer than the model's positions allow, or two pairs have the same id, and
+    OutOfMemory if the GPU cannot hold a batch.
     """
     repeated = len(pairs) - len({pair.id for pair in pairs})
     if repeated:
@@ -117,8 +118,13 @@ def generate(
         log(f"{arm}: {len(waiting)} replies to generate" + (f", {len(done)} already exist" if done else ""))
     if mine := dealt(waiting, ranks.count)[ranks.index]:
         policy = load_policy(model_dir, settings.precision)
-        for batch in reply_batches(policy, mine, arm, settings):
-            store.append(batch)
+        try:
+            for batch in reply_batches(policy, mine, arm, settings):
+                store.append(batch)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(
+                f"{arm}: out of memory. Lower generation.batch_size (now {settings.batch_size}; replies stay the same)."
+            ) from error
     ranks.wait()
     made = store.kept()
     ranks.wait()

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from guardalign.data.conversations import Reply
-from guardalign.files import intact, json_line, write_rows, write_text
+from guardalign.files import intact, json_line, space_for, write_rows, write_text
 
 
 class Store:
@@ -56,7 +56,7 @@ class Store:
         return replies
 
     def append(self, replies: Sequence[Reply]) -> None:
-        with self.partial.open("a", encoding="utf-8") as file:
+        with space_for(self.partial), self.partial.open("a", encoding="utf-8") as file:
             file.write("".join(json_line(reply) + "\n" for reply in replies))
             file.flush()
             os.fsync(file.fileno())

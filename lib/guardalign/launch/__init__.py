@@ -22,12 +22,24 @@ def accelerate_config(kind: str) -> Path:
     return path
 
 
+def launch_settings(config: Path) -> dict[str, Any]:
+    """What an accelerate configuration holds. Raises ParameterError if it cannot be read or names no processes."""
+    try:
+        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+        return settings | {"num_processes": int(settings["num_processes"])}
+    except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+        raise ParameterError(
+            f"launch.kind: {config} is no accelerate configuration with num_processes ({type(error).__name__}): "
+            "`accelerate config --config_file FILE` writes one"
+        ) from None
+
+
 def gpus(launch: Mapping[str, Any], shown: Collection[str]) -> int:
     """How many GPUs a stage that shows the sections ``shown`` takes: those of the launch where it trains, one where it
     answers only. Kind ``none`` takes a GPU if it sees one and claims none."""
     if launch["kind"] == "none" or not {"training", "generation"} & set(shown):
         return 0
-    settings = yaml.safe_load(accelerate_config(launch["kind"]).read_text(encoding="utf-8"))
+    settings = launch_settings(accelerate_config(launch["kind"]))
     if settings.get("use_cpu"):
         return 0
-    return int(settings["num_processes"]) if "launch" in shown else 1
+    return settings["num_processes"] if "launch" in shown else 1

@@ -17,14 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
-import yaml
 
 from guardalign.data.conversations import Reply
 from guardalign.data.examples import Example, Prompt
 from guardalign.errors import Preempted, StageFailed
 from guardalign.files import read_rows, write_rows, write_text
 from guardalign.generation.replies import GenerationJob, generate
-from guardalign.launch import accelerate_config
+from guardalign.launch import accelerate_config, launch_settings
 from guardalign.processes import (
     CALLER,
     PREEMPTED,
@@ -98,7 +97,7 @@ def run_generation(job: GenerationJob, pairs: Sequence[Prompt], kind: str = "non
 
 def launch(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str], log_file: Path, log: Log) -> None:
     """``accelerate launch`` a package's ``__main__`` on the ``arms``' job files. Raises StageFailed, or Preempted."""
-    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    settings = launch_settings(config)
     # Port 0 takes a free one; machines that must find each other keep the port of their configuration.
     port = [] if int(settings.get("num_machines", 1)) > 1 else ["--main_process_port", "0"]
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *port]
