@@ -68,7 +68,7 @@ def carry_out(settings: Params, run: RunFolder) -> None:
         made["alpaca_eval"] = judged
     for name, table in made.items():
         write_text(run.tables(f"{name}.csv"), table.to_csv(index=False))
-    _draw(run, summary, tuned, steps)
+    _draw(run, summary, tuned, steps, settings.report.level)
 
 
 def _settled(
@@ -234,14 +234,14 @@ def table_3(summary: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=printed.index).reset_index()
 
 
-def _draw(run: RunFolder, summary: pd.DataFrame, tuned: pd.DataFrame | None, steps: pd.DataFrame) -> None:
+def _draw(run: RunFolder, summary: pd.DataFrame, tuned: pd.DataFrame | None, steps: pd.DataFrame, level: float) -> None:
     profile, methods = run.root.name, summary[summary["arm"] != SFT]
     note = "Share of held-out pairs whose chosen reply has the higher log-probability, less the SFT model’s share."
-    drawn = figures.tasks(methods, "lead", 0.0, "gain in preference accuracy", tuned, profile, note)
+    drawn = figures.tasks(methods, "lead", 0.0, "gain in preference accuracy", tuned, profile, note, level)
     figures.save(drawn, summary, run.figures("accuracy"))
     if "win" in summary:
         note = f"Share of prompts whose reply reads better than the data’s preferred one, ties half. {TWIN}"
-        drawn = figures.tasks(summary, "win", 0.5, "beats the preferred reply", tuned, profile, note)
+        drawn = figures.tasks(summary, "win", 0.5, "beats the preferred reply", tuned, profile, note, level)
         figures.save(drawn, summary, run.figures("win_rates"))
     figures.save(figures.task_costs(methods, profile), summary, run.figures("cost"))
     drawn = figures.dynamics(steps, dynamics.OBSERVED, profile)

@@ -44,7 +44,7 @@ def _drawings(results: Results) -> Iterator[Drawing]:
     if results.judged:
         yield from _judged(results)
     else:
-        yield "held_out", results.held_out, figures.held_out(results.held_out, results.name)
+        yield "held_out", results.held_out, figures.held_out(results.held_out, results.name, results.level)
     seeds = len(results.verdicts)
     if results.arms:
         statistics = reply_statistics(results.all_replies)
@@ -58,7 +58,7 @@ def _drawings(results: Results) -> Iterator[Drawing]:
 
 
 def _judged(results: Results) -> Iterator[Drawing]:
-    rates, apart, looked = results.rates, results.differences, (results.name, results.collapsed)
+    rates, apart, looked = results.rates, results.differences, (results.name, results.collapsed, results.level)
     shown = [name for name in ("adherence", "applications") if name in set(apart["measure"])]
     yield "contrasts", apart, figures.contrasts(apart, shown, *looked)
     yield "contrasts_other", apart, figures.contrasts(apart, ("naturalness", "hallucination"), *looked)
@@ -67,7 +67,7 @@ def _judged(results: Results) -> Iterator[Drawing]:
     if by_part["part"].nunique() > 1:
         yield "parts", by_part, figures.parts(by_part, *looked)
     if len(results.compliance):
-        yield "guardrails", results.compliance, figures.guardrail_map(results.compliance, *looked)
+        yield "guardrails", results.compliance, figures.guardrail_map(results.compliance, *looked[:2])
     pairs = _pairs(rates)
     for number in ("4", "3"):
         wanted = [pair for panel, pair in PANELS.items() if panel[0] == number and pair in pairs]
@@ -75,7 +75,7 @@ def _judged(results: Results) -> Iterator[Drawing]:
             own = rates[[pair in wanted for pair in pairs]]
             yield f"figure{number}", own, figures.comparison_bars(own, wanted, *looked)
     if set(pairs) & set(PANELS.values()):
-        yield "table1", tables.table_1(rates), figures.table_1(rates, results.name)
+        yield "table1", tables.table_1(rates), figures.table_1(rates, results.name, results.level)
     if len(results.preferred_rates):
         beside = tables.table_3(tables.against_preferred(results.preferred_rates))
         yield "table3", beside, figures.table_3(results.preferred_rates, *looked)

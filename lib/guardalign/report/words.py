@@ -43,17 +43,18 @@ def notation(name: str) -> Markup:
     return text + (Markup("<sup>{}</sup>").format(method) if method else "")
 
 
-def sentence(row: pd.Series | dict[str, Any]) -> Markup:
+def sentence(row: pd.Series | dict[str, Any], level: float = 0.95) -> Markup:
     """What came out of one contrast on one measure: a row of ``tables.differences``.
 
-    The interval is written in the direction of the words; it and the p-value tell whether a difference was detected.
+    The interval, of ``level``, is in the direction of the words; it and the p-value tell whether a difference was
+    detected.
     """
     less = row["difference"] < 0
     ends = (-row["high"], -row["low"]) if less else (row["low"], row["high"])
     points = interval(abs(row["difference"]) / 100, ends[0] / 100, ends[1] / 100, 1)
     number, _, brackets = points.partition("\N{NO-BREAK SPACE}")
     tested = "" if pd.isna(row["p"]) else f", p {'' if row['p'] < 0.001 else '= '}{p_value(row['p'])} (Holm)"
-    clear = (row["low"] > 0 or row["high"] < 0) and not row["p"] >= 0.05
+    clear = (row["low"] > 0 or row["high"] < 0) and not row["p"] >= 1 - level
     what = "guardrail applications" if row["measure"] == "applications" else "prompts"
     basis = f"{count(int(row['seeds']), 'seed')} × {int(row['conversations']):,} conversations{tested}"
     by = f"{number} points {'fewer' if less else 'more'} of the {what} than" if float(number) else f"as many {what} as"

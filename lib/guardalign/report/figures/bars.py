@@ -21,8 +21,9 @@ WORDS = {"better_1": "1 better", "both": "both acceptable", "none": "none accept
 
 
 def comparison_bars(
-    rates: pd.DataFrame, comparisons: Sequence[tuple[str, str]], profile: str = "", marks: Collection[str] = ()
-) -> Figure:
+    rates: pd.DataFrame, comparisons: Sequence[tuple[str, str]], profile: str = "", marks: Collection[str] = (),
+    level: float = 0.95,
+) -> Figure:  # fmt: skip
     """One bar per dimension: 1 better, both acceptable, none acceptable, 2 better.
 
     ``rates`` is ``stats.table``'s result for one judge; ``comparisons`` are the (arm_1, arm_2) to show, in order.
@@ -41,7 +42,7 @@ def comparison_bars(
         axes[0].legend(handles, WORDS.values(), loc="lower left", bbox_to_anchor=(-0.14, 1.2), ncols=4, fontsize=9,
                        handlelength=1.4, borderaxespad=0)  # fmt: skip
         more = "A win is “better or both acceptable”, so the two win rates may add to more than 100 %."
-        below = caption(pd.concat(parts), more + warning([arm for pair in comparisons for arm in pair], marks))
+        below = caption(pd.concat(parts), more + warning([arm for pair in comparisons for arm in pair], marks), level)
         return style.finish(figure, "Verdicts on pairs of replies, % of prompts", below, profile)
 
 

@@ -79,12 +79,14 @@ def _names(arms: Iterable[str], marks: Collection[str] = ()) -> dict[str, str]:
 
 
 def contrasts(
-    differences: pd.DataFrame, measures: Sequence[str], profile: str = "", marks: Collection[str] = ()
-) -> Figure:
+    differences: pd.DataFrame, measures: Sequence[str], profile: str = "", marks: Collection[str] = (),
+    level: float = 0.95,
+) -> Figure:  # fmt: skip
     """Paired differences in points, arm 2 minus arm 1; one row per contrast, those named beforehand first.
 
     ``differences`` is ``tables.differences``'s result; ``measures`` are those to show, a panel each. The words at
-    either side name the better arm for points on that side. ``marks`` are collapsed arms, in all figures.
+    either side name the better arm for points on that side. ``marks`` are collapsed arms and ``level`` that of the
+    intervals, in all figures.
     """
     shown = differences[differences["measure"].isin(measures)]
     shown = shown.assign(row=shown["arm_1"] + " " + shown["arm_2"], panel=shown["measure"], look=shown["arm_2"])
@@ -112,10 +114,10 @@ def contrasts(
         other.spines["right"].set_visible(False)
         more = "Above the dotted line: named beforehand; below: exploration." if divided else ""
         more += warning([*pairs["arm_1"], *pairs["arm_2"]], marks)
-        return style.finish(figure, "Paired differences between arms", caption(shown, more), profile)
+        return style.finish(figure, "Paired differences between arms", caption(shown, more, level), profile)
 
 
-def arms(kept: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
+def arms(kept: pd.DataFrame, profile: str = "", marks: Collection[str] = (), level: float = 0.95) -> Figure:
     """What each arm keeps, one panel per measure. ``kept`` is ``tables.arms``'s result."""
     points = kept.assign(row=kept["arm"], look=kept["arm"], panel=kept["measure"], x=kept["value"])
     with style.styled():
@@ -124,11 +126,11 @@ def arms(kept: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> 
         for axis in axes:
             style.percent_axis(axis.xaxis)
         of = "Shares are of prompts" + (", applications of guardrails apart" if "applications" in titles else "")
-        below = caption(kept, f"{of}.{warning(kept['arm'], marks)}")
+        below = caption(kept, f"{of}.{warning(kept['arm'], marks)}", level)
         return style.finish(figure, "What each arm keeps", below, profile)
 
 
-def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
+def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = (), level: float = 0.95) -> Figure:
     """Differences in applications kept, arm 2 minus arm 1: a row per part, a panel per contrast.
 
     ``table`` is ``breakdown.parts``'s result.
@@ -146,10 +148,12 @@ def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -
         figure, axes = point_plot(points, rows, titles, height=height, sharex=True, line=0, xlabel=xlabel)
         for axis in axes:
             axis.title.set_fontsize(style.SMALL)
-        return style.finish(figure, "Applications kept, by part", caption(table), profile)
+        return style.finish(figure, "Applications kept, by part", caption(table, level=level), profile)
 
 
-def effects(table: pd.DataFrame, panels: Mapping[str, str], title: str, profile: str = "") -> Figure:
+def effects(
+    table: pd.DataFrame, panels: Mapping[str, str], title: str, profile: str = "", level: float = 0.95
+) -> Figure:
     """``side_effects.effects``: a panel per measure, in its own unit and named by ``panels``; a row per effect."""
     points = _measured(table, "value", row=table["effect"], panel=table["measure"], look=table["effect"])
     with style.styled():
@@ -157,10 +161,10 @@ def effects(table: pd.DataFrame, panels: Mapping[str, str], title: str, profile:
         figure, axes = point_plot(points, _names(table["effect"]), shown, line=0)
         for axis in axes:
             axis.locator_params(axis="x", nbins=3)
-        return style.finish(figure, title, caption(table, "Right of the line is better."), profile)
+        return style.finish(figure, title, caption(table, "Right of the line is better.", level), profile)
 
 
-def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: str = "") -> Figure:
+def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: str = "", level: float = 0.95) -> Figure:
     """Shares with intervals along what a panel varies: a panel per ``panel``, a line per ``line``, two panels a row.
 
     ``table`` has panel, x, line, value, low, high, seeds, conversations. A panel's x are numbers, in order and joined
@@ -206,10 +210,12 @@ def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: st
             for name, each in looked.items()
         ]
         figure.axes[0].legend(handles=handles, loc="best", fontsize=style.SMALL)
-        return style.finish(figure, title, caption(table), profile)
+        return style.finish(figure, title, caption(table, level=level), profile)
 
 
-def ranking(ranked: Ranking, rates: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
+def ranking(
+    ranked: Ranking, rates: pd.DataFrame, profile: str = "", marks: Collection[str] = (), level: float = 0.95
+) -> Figure:
     """Log-strength of each arm, one panel per dimension; arms without a finite distance are in groups of their own.
 
     ``ranked`` is ``stats.rank``'s result, ``rates`` the table of the same verdicts (for the caption).
@@ -229,22 +235,22 @@ def ranking(ranked: Ranking, rates: pd.DataFrame, profile: str = "", marks: Coll
         below = (
             f"Bradley–Terry with ties (Davidson); strengths compare within a group{fit}.{warning(first['arm'], marks)}"
         )
-        return style.finish(figure, "Strength of each arm over all comparisons", caption(rates, below), profile)
+        return style.finish(figure, "Strength of each arm over all comparisons", caption(rates, below, level), profile)
 
 
-def held_out(table: pd.DataFrame, profile: str = "") -> Figure:
+def held_out(table: pd.DataFrame, profile: str = "", level: float = 0.95) -> Figure:
     """Which of the data's replies each arm finds more likely, and how likely the chosen one (``heldout.table``)."""
     panels = {"accuracy": "Chosen reply more likely than rejected", "nll": "Chosen reply, −log π in nats per token"}
     points = pd.concat([_measured(table, name, row=table["arm"], look=table["arm"], panel=name) for name in panels])
     with style.styled():
         figure, axes = point_plot(points, _names(table["arm"]), panels)
         style.percent_axis(axes[0].xaxis)
-        return style.finish(figure, "Held-out pairs of the data", caption(table), profile)
+        return style.finish(figure, "Held-out pairs of the data", caption(table, level=level), profile)
 
 
 def tasks(
     identical: pd.DataFrame, measure: str, line: float, words: str, tuned: pd.DataFrame | None = None,
-    profile: str = "", note: str = "",
+    profile: str = "", note: str = "", level: float = 0.95,
 ) -> Figure:  # fmt: skip
     """``measure`` of every arm, one panel per task; filled: identical settings, hollow: a rate and β of the arm's own.
 
@@ -259,10 +265,11 @@ def tasks(
         for axis in axes:
             style.percent_axis(axis.xaxis)
         hollow = "" if tuned is None else " Hollow: with a rate and β of the arm’s own."
-        return style.finish(figure, f"{words[:1].upper()}{words[1:]}", caption(identical, f"{note}{hollow}"), profile)
+        below = caption(identical, f"{note}{hollow}", level)
+        return style.finish(figure, f"{words[:1].upper()}{words[1:]}", below, profile)
 
 
-def table_1(rates: pd.DataFrame, profile: str = "") -> Figure:
+def table_1(rates: pd.DataFrame, profile: str = "", level: float = 0.95) -> Figure:
     """Paper A's Table 1. Filled: this run, with its interval; hollow: the printed number, which has none."""
     table = tables.table_1(rates)
     table = table.assign(row=table["arm"] + " " + table["opponent"], panel=table["dimension"])
@@ -276,7 +283,7 @@ def table_1(rates: pd.DataFrame, profile: str = "") -> Figure:
                 axis.axhline(edge, color=style.MUTED, linewidth=0.6, alpha=0.6)
         differs = "A win is “better or both acceptable”. Paper A: another model, data and judge, no interval given."
         title = "Win rates of paper A’s Table 1: this run (filled) and the paper (hollow)"
-        return style.finish(figure, title, caption(used if len(used) else rates, differs), profile)
+        return style.finish(figure, title, caption(used if len(used) else rates, differs, level), profile)
 
 
 PANELS_3 = {
@@ -285,7 +292,7 @@ PANELS_3 = {
 }  # fmt: skip
 
 
-def table_3(rates: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
+def table_3(rates: pd.DataFrame, profile: str = "", marks: Collection[str] = (), level: float = 0.95) -> Figure:
     """Paper B's Table 3: methods against the preferred reply, this run in the first panel, the paper's sets next to it.
 
     ``rates`` is ``stats.table``'s result of comparisons ``<arm>-vs-chosen``.
@@ -300,7 +307,7 @@ def table_3(rates: pd.DataFrame, profile: str = "", marks: Collection[str] = ())
             "Ties count half: 50 % is as good as the data’s own replies. Paper B: another model, other data, another "
             f"judge; its intervals are Wilson’s for {B_SAMPLES} samples, none for AlpacaEval."
         )
-        below = caption(rates, differs + warning(table["method"], marked))
+        below = caption(rates, differs + warning(table["method"], marked), level)
         return style.finish(figure, "Replies against the preferred ones, as in paper B’s Table 3", below, profile)
 
 

@@ -54,7 +54,9 @@ def _bars(axes: Axes, values: pd.Series, words: Callable[[float], str]) -> None:
                       fontsize=style.SMALL, bbox=style.BEHIND)  # fmt: skip
 
 
-def cost(costs: pd.DataFrame, kept: pd.DataFrame, profile: str = "", marks: Collection[str] = ()) -> Figure:
+def cost(
+    costs: pd.DataFrame, kept: pd.DataFrame, profile: str = "", marks: Collection[str] = (), level: float = 0.95
+) -> Figure:
     """Prompts with all guardrails kept against the seconds of training, ancestors included, one point per arm.
 
     ``costs`` has arm and ``seconds_in_all``; ``kept`` is ``tables.arms``'s result.
@@ -73,7 +75,7 @@ def cost(costs: pd.DataFrame, kept: pd.DataFrame, profile: str = "", marks: Coll
         axes.set(xlabel="seconds of training, those of the arms it starts from included",
                  ylabel="prompts with all guardrails kept")  # fmt: skip
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
-        basis = caption(known, warning(known["arm"], marks))
+        basis = caption(known, warning(known["arm"], marks), level)
         return style.finish(figure, "Cost of an arm against what it keeps", basis, profile)
 
 

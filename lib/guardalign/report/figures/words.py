@@ -19,11 +19,11 @@ def interval(value: float, low: float, high: float, digits: int = 0, signed: boo
     return f"{number}{HOLD}[{ends[0]},{HOLD}{ends[1]}]"
 
 
-def caption(table: pd.DataFrame, more: str = "") -> str:
+def caption(table: pd.DataFrame, more: str = "", level: float = 0.95) -> str:
     """What the rows that a figure shows rest on, as far as their columns tell: prompts, seeds, judge, intervals."""
     if table.empty:
         return more
-    seeds, level = int(table["seeds"].max()), table["level"].iloc[0] if "level" in table else 0.95
+    seeds = int(table["seeds"].max())
     parts = [f"{span(table['conversations'])} conversations × {count(seeds, 'seed')}"]
     if "dimension" in table:
         parts[0] = f"{span((table['n'] / table['seeds'].clip(lower=1)).round())} judged prompts of {parts[0]}"
