@@ -135,8 +135,10 @@ def test_annotations_of_another_judge_are_read_back_too(done, tmp_path):
         for i, each in enumerate(asked)
     ]  # fmt: skip
     place = run.root / "alpaca_eval" / "instructions" / "identical" / f"{TASK}-dpo" / "annotations.json"
+    outputs = [{"instruction": row["instruction"], "output": row["output_2"]} for row in rows]
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps(rows), encoding="utf-8")
+    place.with_name("model_outputs.json").write_text(json.dumps(outputs), encoding="utf-8")
     told = {"kind": "twin", "instructions": str(tmp_path / "asked.json"), "anchors": str(tmp_path / "gamed.csv")}
     table = alpaca_eval.leaderboard(small(tmp_path, sources={TASK: told}), run)
     assert table[["task", "protocol", "arm"]].to_numpy().tolist() == [[TASK, "identical", "dpo"]]
@@ -145,6 +147,9 @@ def test_annotations_of_another_judge_are_read_back_too(done, tmp_path):
     again = alpaca.length_controlled(own, difficulty(12), anchors(12))
     assert table.loc[0, "length_controlled_winrate"] == pytest.approx(again.win_rate)
     assert alpaca_eval.leaderboard(settings, run).empty
+    other = json.dumps([*outputs[1:], outputs[0] | {"output": "an answer of another training"}])
+    place.with_name("model_outputs.json").write_text(other, encoding="utf-8")
+    assert alpaca_eval.leaderboard(small(tmp_path, sources={TASK: told}), run).empty, "judged before that training"
 
 
 def test_the_online_arm_stands_beside_the_others_with_its_cost(done):
@@ -165,6 +170,20 @@ def test_curves_are_not_read_from_metrics_that_were_cut(tmp_path):
     write_text(path.with_name("training.json"), '{"metrics": "of two steps"}')
     with pytest.raises(InputError, match=r"metrics\.jsonl is damaged"):
         dynamics.curves(run, small(tmp_path).study)
+
+
+def test_margins_without_a_reference_are_lent_by_an_arm_with_the_same_start_and_pairs(tmp_path):
+    run, plan = RunFolder(tmp_path), small(tmp_path).study
+    arms = {"from_base": plan.arms["dpo"].model_copy(update={"name": "from_base", "start": "base"}), **plan.arms}
+    for arm, reference in (("from_base", -50.0), ("dpo", -30.0), ("slic", None)):
+        row = {"step": 1, "loss": 1.0, "logps_chosen": -20.0, "logps_rejected": -25.0}
+        if reference:
+            row |= {"reward_chosen": 0.1 * (-20 - reference), "reward_rejected": 0.1 * (-25 - reference)}
+        write_text(run.root / TASK / "models" / arm / "metrics.jsonl", json.dumps(row) + "\n")
+    curves = dynamics.curves(run, plan.model_copy(update={"arms": arms})).set_index("arm")
+    assert curves.loc["slic", "reward_chosen"] == pytest.approx(0.1 * (-20 + 30)), "that of dpo, which starts from sft"
+    alone = dynamics.curves(run, plan.model_copy(update={"arms": {k: v for k, v in arms.items() if k != "dpo"}}))
+    assert alone.set_index("arm")["margin"].isna()["slic"]
 
 
 def test_curves_have_margins_entropy_and_distance_for_every_method(done):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from guardalign.stats import alpaca
 from guardalign.study.settle import Job
 from guardalign.study.tasks import reader_of
 
-ANNOTATIONS = "annotations.json"
+OUTPUTS, ANNOTATIONS = "model_outputs.json", "annotations.json"
 Compared = dict[tuple[str, int], list[alpaca.Annotation]]
 """Annotations by arm and seed: to AlpacaEval each of them is a model."""
 
@@ -36,7 +37,7 @@ def exchange(root: Path, protocol: str, jobs: Sequence[Job], rows: pd.DataFrame)
     found: Compared = {}
     for job in jobs:
         place, texts = folder / job.arm / f"seed-{job.seed}", [each.text for each in job.replies]
-        alpaca.write_outputs(place / "model_outputs.json", asked, texts, job.arm)
+        alpaca.write_outputs(place / OUTPUTS, asked, texts, job.arm)
         if reader_of(study.settings, study.task):
             wins = rows[(rows["arm"] == job.arm) & (rows["seed"] == job.seed)]["win"]
             said = [
@@ -47,13 +48,26 @@ def exchange(root: Path, protocol: str, jobs: Sequence[Job], rows: pd.DataFrame)
                 for each, text, win in zip(asked, texts, wins, strict=True)
             ]  # fmt: skip
             alpaca.write_annotations(place / ANNOTATIONS, said)
-        if (place / ANNOTATIONS).exists():
-            found[job.arm, job.seed] = alpaca.read_annotations(place / ANNOTATIONS)
+        if judged := _judged(place):
+            found[job.arm, job.seed] = judged
         if answered := job.instructed:
             name = f"{study.task}-{job.arm}"
-            path = root / "instructions" / protocol / name / "model_outputs.json"
+            path = root / "instructions" / protocol / name / OUTPUTS
             alpaca.write_outputs(path, load_instructions(str(job.instructions)), [each.text for each in answered], name)
     return found
+
+
+def _judged(place: Path) -> list[alpaca.Annotation]:
+    """The annotations of the outputs in a folder; none if nothing was judged, or if it was another model's outputs."""
+    path, outputs = place / ANNOTATIONS, place / OUTPUTS
+    if not (path.exists() and outputs.exists()):
+        return []
+    judged = alpaca.read_annotations(path)
+    written = {(row["instruction"], row["output"]) for row in json.loads(outputs.read_text(encoding="utf-8"))}
+    if written.issuperset((each.instruction, each.output_2) for each in judged):
+        return judged
+    print(f"{path} is left out: it judges other outputs than those in {OUTPUTS} beside it")
+    return []
 
 
 def length_controlled(found: Mapping[tuple[str, int], Sequence[alpaca.Annotation]], task: str) -> pd.DataFrame:
@@ -83,9 +97,9 @@ def leaderboard(settings: Params, run: RunFolder) -> pd.DataFrame:
     rows = []
     for task, source in (settings.tasks.sources if settings.tasks else {}).items():
         folder = run.root / "alpaca_eval" / "instructions"
-        for path in sorted(folder.glob(f"*/{task}-*/{ANNOTATIONS}")) if source.instructions else []:
-            arm = path.parent.name.removeprefix(f"{task}-")
-            known = load_instructions(str(source.instructions))
-            found = alpaca.leaderboard_row(alpaca.read_annotations(path), known, source.anchors or alpaca.ANCHORS_HUB)
-            rows.append({"task": task, "protocol": path.parent.parent.name, "arm": arm} | found)
+        for place in sorted(folder.glob(f"*/{task}-*")) if source.instructions else []:
+            if judged := _judged(place):
+                known, arm = load_instructions(str(source.instructions)), place.name.removeprefix(f"{task}-")
+                found = alpaca.leaderboard_row(judged, known, source.anchors or alpaca.ANCHORS_HUB)
+                rows.append({"task": task, "protocol": place.parent.name, "arm": arm} | found)
     return pd.DataFrame(rows)

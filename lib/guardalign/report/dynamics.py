@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from guardalign.config.plan import Plan
+from guardalign.config.plan import Arm, Plan
 from guardalign.files import RunFolder
 from guardalign.losses import METHODS
 from guardalign.training.finish import METRICS, read_metrics
@@ -26,8 +26,8 @@ def curves(run: RunFolder, plan: Plan) -> pd.DataFrame:
     """One row per training step of every arm of the plan: task, seed, arm, method, beta, step, and measures.
 
     ``margin`` is β·Δ and ``kl`` the mean log π/r of the batch's replies (nats per reply, r the SFT model); ``entropy``
-    is a mean over reply tokens (nats). Methods that have no reference get rewards and margin from an arm that drew the
-    same batches and has one.
+    is a mean over reply tokens (nats). Methods that have no reference get rewards and margin from an arm that has one
+    and sees the same batches: the same pairs from the same start.
     """
     parts = []
     for task in plan.tasks:
@@ -37,24 +37,29 @@ def curves(run: RunFolder, plan: Plan) -> pd.DataFrame:
                 rows = pd.DataFrame(read_metrics(path.parent)).assign(task=task, seed=int(seed or 0), arm=arm.name)
                 parts.append(rows.assign(method=arm.method, beta=arm.beta))
     found = pd.concat(parts, ignore_index=True)
-    return found.groupby(["task", "seed"], sort=False, group_keys=False)[list(found)].apply(_with_rewards)
+    return found.groupby(["task", "seed"], sort=False, group_keys=False)[list(found)].apply(_with_rewards, plan)
 
 
-def _with_rewards(own: pd.DataFrame) -> pd.DataFrame:
+def _with_rewards(own: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """One task and seed: the reference's log-probs of each step's batch, read off an arm that has them."""
-    paired = [name for name, method in METHODS.items() if method.replies == "pair"]
-    known = own[own["method"].isin(paired)].dropna(subset=[name for name in _REWARDS if name in own])
-    missing = own["method"].isin(paired) & ~own.index.isin(known.index)
-    if known.empty or not missing.any():
-        return own
-    frozen = known[known["arm"] == known["arm"].iloc[0]].drop_duplicates("step").set_index("step")
-    own = own.copy()
-    for reward, logps in zip(_REWARDS, ("logps_chosen", "logps_rejected"), strict=True):
-        reference = frozen[logps] - frozen[reward] / frozen["beta"]
-        own.loc[missing, reward] = own["beta"] * (own[logps] - own["step"].map(reference))
-    own.loc[missing, "margin"] = own["reward_chosen"] - own["reward_rejected"]
-    own.loc[missing, "kl"] = (own["reward_chosen"] + own["reward_rejected"]) / 2 / own["beta"]
+    own = own.reindex(columns=[*own, *(name for name in (*_REWARDS, "margin", "kl") if name not in own)])
+    paired = own[own["method"].isin([name for name, method in METHODS.items() if method.replies == "pair"])]
+    known = paired.dropna(subset=_REWARDS)
+    lenders = {_batches(plan.arms[arm]): arm for arm in reversed(known["arm"].unique())}
+    for arm, steps in paired.drop(known.index).groupby("arm", sort=False):
+        lender = known[known["arm"] == lenders.get(_batches(plan.arms[str(arm)]))].set_index("step")
+        for reward, logps in zip(_REWARDS, ("logps_chosen", "logps_rejected"), strict=True):
+            reference = lender[logps] - lender[reward] / lender["beta"]
+            own.loc[steps.index, reward] = steps["beta"] * (steps[logps] - steps["step"].map(reference))
+        rewards = own.loc[steps.index, _REWARDS]
+        own.loc[steps.index, "margin"] = rewards["reward_chosen"] - rewards["reward_rejected"]
+        own.loc[steps.index, "kl"] = rewards.sum(axis=1, skipna=False) / 2 / steps["beta"]
     return own
+
+
+def _batches(arm: Arm) -> tuple[object, ...]:
+    """Arms of which this is equal see the same batches, and have the same reference if they have one."""
+    return arm.start, arm.reference or arm.start, arm.seed, arm.pairs
 
 
 def table_2(steps: pd.DataFrame) -> pd.DataFrame:
