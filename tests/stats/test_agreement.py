@@ -49,7 +49,8 @@ def test_readers_who_never_differ_are_not_certain_and_one_answer_tells_nothing()
     assert found["kappa"] == found["kappa_high"] == 1 and found["kappa_low"] == pytest.approx(2 * 0.025 ** (1 / 20) - 1)
     same = stats.cohens_kappa([1] * 5, [1] * 5, range(5))
     assert np.isnan(same["kappa"]) and same["agreement"] == 1
-    assert np.isnan(stats.cohens_kappa([1, 0], [1, 1], ["c", "c"])["kappa_low"])
+    for second in ([1, 1], [1, 0]):
+        assert np.isnan(stats.cohens_kappa([1, 0], second, ["c", "c"])["kappa_low"]), "of one conversation"
     constant = stats.cohens_kappa([1, 0, 1, 0], [1, 1, 1, 1], range(4))
     assert constant["kappa"] == 0 and np.isnan(constant["kappa_low"]), "nothing varies to tell how sure it is"
     assert stats.cohens_kappa([], [], [])["n"] == 0

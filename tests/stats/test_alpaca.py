@@ -149,6 +149,11 @@ def test_without_a_single_preference_nothing_is_known(gamed):
     assert math.isnan(alpaca.length_controlled(rows, [0.0] * 4, gamed).win_rate)
 
 
+def test_too_few_preferences_for_five_folds_give_no_length_controlled_rate():
+    for preferences in ([1.5], [1.0, 2.0, 1.2, 1.0], []):
+        assert math.isnan(alpaca.length_controlled(made(preferences), [0.0] * len(preferences)).win_rate)
+
+
 def test_a_missing_first_preference_does_not_hide_that_all_others_are_wins():
     assert alpaca.length_controlled(made([None, 2.0, 2.0]), [0.0] * 3).win_rate == 100
 

@@ -55,7 +55,7 @@ def cohens_kappa(
         moves_chance = share_2[first] + share_1[second] - 2 * chance
         influence = (equal - same) / (1 - chance) - moves_chance * (1 - same) / (1 - chance) ** 2
         error, degrees = standard_error(np.bincount(members, influence, count)[None] * count / n)
-        if len(set(first)) == 1 or len(set(second)) == 1:
+        if count < 2 or len(set(first)) == 1 or len(set(second)) == 1:
             low = high = np.nan
         elif same < 1:
             reach = stdtrit(degrees, 0.5 + level / 2) * error / (1 - kappa**2)

@@ -121,19 +121,17 @@ def length_controlled(
 
     ``difficulty`` (n,) is each annotation's instruction's. Win ~ tanh(Δ length / its standard deviation) + difficulty +
     1, Δ being the baseline's characters less the model's; predicted at Δ = 0. L1-regularised, the strength chosen by
-    five folds; if all outcomes are equal there is nothing to fit, and if none has a preference the win rate is NaN.
+    five folds. If all outcomes are equal there is nothing to fit; with fewer than five preferences the win rate is NaN.
     ``anchors`` are annotations of the baseline against itself at other lengths, with columns ``preference`` (0 to 1),
     ``std_delta_len`` and ``instruction_difficulty``; they weigh 0.1 each and have no constant.
     """
-    if annotations[0].generator_1 == annotations[0].generator_2:
+    if annotations and annotations[0].generator_1 == annotations[0].generator_2:
         return WinRate(50.0, 0.0, 0.0)
     delta = np.array([len(each.output_1) - len(each.output_2) for each in annotations], dtype=float)
-    spread = delta.std(ddof=1)
+    spread = delta.std(ddof=1) if len(delta) > 1 else 0.0
     features = np.column_stack([np.tanh(delta / spread if spread else delta), difficulty, np.ones(len(delta))])
     wins = np.array([each.win for each in annotations])
     seen = set(wins[~np.isnan(wins)].tolist())
-    if not seen:
-        return WinRate(math.nan, math.nan)
     if seen in ({0.0}, {1.0}):
         return WinRate(100 * seen.pop(), 0.0)
     weights = np.ones(len(wins))
@@ -146,6 +144,8 @@ def length_controlled(
         target = np.concatenate([anchors["preference"].to_numpy(dtype=float), wins])
         weights = np.concatenate([np.full(len(anchors), ANCHOR_WEIGHT), weights])
     known = ~np.isnan(target)
+    if not seen or known.sum() < FOLDS:
+        return WinRate(math.nan, math.nan)
     coefficients = fractional_logistic(table[known], target[known], weights[known])
     expected = 1 / (1 + np.exp(-(features[:, 1:] @ coefficients[1:])))
     error = float(expected.std(ddof=1)) / math.sqrt(len(expected))
