@@ -133,6 +133,14 @@ def test_wrong_or_partial_files_are_refused_with_the_row(sample, tmp_path, chang
         people.read([path], key)
 
 
+def test_a_file_in_another_encoding_is_named(sample, tmp_path):
+    _, _, key = people.export(sample, tmp_path)
+    write_csv(tmp_path / "ann.csv", answers(sample, "Zoë", always_first))
+    (tmp_path / "ann.csv").write_bytes((tmp_path / "ann.csv").read_text(encoding="utf-8").encode("cp1252"))
+    with pytest.raises(InputError, match=r"ann\.csv is not UTF-8"):
+        people.read([tmp_path / "ann.csv"], key)
+
+
 def test_one_person_answers_once(sample, tmp_path):
     _, _, key = people.export(sample, tmp_path)
     files = [write_csv(tmp_path / name, answers(sample, "Ann", always_first)) for name in ("a.csv", "b.csv")]
@@ -215,3 +223,6 @@ def test_the_command_draws_a_sample_of_a_run(tmp_path, capsys):
     assert len(items) == 4 and {(item["arm_1"], item["arm_2"]) for item in items} == {("M_1SFT", "M_1SFT_ipo")}
     assert str(run / "people" / "judge.html") in capsys.readouterr().out
     assert main(["judge-sample", str(run), "--items", "4", "--seed", "1"]) == 1, "answers to the first would be lost"
+    with pytest.raises(SystemExit):
+        main(["judge-sample", str(run), "--items", "-3"])
+    assert "expected a whole number above 0" in capsys.readouterr().err

@@ -95,6 +95,7 @@ def test_readers_meet_each_other_and_the_rules(run):
     [
         ({"reply": "r099"}, "r099"),
         ({"guardrail": 40}, "guardrail 40"),
+        ({"reader": "kind"}, "kind is the name of a column"),
         ({"status": "unsure"}, "line 1.*status"),
         (None, "twice"),
     ],

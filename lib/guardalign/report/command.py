@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,12 +22,20 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
         print(write(chosen.runs[0], chosen.output))
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise ArgumentTypeError(f"expected a whole number above 0, not {text!r}")
+    return int(text)
+
+
 def judge_sample(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, e.g. outputs/embedded")
     parser.add_argument(
         "--rules", action="store_true", help="single replies, for readers who check the rules' statuses of guardrails"
     )
-    parser.add_argument("--items", type=int, help="pairs of replies, evenly over the contrasts (36); or replies (400)")
+    parser.add_argument(
+        "--items", type=_count, help="pairs of replies, evenly over the contrasts (36); or replies (400)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed draws another sample")
     parser.add_argument("--output", type=Path, help="the folder to write to (default: RUN/people, or RUN/readings)")
     chosen = parser.parse_args(given)

@@ -164,7 +164,11 @@ def beside(said: Sequence[Verdict], judged: Iterable[Verdict]) -> pd.DataFrame:
 
 def _answers(file: Path, items: Mapping[str, Item]) -> tuple[str, dict[tuple[str, str], Answer]]:
     """The person of a file, and the answers by item and dimension."""
-    text, names = file.read_text(encoding="utf-8-sig"), list(Answer.model_fields)
+    names = list(Answer.model_fields)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not UTF-8: save it as “CSV UTF-8” in the spreadsheet") from None
     heading = text.partition("\n")[0]
     delimiter = ";" if heading.count(";") > heading.count(",") else ","
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)

@@ -29,6 +29,8 @@ from guardalign.stats.agreement import cohens_kappa
 
 Status = Literal["kept", "broken", "not due"]
 RULES = "rules"
+TAKEN = ("reply", "conversation_id", "arm", "seed", "guardrail", "kind", "asked", "text", RULES)
+"""Columns of ``read``'s rows, which no reader can be called."""
 ALL = "all kinds"
 INSTRUCTIONS = """\
 # Replies to read
@@ -131,7 +133,9 @@ def read(folder: Path) -> pd.DataFrame:
         for each in read_rows(path, Reading):
             here = f"{path}: {each.reply}, guardrail {each.guardrail}"
             kinds = shown[each.reply].kinds if each.reply in shown else ()
-            if each.reader == RULES or not (0 < each.guardrail <= len(kinds) and kinds[each.guardrail - 1]):
+            if each.reader in TAKEN:
+                raise InputError(f"{here}: {each.reader} is the name of a column, not of a reader")
+            if not (0 < each.guardrail <= len(kinds) and kinds[each.guardrail - 1]):
                 raise InputError(f"{here}: not in this sample")
             own = said.setdefault((each.reply, each.guardrail), {})
             if each.reader in own:
@@ -152,8 +156,7 @@ def agreement(rows: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     ``same_status``, the share with the same of the three statuses; ``broken_1`` and ``broken_2``, shares. Not due and
     kept count alike: where a prohibition has an occasion ("if the customer mentions X, do not name it"), both fit.
     """
-    given = ["reply", "conversation_id", "arm", "seed", "guardrail", "kind", "asked", "text", RULES]
-    readers = rows.columns.difference(given)
+    readers = rows.columns.difference(list(TAKEN))
     found = []
     for one, two in itertools.combinations([*readers, RULES], 2):
         both = rows.dropna(subset=[one, two])
