@@ -245,9 +245,14 @@ def test_seeds_in_folders_are_one_run(tmp_path):
     assert len(elsewhere) == len(DIMENSIONS) and set(elsewhere["n"]) == {24} and set(elsewhere["seeds"]) == {2}
 
 
-def test_a_run_without_verdicts_names_the_notebook(tmp_path, capsys):
-    with pytest.raises(MissingStage, match="06_judging"):
-        report.load(tmp_path)
+def test_a_run_without_verdicts_on_two_arms_names_the_notebook(tmp_path, capsys):
+    gold = simulated.run_folder(tmp_path / "gold", {("chosen", "rejected"): -0.3}, 6, 2)
+    failed = simulated.run_folder(tmp_path / "failed", {("M_1SFT", "M_1SFT_ipo"): 0.1}, 6, 2)
+    invalid = simulated.verdicts(conversations=6, turns=2, invalid=1.0)
+    write_rows(failed / "verdicts" / "M_1SFT-vs-M_1SFT_ipo.jsonl", invalid)
+    for root in (tmp_path, gold, failed):
+        with pytest.raises(MissingStage, match="06_judging"):
+            report.write(root)
     assert main(["report", str(tmp_path)]) == 1
     assert "06_judging" in capsys.readouterr().err
     with pytest.raises(SystemExit):
@@ -276,6 +281,43 @@ def test_peoples_verdicts_join_the_judges(run, tmp_path):
     text = report.write(root).read_text()
     assert "person Ann" in text and "Krippendorff" in text
     assert people.QUESTIONS.keys() == set(said[0].dimensions)
+
+
+def test_peoples_verdicts_are_on_the_first_seeds_replies(tmp_path):
+    for seed in (1, 2):
+        simulated.run_folder(tmp_path / f"seed-{seed}", {("M_1SFT", "M_1SFT_ipo"): 0.1}, 6, 2)
+    said = [v.model_copy(update={"judge": "person Ann"}) for v in simulated.verdicts(conversations=4, turns=2)]
+    write_rows(tmp_path / "people" / "verdicts.jsonl", said)
+    rows = report.load(tmp_path).rows
+    assert set(rows.loc[rows["judge"] == "person Ann", "seed"]) == {1}
+
+
+def test_verdicts_on_arms_that_are_no_longer_compared_are_left_out(tmp_path):
+    """They may be of replies of an earlier training, and would be averaged into what an arm keeps."""
+    pairs = [("M_1SFT", "M_1SFT_ipo"), ("M_1SFT", "M_ipo"), ("chosen", "rejected"), ("M_1SFT_ipo", "server")]
+    root = simulated.run_folder(tmp_path, dict.fromkeys(pairs, 0.2), 6, 2)
+    write_rows(root / "verdicts" / "transfer" / "M_1SFT-vs-M_ipo.jsonl", simulated.verdicts("M_1SFT", "M_ipo"))
+    study = {
+        "arms": {name: {"method": "sft", "learning_rate": 1e-4} for name in ("M_1SFT", "M_1SFT_ipo")},
+        "contrasts": [{"arm_1": "M_1SFT", "arm_2": "M_1SFT_ipo"}],
+    }
+    told = {"study": study, "generation": {"replies": {"server": {}}}}
+    (root / "run.json").write_text(json.dumps({"06_judging": {"parameters": told}}))
+    results = report.load(root)
+    assert results.comparisons == [pairs[0], pairs[3]] and judge.elsewhere(results) == []
+    assert len(stats.gold_accuracy(results.rows)) == 3
+
+
+def test_a_run_tells_its_own_level(tmp_path):
+    contrasts = {("M_1SFT", "M_1SFT_ipo"): 0.2, ("M_1SFT", "M_ipo"): 0.1}
+    root = simulated.run_folder(tmp_path / "run", contrasts, conversations=8)
+    facts = {"06_judging": {"parameters": {"report": {"level": 0.9}}}}
+    write_text(root / "run.json", json.dumps(facts))
+    page = report.write(root).read_text()
+    assert "90 % intervals" in page and "95 % intervals" not in page
+    row = {"arm_1": "a", "arm_2": "b", "measure": "adherence", "difference": 5.0, "low": 1.0, "high": 9.0, "p": 0.03,
+           "seeds": 3, "conversations": 48}  # fmt: skip
+    assert [("No difference" in words.sentence(row, level)) for level in (0.9, 0.99)] == [False, True]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from guardalign.report import breakdown, html, judge, notebooks, tables, words
 from guardalign.report.drawing import training_cost
 from guardalign.report.examples import answered, packed, payload
 from guardalign.report.figures.looks import named, plain
-from guardalign.report.figures.words import count, interval, p_value
+from guardalign.report.figures.words import count, interval, minus, p_value
 from guardalign.report.readable import PERCENT, POINTS, cell, readable
 from guardalign.report.results import Results
 
@@ -70,7 +70,7 @@ def render(results: Results, figure_names: list[str], beside: Path) -> str:
         "report.html",
         "examples.js",
         banners=results.collapsed,
-        answers=answers(results.differences),
+        answers=answers(results.differences, results.level),
         trust=judge.trust(results),
         judged=judge.judged(results),
         remarks=judge.remarks(results),
@@ -103,14 +103,14 @@ def render(results: Results, figure_names: list[str], beside: Path) -> str:
     )
 
 
-def answers(differences: pd.DataFrame) -> list[Markup]:
+def answers(differences: pd.DataFrame, level: float = 0.95) -> list[Markup]:
     """A sentence for each contrast named beforehand on the share of prompts with all guardrails kept.
 
-    If none was named, or none judged, for every contrast.
+    If none was named, or none judged, for every contrast. ``level`` is that of the intervals.
     """
     shown = differences[differences["measure"] == "adherence"]
     named = shown[shown["named"]]
-    return [words.sentence(row) for _, row in (named if len(named) else shown).iterrows()]
+    return [words.sentence(row, level) for _, row in (named if len(named) else shown).iterrows()]
 
 
 def leads(held_out: pd.DataFrame, plan: Plan) -> list[Markup]:
@@ -180,7 +180,9 @@ def _kinds(results: Results) -> list[tuple[str, pd.DataFrame]]:
     for one, two in results.named:
         table = breakdown.by_kind(results.statuses, (one, two))
         if len(table):
-            shown = table.assign(net=[f"{100 * net:+.1f}" for net in table["net"]]).rename(columns={"net": "points"})
+            shown = table.assign(net=[minus(f"{100 * net:+.1f}") for net in table["net"]]).rename(
+                columns={"net": "points"}
+            )
             found.append((f"{plain(two)} minus {plain(one)}, by kind of guardrail", shown))
     return found
 

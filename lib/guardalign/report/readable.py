@@ -24,12 +24,14 @@ HEADINGS = {
     "cut_off": "cut off", "win_1": "win rate of 1", "win_2": "win rate of 2", "strict": "strict win rate of 1",
     "net": "1 better − 2 better", "invalid": "invalid verdicts", "flips": "changes with the order",
     "first_preferred": "first shown preferred", "beta": "β",
+    "chosen_preferred": "chosen reply preferred", "separated": "only the chosen reply acceptable",
     "preferred": "prefers 1, ties half", "canned": "replies with a canned phrase", "here": "this run",
     "paper hh": "paper B, HH", "paper tldr": "paper B, TL;DR", "paper alpaca_eval": "paper B, AlpacaEval 2.0",
 }  # fmt: skip
 UNITS = dict.fromkeys(
     ("accuracy", "per_token", "gain", "repetition", "cut_off", "win", "win_1", "win_2", "strict", "kept", "invalid",
-     "flips", "first_preferred", "preferred", "worth", "agreement", "canned", "here", "paper hh", "paper tldr",
+     "flips", "first_preferred", "chosen_preferred", "separated",
+     "preferred", "worth", "agreement", "canned", "here", "paper hh", "paper tldr",
      "paper alpaca_eval"), PERCENT,
 ) | dict.fromkeys(("net", "lead", "detectable", "sd_seeds", "sd_conversations", "sd_rest"), POINTS)  # fmt: skip
 """Columns that hold fractions, and what they are shown in."""

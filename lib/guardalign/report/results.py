@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,8 @@ from guardalign.report import breakdown, tables
 from guardalign.training.finish import METRICS, read_metrics
 
 GOLD = ("chosen", "rejected")
+OWN_ARMS = ("canaries", PREFERRED)
+"""Parts of the verdicts that are not on the plan's contrasts."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,12 @@ class Results:
 
     @property
     def judged(self) -> bool:
-        return any(self.verdicts.values())
+        """Whether there is a valid verdict on two arms; the data's own pairs alone are none."""
+        return any(
+            verdict.invalid is None and (verdict.arm_1, verdict.arm_2) != GOLD
+            for said in self.verdicts.values()
+            for verdict in said
+        )
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -58,8 +64,8 @@ class Results:
 
     @cached_property
     def judge(self) -> str:
-        """The judge with the most verdicts: the one the figures show."""
-        return str(self.rows["judge"].value_counts().idxmax())
+        """The judge with the most valid verdicts: the one the figures show."""
+        return str(self.rows.loc[self.rows["valid"], "judge"].value_counts().idxmax())
 
     @cached_property
     def plan(self) -> Plan:
@@ -163,9 +169,11 @@ class Results:
 
     @cached_property
     def sampled(self) -> Results | None:
-        """These results of the replies that the first seed's arms draw at temperature 1; None if there are none."""
+        """These results of the replies that the first seed's arms draw at temperature 1; None if the plan has none."""
+        if not self.plan.samples:
+            return None
         seed, folder = next(iter(seed_folders(self.root).items()))
-        verdicts = _verdicts(folder / SAMPLED / "verdicts")
+        verdicts = [v for v in _verdicts(folder / SAMPLED / "verdicts") if (v.arm_1, v.arm_2) in self.named]
         asked = {verdict.pair_id: self.pairs.get(verdict.pair_id.rpartition("#")[0]) for verdict in verdicts}
         pairs = {name: pair.model_copy(update={"id": name}) for name, pair in asked.items() if pair}
         replies = _replies(folder / SAMPLED)
@@ -205,14 +213,17 @@ def load(root: str | Path, level: float | None = None) -> Results:
 
 
 def _not_judged(root: Path) -> MissingStage:
-    return MissingStage(f"{root} has no verdicts. Run notebooks/06_judging.ipynb first: it makes them.")
+    return MissingStage(
+        f"{root} has no valid verdicts on two arms. Run notebooks/06_judging.ipynb first: it makes them."
+    )
 
 
 def read(root: str | Path, level: float | None = None) -> Results:
     """Read ``outputs/<run>``. If it has folders ``seed-<n>`` with verdicts or scores, they are the training seeds.
-    People's verdicts are read from ``people/*.jsonl``.
+    People's verdicts, which are on the first seed's replies, are read from ``people/*.jsonl``.
 
-    ``level`` defaults to the run's own parameter.
+    Verdicts on two arms that the run's plan no longer compares are left out: they may be of replies that are no longer
+    there. ``level`` defaults to the run's own parameter. Raises InputError if a file is damaged.
     """
     root = Path(root)
     folders = seed_folders(root)
@@ -223,23 +234,43 @@ def read(root: str | Path, level: float | None = None) -> Results:
         told |= stage.get("parameters", {})
     # Verdicts of a judge that the run no longer has are not its results; people's are.
     judged = told.get("judge", {}).get("kind") != "none"
-    verdicts = {seed: folder / "verdicts" for seed, folder in folders.items()} if judged else {}
-    parts = sorted({path.name for folder in verdicts.values() for path in folder.glob("*") if path.is_dir()})
+    folders_judged = {seed: folder / "verdicts" for seed, folder in folders.items()} if judged else {}
+    parts = sorted({path.name for folder in folders_judged.values() for path in folder.glob("*") if path.is_dir()})
+    studies = [stage.get("parameters", {}).get("study", {}) for stage in facts.values()]
+    planned = {(each["arm_1"], each["arm_2"]) for study in studies for each in study.get("contrasts", ())}
+    hosted = told.get("generation", {}).get("replies", {})
+
+    def compared(folder: Path) -> list[Verdict]:
+        return [
+            each
+            for each in _verdicts(folder)
+            if not planned or (each.arm_1, each.arm_2) in planned | {GOLD} or each.arm_2 in hosted
+        ]
+
+    verdicts = {
+        seed: (compared(folder / "verdicts") if judged else []) + _verdicts(folder / "people")
+        for seed, folder in folders.items()
+    }
+    if root not in folders.values():
+        verdicts[min(folders)] += _verdicts(root / "people")
     made = [path for path in sorted((root / "tables").glob("*.csv")) if path.stat().st_size]
     return Results(
         name=root.resolve().name,
         root=root,
-        verdicts={
-            seed: (_verdicts(verdicts[seed]) if judged else []) + _verdicts(folder / "people")
-            for seed, folder in folders.items()
-        },
+        verdicts=verdicts,
         pairs=_pairs(root) or _pairs(first),
         replies={seed: _replies(folder) for seed, folder in folders.items()},
         metrics=_metrics(first),
         facts=facts,
         parameters=told,
         level=level or told.get("report", {}).get("level", 0.95),
-        parts={part: {seed: _verdicts(folder / part) for seed, folder in verdicts.items()} for part in parts},
+        parts={
+            part: {
+                seed: (_verdicts if part in OWN_ARMS else compared)(folder / part)
+                for seed, folder in folders_judged.items()
+            }
+            for part in parts
+        },
         tables={path.stem: pd.read_csv(path) for path in made},
     )
 
@@ -280,9 +311,9 @@ def _replies(folder: Path) -> dict[str, list[Reply]]:
 def _pairs(folder: Path) -> dict[str, PreferencePair]:
     found: dict[str, PreferencePair] = {}
     for path in sorted((folder / "data").glob("*.jsonl")):
-        with path.open(encoding="utf-8") as stream:
-            first = stream.readline().strip()
-        if first and {"chosen", "conversation_id"} <= set(json.loads(first)):
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            first = stream.readline()
+        if '"chosen":' in first and '"conversation_id":' in first:
             found |= {row.id: row for row in read_rows(path, PreferencePair)}
     return found
 
