@@ -157,7 +157,14 @@ def write(settings: Params, found: Estimate) -> dict[str, Any]:
     pairs = load(settings.source).pairs[-2 * size :]
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    replies = generate(settings.model.name, pairs, "base", Study(settings, run).writing(), run.replies("base"), _quiet)
+    replies = generate(
+        settings.model.name,
+        pairs,
+        "base",
+        Study(settings, run).writes("base", run.replies("base")).settings,
+        run.replies("base"),
+        _quiet,
+    )
     told = {"replies": len(replies), **_peaks(found, found.writing, peak_memory())}
     _free()
     return told

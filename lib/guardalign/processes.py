@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from guardalign.errors import Preempted, StageFailed
+from guardalign.errors import GuardalignError, Preempted, StageFailed
 
 DEFAULTS = {
     # On a CPU in bf16, oneDNN keeps compiled kernels for the last 1,024 shapes, and every prefix tree has a shape of
@@ -32,6 +32,8 @@ DEFAULTS = {
     "PYTHONUNBUFFERED": "1",
 }
 """Environment variables of the processes that this package starts, unless they are set."""
+LOCK = ".lock"
+"""The file in a run's folder that is locked while a command works there."""
 CALLER = "GUARDALIGN_CALLER"
 PROCESSES = "GUARDALIGN_PROCESSES"
 SECONDS_TO_SAVE = 25.0
@@ -249,6 +251,15 @@ def peak_resident() -> int:
         if found:
             return int(found[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder. Raises GuardalignError if another command works there."""
+    with locked(folder / LOCK) as lock:
+        if lock is None:
+            raise GuardalignError(f"Another run is working in {folder}: wait for it, or choose another `run:` name.")
+        yield
 
 
 @contextlib.contextmanager

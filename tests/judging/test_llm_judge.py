@@ -19,6 +19,7 @@ from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import GuardalignError, InputError, NoVerdict, ParameterError
 from guardalign.files import RunFolder, read_rows, write_rows
 from guardalign.generation.hosted import hosted_replies, messages
+from guardalign.generation.store import Store
 from guardalign.judging import canaries
 from guardalign.judging.choice import chosen_judge
 from guardalign.judging.embedded import assess
@@ -390,7 +391,10 @@ def test_a_server_is_an_arm_like_any_other(tmp_path: Path) -> None:
 
     pairs = [pair(at) for at in range(3)]
     with Server(bot, schedule=lambda number: "length" if number == 0 else None) as server:
+        trained = Store(tmp_path / "bot.jsonl", "a model's")  # which wrote replies of the same name before
+        trained.finish([])
         replies = hosted_replies(arm(server, concurrency=1), pairs, "bot", tmp_path / "store", tmp_path / "bot.jsonl")
+        assert not trained.is_complete()
         assert [each.pair_id for each in replies] == [each.id for each in pairs]
         assert [each.finished for each in replies] == [False, True, True]
         assert replies[1].text == "I look up order 1."

@@ -5,47 +5,16 @@ from __future__ import annotations
 import shutil
 
 import pytest
-import torch
 
-from guardalign.config.params import read
-from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.data.splitting import pairs_in
 from guardalign.errors import InputError
-from guardalign.files import RunFolder, write_rows
-from guardalign.models.encoding import encode
-from guardalign.models.loading import drop_weights, dropped, load_tokenizer
+from guardalign.files import RunFolder
+from guardalign.models.loading import dropped
 from guardalign.study.archive import pack, unpack
-from guardalign.study.run import Study
 from guardalign.study.settle import jobs_of, settle
-from series import parameters, save_base
+from tiny_study import IPO, settled, study_in
 
-SFT, IPO = "M_1SFT", "M_1SFT_ipo"
-ARMS = {
-    SFT: {"method": "sft", "learning_rate": 1e-3},
-    IPO: {"start": SFT, "method": "ipo_mean", "learning_rate": 1e-3, "beta": 1.0},
-}
-SPLITS = ["train"] * 4 + ["validation", "test", "test", "transfer"]
-
-
-def study_in(root, base, seeds) -> Study:
-    plan = {"seeds": seeds, "keep": False, "workers": 1, "arms": ARMS, "contrasts": [{"arm_1": SFT, "arm_2": IPO}]}
-    return Study(read(parameters(root, base, study=plan)), RunFolder(root))
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    root = tmp_path_factory.mktemp("archive")
-    study = study_in(root / "run", save_base(root / "base"), [1, 2])
-    pairs = [
-        PreferencePair(
-            id=f"c{n}", conversation_id=f"c{n}", turns=(Turn(role="user", text=f"Hi {n}"),), chosen="Yes.",
-            rejected="No.", split=split,
-        )
-        for n, split in enumerate(SPLITS)
-    ]  # fmt: skip
-    write_rows(study.run.data("pairs"), pairs)
-    settle(jobs_of(study), log=lambda _: None)
-    return study
+original = pytest.fixture(scope="module")(settled)
 
 
 @pytest.fixture
@@ -80,26 +49,3 @@ def test_packing_twice_gives_the_same_bytes_and_nothing_is_packed_without_replie
     assert pack(original.run).read_bytes() == pack(original.run).read_bytes()
     with pytest.raises(InputError, match="no replies"):
         pack(RunFolder(tmp_path))
-
-
-def test_a_damaged_example_or_outcome_is_made_again(original):
-    sequences = encode(load_tokenizer(original.model_of(SFT)), ["Hi."], ["A reply."], 64)
-    before = original.logps(SFT, sequences)
-    path = original.folder().root / "samples" / f"{SFT}.logps.json"
-    for damaged in (path.read_text().replace("-", "", 1), path.read_text()[:-9]):
-        path.write_text(damaged)
-        assert all(map(torch.equal, before, original.logps(SFT, sequences)))
-    job = jobs_of(original, [SFT])[0]
-    known, text = job.known(), job.outcome.read_text()
-    job.outcome.write_text(text.replace('"steps":', '"steps":1', 1))
-    assert job.known() is None
-    assert settle([job], log=lambda _: None)[0].steps == known.steps and job.known()
-
-
-def test_a_notebooks_example_needs_no_weights_a_second_time(original):
-    prompts, replies = ["Hi."] * 2, ["A reply.", "Another reply."]
-    sequences = encode(load_tokenizer(original.model_of(SFT)), prompts, replies, 64)
-    before = original.logps(SFT, sequences)
-    drop_weights(original.folder().model(SFT))
-    again = original.logps(SFT, sequences)
-    assert len(again) == 2 and all(map(torch.equal, before, again)) and dropped(original.folder().model(SFT))

@@ -96,16 +96,18 @@ def test_scores_are_kept_until_model_or_pairs_change(tmp_path):
     run, base = RunFolder(tmp_path / "run"), save_base(tmp_path / "base")
     counts = {"train": 1, "feedback": 1, "test": 1}
     pairs = load(Source(kind="world", conversations=counts)).pairs[:3]
-    model = Model(name=str(base), max_length=2048)
-    first = heldout.score_arm(run, "base", str(base), pairs, model)
+    model, loaded = Model(name=str(base), max_length=2048), []
+
+    def score(pairs):
+        return heldout.score_arm(run, "base", str(base), pairs, model, lambda: loaded.append(len(pairs)))
+
+    first = score(pairs)
     kept = run.root / "scores" / "base.jsonl"
-    stamp = kept.stat().st_mtime_ns
-    assert heldout.score_arm(run, "base", str(base), pairs, model) == first and kept.stat().st_mtime_ns == stamp
-    again = heldout.score_arm(run, "base", str(base), pairs[:2], model)
-    assert [score.chosen for score in again] == pytest.approx([score.chosen for score in first[:2]], abs=1e-4)
-    assert kept.stat().st_mtime_ns != stamp
+    assert score(pairs) == first and loaded == [3]
+    again = score(pairs[:2])
+    assert [each.chosen for each in again] == pytest.approx([each.chosen for each in first[:2]], abs=1e-4)
     kept.write_text(kept.read_text().replace('"chosen_tokens":', '"chosen_tokens":1', 1))
-    assert heldout.score_arm(run, "base", str(base), pairs[:2], model) == again == heldout.stored(run.root)["base"]
+    assert score(pairs[:2]) == again == heldout.stored(run.root)["base"] and loaded == [3, 2, 2]
 
 
 def test_the_methods_table_joins_replies_and_is_drawn():

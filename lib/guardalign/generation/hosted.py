@@ -9,7 +9,8 @@ from guardalign.config.sections import ServerArm
 from guardalign.data.construction import format_messages, format_prompt
 from guardalign.data.conversations import PreferencePair, Reply
 from guardalign.errors import GuardalignError
-from guardalign.files import write_rows
+from guardalign.files import fingerprint
+from guardalign.generation.store import Store
 from guardalign.llm import Client, Endpoint, Message, Outcome, Request
 
 
@@ -30,7 +31,7 @@ def hosted_replies(
             f"The others are stored; run again to ask for these."
         )
     replies = [_reply(outcomes[pair.id], pair, arm) for pair in pairs]
-    write_rows(output, replies)
+    Store(output, fingerprint("server", section.model)).finish(replies)
     return replies
 
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
+import tempfile
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
 from guardalign.config.params import Params
 from guardalign.errors import InputError
-from guardalign.files import RunFolder, replacing
+from guardalign.files import RunFolder, replacing, space_for
 from guardalign.generation.replies import TEXT_FILES
 from guardalign.models.loading import RECORD, dropped, model_fingerprint
 from guardalign.training.finish import METRICS
 
 ARCHIVE = "results.tar.xz"
-FOLDERS = {"data", "outcomes", "replies", "samples", "scores", "verdicts"}
+FOLDERS = {"data", "distances", "instructions", "outcomes", "replies", "samples", "scores", "verdicts"}
 LEFT_OUT = {"llm", "models", "tuning"}
 
 
@@ -57,9 +59,13 @@ def unpack(run: RunFolder) -> bool:
     archive = run.root / ARCHIVE
     if not archive.exists():
         return False
-    with tarfile.open(archive, "r:xz") as tar:
+    with space_for(run.root), tarfile.open(archive, "r:xz") as tar:
         missing = [each for each in tar.getmembers() if not (run.root / each.name).exists()]
-        tar.extractall(run.root, missing, filter="data")
+        with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=run.root) as aside:
+            tar.extractall(aside, missing, filter="data")
+            for each in missing:  # each appears whole: an interrupted call leaves none that is cut off
+                (run.root / each.name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(Path(aside) / each.name, run.root / each.name)
     return True
 
 

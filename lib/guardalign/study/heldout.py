@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,16 +21,23 @@ CHANGES = {"lead": stats.DIFFERENCE, "gain": stats.SHARE, "chosen_change": stats
 ENDS = ("", "_low", "_high")
 
 
-def score_arm(run: RunFolder, arm: str, folder: str, pairs: Sequence[Prompt], model: Model) -> list[PairScore]:
-    """Log-probs of every pair's two replies under the model in ``folder``; kept in ``scores/<arm>.jsonl``."""
+def score_arm(
+    run: RunFolder, arm: str, folder: str, pairs: Sequence[Prompt], model: Model, restore: Callable[[], object]
+) -> list[PairScore]:
+    """Log-probs of every pair's two replies under the model in ``folder``; kept in ``scores/<arm>.jsonl``.
+
+    ``restore`` is called before the model is loaded, and puts its weights back if they were dropped.
+    """
     path = run.root / "scores" / f"{arm}.jsonl"
     mark = path.with_suffix(".made")
     made = fingerprint(model_fingerprint(folder), model.precision, model.prompt, list(pairs))
     if path.exists() and intact(path) and mark.exists() and mark.read_text(errors="replace") == made:
         return read_rows(path, PairScore)
+    restore()
     policy, tokenizer = load_frozen(folder, model.precision), load_tokenizer(folder)
     examples = examples_of(pairs, tokenizer if model.prompt == "chat" else None)
     scores = evaluate_pairs(policy, tokenizer, examples, max_length=model.max_length)
+    mark.unlink(missing_ok=True)  # there is never one of other scores
     write_rows(path, scores)
     write_text(mark, made)
     return scores

@@ -44,7 +44,7 @@ from guardalign.models.loading import (
     redrawn,
 )
 from guardalign.study import heldout, tasks
-from guardalign.training import TrainingConfig, TrainingResult, completion_logprobs
+from guardalign.training import PairScore, TrainingConfig, TrainingResult, completion_logprobs
 from guardalign.training.finish import read_metrics
 from guardalign.tree import TokenSequence
 
@@ -109,16 +109,12 @@ class Study:
         self, name: str, seed: int | None = None, pairs: Sequence[Prompt] | None = None, log: Log = print
     ) -> TrainingResult:
         """Train one arm on its pairs, or on ``pairs``."""
-        seed = self.seeds[0] if seed is None else seed
+        seed, arm, settings = self.seeds[0] if seed is None else seed, self.plan.arms[name], self.settings
         learnt = self.examples(self.pairs_of(name, seed) if pairs is None else pairs)
-        if self.plan.arms[name].method == "rlhf":
-            return self._train_online(name, seed, learnt)
-        return run_training(self.config_of(name, seed), learnt, self.settings.launch.kind, log)
-
-    def _train_online(self, name: str, seed: int, learnt: Sequence[Example]) -> TrainingResult:
+        if arm.method != "rlhf":
+            return run_training(self.config_of(name, seed), learnt, settings.launch.kind, log)
         from guardalign.training.rlhf import train_online
 
-        arm, settings = self.plan.arms[name], self.settings
         return train_online(
             name, arm.rlhf, self.model_of(arm.start, seed), learnt, self.examples(self.rows("test")),
             self.folder(seed).model(name), settings.training.batch_size, settings.generation.max_new_tokens,
@@ -180,11 +176,16 @@ class Study:
         return str(folder)
 
     def weights_of(self, name: str, seed: int | None = None) -> str:
-        """``model_of`` for loading it: an arm whose weights were dropped is trained again."""
-        for each in (*self.plan.ancestors(name), name) if name != BASE else ():
-            if dropped(folder := Path(self.model_of(each, seed))):
-                (folder / RECORD).unlink()
-                self.train_arm(each, seed)
+        """``model_of`` for loading it: an arm whose weights were dropped is trained again.
+
+        Raises MissingStage where that is not possible, in a notebook that does not show how arms are trained.
+        """
+        if dropped(folder := Path(self.model_of(name, seed))):
+            (folder / RECORD).unlink()
+            if "training" in self.settings.model_fields_set:
+                for each in self.plan.ancestors(name):
+                    self.weights_of(each, seed)
+                self.train_arm(name, seed)
         return self.model_of(name, seed)
 
     def logps(self, name: str, sequences: Sequence[TokenSequence]) -> list[Tensor]:
@@ -230,13 +231,11 @@ class Study:
     def own_replies(self, name: str, wanted: Pairs, seed: int) -> list[PreferencePair]:
         """As ``mistakes``, but of the part of the conversations and of the sort of replies that ``wanted`` names."""
         key = (name, wanted.splits, wanted.part, wanted.replies, seed)
-        if key not in self._kept:
-            self._kept[key] = self._own_replies(name, wanted, seed)
-        return self._kept[key]
-
-    def _own_replies(self, name: str, wanted: Pairs, seed: int) -> list[PreferencePair]:
+        if key in self._kept:
+            return self._kept[key]
         own, pairs = self.folder(seed), part(self.rows(*wanted.splits), wanted.part)
-        place = name if wanted.part is None else f"{name}-{wanted.part[0]}of{wanted.part[1]}"
+        place = "-".join([name, *(wanted.splits if wanted.splits != ("feedback",) else ())])
+        place += "" if wanted.part is None else f"-{wanted.part[0]}of{wanted.part[1]}"
         replies = self.answers(name, pairs, own.root / "samples" / f"feedback-{place}.jsonl", seed)
         said = {reply.pair_id: reply.text for reply in replies}
         judge = chosen_judge(self.settings.judge, self.run.root / "llm")
@@ -250,16 +249,21 @@ class Study:
         write_rows(own.data(f"feedback-{place}"), kept)
         if not kept:
             raise InputError(f"{name}: every reply that is kept is longer than model.max_length")
+        self._kept[key] = kept
         return kept
 
     # Replies
 
-    def writing(self, seed: int | None = None, temperature: float | None = None) -> GenerationSettings:
-        """How all arms generate their replies, or at another temperature."""
+    def writes(
+        self, name: str, output: Path, seed: int | None = None, temperature: float | None = None
+    ) -> GenerationJob:
+        """How an arm's model writes its replies into ``output``: at the run's temperature, or at another one."""
         seed = self.seeds[0] if seed is None else seed
         own = self.settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
         own |= {} if temperature is None else {"temperature": temperature}
-        return GenerationSettings(**own, seed=seed if own["temperature"] else 0, prompt=self.settings.model.prompt)
+        prompt = self.settings.model.prompt
+        settings = GenerationSettings(**own, seed=seed if own["temperature"] else 0, prompt=prompt)
+        return GenerationJob(model=self.model_of(name, seed), arm=name, settings=settings, output=output)
 
     def answers(
         self,
@@ -270,21 +274,18 @@ class Study:
         log: Log = print,
         temperature: float | None = None,
     ) -> list[Reply]:
-        """The replies of an arm to ``pairs``, kept in ``output``; at another ``temperature`` than the run's if given.
+        """The replies of an arm to ``pairs``, kept in ``output``; ``temperature`` as in ``writes``.
 
         They come from the server that ``generation.replies`` names for the arm; else its model writes them, in as many
-        processes as training has. Raises MissingStage if the model is not trained, or if its weights were dropped and
-        replies are missing.
+        processes as training has. Raises MissingStage if the model is not trained (see ``weights_of``).
         """
         seed = self.seeds[0] if seed is None else seed
         server = self.settings.generation.replies.get(name)
         if server is not None:
             return hosted_replies(server, pairs, name, self.run.root / "llm", output)
-        settings = self.writing(seed, temperature)
-        job = GenerationJob(model=self.model_of(name, seed), arm=name, settings=settings, output=output)
+        job = self.writes(name, output, seed, temperature)
         if dropped(Path(job.model)) and not job.store(pairs).is_complete():
-            (Path(job.model) / RECORD).unlink()
-            self.model_of(name, seed)  # the notebook that trains the arm has to run again
+            self.weights_of(name, seed)
         return run_generation(job, pairs, self.settings.launch.kind, log)
 
     def all_answers(self, names: Sequence[str], pairs: Sequence[PreferencePair]) -> list[Reply]:
@@ -292,26 +293,35 @@ class Study:
 
         Weights that are not kept are dropped (``drop``).
         """
-        found = []
+        found: list[Reply] = []
+        base: list[Reply] = []
+        seedless = not self.settings.generation.temperature and BASE not in self.settings.generation.replies
         for seed in self.seeds:
-            own = self.folder(seed)
-            if BASE in names and seed != self.seeds[0] and not self.settings.generation.temperature:
-                for end in ("", ".made"):  # the base model has no seed: its greedy replies are the first one's
-                    path = f"{self.folder().replies(BASE)}{end}"
-                    write_text(Path(f"{own.replies(BASE)}{end}"), Path(path).read_text(encoding="utf-8"))
             for name in names:
-                found += self.answers(name, pairs, own.replies(name), seed)
+                output = self.folder(seed).replies(name)
+                if name == BASE and base and seedless:  # its greedy replies are the same with every seed
+                    self.writes(name, output, seed).store(pairs).finish(base)
+                replies = self.answers(name, pairs, output, seed)
+                base = replies if name == BASE else base
+                found += replies
                 self.drop(name, seed)
         return found
 
     def drop(self, name: str, seed: int) -> None:
         """Drop an arm's weights if the plan keeps none; the first of several seeds keeps them, for notebooks' examples
-        and for sampling."""
-        first = len(self.seeds) > 1 and seed == self.seeds[0]
+        and for sampling, and so does a single one that samples."""
+        first = seed == self.seeds[0] and (len(self.seeds) > 1 or self.plan.samples > 0)
         if not (self.plan.keep or first or name not in self.plan.arms or self.plan.is_needed(name)):
             drop_weights(self.folder(seed).model(name))
 
     # Scores and verdicts
+
+    def score(self, name: str, seed: int, pairs: Sequence[Prompt], folder: RunFolder | None = None) -> list[PairScore]:
+        """Log-probs of the pairs' own replies under an arm, kept in ``scores/`` of ``folder`` (default: the seed's)."""
+        own, model = folder or self.folder(seed), self.settings.model
+        return heldout.score_arm(
+            own, name, self.model_of(name, seed), pairs, model, lambda: self.weights_of(name, seed)
+        )
 
     def held_out(self, names: Sequence[str], pairs: Sequence[PreferencePair]) -> pd.DataFrame:
         """Held-out figures, an arm a row in the order of ``names``; the arms they start from are scored too."""
@@ -319,11 +329,7 @@ class Study:
         needed = dict.fromkeys([*starts.values(), *names])
         rows = []
         for seed in self.scored:
-            own = self.folder(seed)
-            scores = {
-                name: heldout.score_arm(own, name, self.model_of(name, seed), pairs, self.settings.model)
-                for name in needed
-            }
+            scores = {name: self.score(name, seed, pairs) for name in needed}
             rows.append(heldout.rows(scores, starts, seed))
         return heldout.table(pd.concat(rows, ignore_index=True)).set_index("arm").loc[list(names)].reset_index()
 

@@ -9,6 +9,8 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing import get_context
@@ -23,19 +25,19 @@ from guardalign.config.plan import BASE, CARE, Arm
 from guardalign.data.conversations import Reply, Row, Split
 from guardalign.data.examples import Example
 from guardalign.data.tasks import load_instructions
-from guardalign.errors import ParameterError
+from guardalign.errors import ParameterError, StageFailed
 from guardalign.files import RunFolder, fingerprint, intact, read_rows, write_rows
 from guardalign.generation.replies import load_policy
 from guardalign.losses import METHODS
 from guardalign.models.encoding import encode
 from guardalign.models.loading import RECORD, base_model, dropped, load_frozen, load_tokenizer, model_fingerprint
-from guardalign.study import heldout
 from guardalign.study.archive import unpack
 from guardalign.study.distance import Distance, distances
 from guardalign.study.run import Log, Study
 from guardalign.training import PairScore
 from guardalign.training.finish import read_metrics
 from guardalign.training.reference import store_of
+from guardalign.tree.prefix_tree import TreeError
 from guardalign.tree.scoring import TreeScorer
 
 
@@ -125,7 +127,9 @@ class Job:
     def fingerprint(self) -> str:
         """Everything that decides the outcome: the arm, those it depends on, data, base model, decoding, judge."""
         study, settings, plan = self.study, self.study.settings, self.study.plan
-        chain = [*plan.ancestors(self.arm), *(self.planned.steps if isinstance(self.planned.steps, tuple) else ())]
+        before = plan.ancestors(self.arm)
+        matched = dict.fromkeys(other for name in (self.arm, *before) for other in plan.matched(name))
+        chain = [*before, *matched]
         judged = any(plan.arms[name].pairs.judged for name in (*chain, self.arm))
         return fingerprint(
             self.planned, [(name, plan.arms[name]) for name in chain], study.epochs_before(self.arm), self.seed,
@@ -135,11 +139,34 @@ class Job:
         )  # fmt: skip
 
     def known(self) -> Outcome | None:
-        """The outcome of an earlier run with the same fingerprint; a damaged one counts as none."""
-        if not (self.outcome.exists() and intact(self.outcome)):
+        """The outcome of an earlier run with the same fingerprint; one that is damaged, or that lacks replies or
+        measures that are wanted now, counts as none."""
+        made = [self._file(each) for each in ("outcomes", "replies", *self._measures)]
+        if not all(path.exists() and intact(path) for path in made):
             return None
         (found,) = read_rows(self.outcome, Outcome)
-        return found if found.fingerprint == self.fingerprint else None
+        if found.fingerprint != self.fingerprint:
+            return None
+        if self.instructions:
+            if not (self.model / RECORD).exists():
+                return None
+            answers = self.study.writes(self.arm, self._file("instructions"), self.seed)
+            if not answers.store(self._instruction_prompts()).is_complete():
+                return None
+        return found
+
+    @property
+    def _measures(self) -> tuple[str, ...]:
+        """What is measured besides replies, by the name of its folder."""
+        if not self.measured or self.seed not in self.study.scored:
+            return ()
+        return ("scores",) if self.study.task == CARE else ("scores", "distances")
+
+    def _instruction_prompts(self) -> list[Example]:
+        return [
+            Example(id=each.id, conversation_id=each.id, prompt=each.prompt, chosen="")
+            for each in load_instructions(self.instructions or "")
+        ]
 
     @property
     def has_weights(self) -> bool:
@@ -157,17 +184,11 @@ class Job:
         memory = [row.get("memory_gib", 0.0) for row in read_metrics(self.model)]
         replies = study.answers(self.arm, self.prompts, own.replies(self.arm), self.seed, log)
         if self.instructions:
-            asked = [
-                Example(id=each.id, conversation_id=each.id, prompt=each.prompt, chosen="")
-                for each in load_instructions(self.instructions)
-            ]
-            study.answers(self.arm, asked, self._file("instructions"), self.seed, log)
-        if self.measured and self.seed in study.scored:
-            heldout.score_arm(
-                own, self.arm, str(self.model), study.to_score(study.rows(self.split)), study.settings.model
-            )
-            if study.task != CARE:
-                write_rows(self._file("distances"), self._measured(replies))
+            study.answers(self.arm, self._instruction_prompts(), self._file("instructions"), self.seed, log)
+        if "scores" in self._measures:
+            study.score(self.arm, self.seed, study.to_score(study.rows(self.split)))
+        if "distances" in self._measures:
+            write_rows(self._file("distances"), self._measured(replies))
         if study.plan.is_needed(self.arm):
             self._share_reference()
         study.drop(self.arm, self.seed)
@@ -187,11 +208,16 @@ class Job:
         return distances(policy, origin, self.study.examples(self.study.rows(self.split)), replies)
 
     def _share_reference(self) -> None:
-        """Compute this model's log-probs of the replies once, for all arms that start here."""
-        plan, study = self.study.plan, self.study
-        later = [name for name, arm in plan.arms.items() if arm.start == self.arm and arm.method != "rlhf"]
-        reading = [name for name in later if METHODS[plan.arms[name].method].reference]
-        if not reading or plan.arms[reading[0]].pairs.judged:
+        """Compute this model's log-probs of the replies once, for all arms that start here: side by side, each would
+        compute them, and which of them it then reads would be a matter of time."""
+        study = self.study
+        reading = [
+            name
+            for name, arm in study.plan.arms.items()
+            if arm.start == self.arm and arm.reference is None and not arm.pairs.judged
+            and arm.method != "rlhf" and METHODS[arm.method].reference
+        ]  # fmt: skip
+        if not reading or study.settings.training.engine != "tree":
             return
         config = study.config_of(reading[0], self.seed)
         pairs = study.examples(study.pairs_of(reading[0], self.seed))
@@ -203,7 +229,8 @@ class Job:
         def scorer() -> TreeScorer:
             return TreeScorer(load_frozen(config.model, config.precision), precision=config.precision)
 
-        store.fill(sequences, scorer, config.row_tokens)
+        with suppress(TreeError):  # its own training refuses the same, by name
+            store.fill(sequences, scorer, config.row_tokens)
 
 
 def jobs_of(study: Study, names: Sequence[str] = (), split: Split = "test", measured: bool = True) -> list[Job]:
@@ -244,6 +271,11 @@ def _settled(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]
                 for each in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running[each], each.result()
                     del running[each]
+        except BrokenProcessPool:
+            raise StageFailed(
+                "A process that trained an arm was killed (too little memory is the usual cause): lower study.workers. "
+                "Run again to resume."
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -268,5 +300,6 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     for name in asked.arms:
         if name not in study.plan.arms:
             raise ParameterError(f"no arm {name!r} in {asked.params}: it has {', '.join(study.plan.arms)}")
-    unpack(study.run)
-    settle(jobs_of(study, asked.arms), study.plan.workers, lambda line: print(line, flush=True))
+    with processes.alone_in(study.run.root):
+        unpack(study.run)
+        settle(jobs_of(study, asked.arms), study.plan.workers, lambda line: print(line, flush=True))

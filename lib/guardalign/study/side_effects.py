@@ -17,7 +17,6 @@ from guardalign.data.tasks.sys_ifeval import Instructed, can_check, load_sys_ife
 from guardalign.files import RunFolder, resolved
 from guardalign.generation.replystats import refuses
 from guardalign.judging.stage import replies_of
-from guardalign.study import heldout
 from guardalign.study.run import Study
 from guardalign.study.tasks import fitting
 from guardalign.world.pretraining import corpus
@@ -35,8 +34,8 @@ def measured(study: Study) -> pd.DataFrame:
     test prompt is no refusal, where the chosen one is none. What the section ``side_effects`` names no file for, or has
     no checkers for, is left out.
 
-    Scores and replies are kept in ``side_effects/`` of each seed's folder; an arm whose weights were dropped is trained
-    again. Raises MissingStage without replies to the test prompts.
+    Scores and replies are kept in ``side_effects/`` of each seed's folder; an arm without them whose weights were
+    dropped is trained again. Raises MissingStage without replies to the test prompts.
     """
     section = study.settings.side_effects
     ask = section.sys_ifeval if can_check() else None
@@ -94,9 +93,9 @@ def _rows(
 ) -> Iterator[tuple[str, str, str, float]]:
     """Measure, id, conversation_id and value."""
     own = study.folder(None if arm == BASE else seed)
-    kept, weights = own.root / "side_effects", study.weights_of(arm, seed) if texts or instructed else ""
+    kept = own.root / "side_effects"
     for name, prompts in texts.items():
-        for each in heldout.score_arm(RunFolder(kept / name), arm, weights, prompts, study.settings.model):
+        for each in study.score(arm, seed, prompts, RunFolder(kept / name)):
             likelier, likelihood = each.chosen > (each.rejected or 0.0), each.chosen / each.chosen_tokens
             yield name, each.id, each.conversation_id, float(likelier) if name == "harmless" else likelihood
     asked = [row.pair for row in instructed]

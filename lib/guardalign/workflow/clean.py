@@ -11,7 +11,7 @@ from guardalign import processes
 from guardalign.config.params import Params
 from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, project_root
-from guardalign.workflow.series import LOCK
+from guardalign.processes import LOCK
 
 RECORD = "run.json"
 

@@ -11,6 +11,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
+from signal import SIGINT
 
 from guardalign import __version__
 from guardalign.errors import GuardalignError, Preempted
@@ -51,6 +52,9 @@ def main(given: Sequence[str] | None = None) -> int:
         return getattr(import_module(module), function)(own, arguments[1:]) or 0
     except Ended as ended:
         return 128 + ended.signal_number
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 128 + SIGINT
     except GuardalignError as error:
         print(error, file=sys.stderr, flush=True)
         return PREEMPTED if isinstance(error, Preempted) else 1

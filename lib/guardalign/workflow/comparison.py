@@ -9,7 +9,6 @@ from pathlib import Path
 
 from guardalign import processes
 from guardalign.config.params import Params
-from guardalign.errors import GuardalignError
 from guardalign.files import RunFolder
 
 
@@ -19,8 +18,6 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     from guardalign.report.comparison import carry_out  # slow to import
 
     start, run = time.monotonic(), RunFolder.named(settings.run)
-    with processes.locked(run.root / ".lock") as lock:
-        if lock is None:
-            raise GuardalignError(f"Another run is working in {run.root}: wait for it, or choose another run.")
+    with processes.alone_in(run.root):
         carry_out(settings, run)
     print(f"Tables: {run.root / 'tables'} ({time.monotonic() - start:.0f} s)")

@@ -23,10 +23,10 @@ from guardalign.config.params import Params
 from guardalign.errors import GuardalignError, ParameterError, StageFailed
 from guardalign.files import RunFolder, damaged, project_root, resolved
 from guardalign.judging.stage import unsettled
+from guardalign.processes import LOCK
 from guardalign.workflow.run_notebook import BUSY
 
 LEAST_FREE = 64 * 1024  # bytes
-LOCK = ".lock"
 PATIENCE = 30.0
 SLURM_LOGS = Path(".snakemake") / "slurm_logs"
 
@@ -73,9 +73,7 @@ def run_series(params: Path, place: Place, target: str | None, dry_run: bool, ag
         settings.check_tuning()
     run = RunFolder.named(settings.run)
     made = run.root / target if target else run.report
-    with processes.locked(run.root / LOCK) as lock:
-        if lock is None:
-            raise GuardalignError(f"Another run is working in {run.root}: wait for it, or choose another `run:` name.")
+    with processes.alone_in(run.root):
         _wait_for_earlier_stages(run)
         before = _modified(made)
         if _modified(run.report) is None and place.profile is None and not dry_run:

@@ -223,6 +223,8 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only list the points and check their parameters")
     Place.add_arguments(parser)
     arguments = parser.parse_args(given)
+    if arguments.at_once < 1:
+        parser.error("--at-once must be 1 or more")
     run, points = read_sweep(arguments.sweep)
     if arguments.dry_run:
         print("\n".join(f"{point.folder.root}" for point in points))
