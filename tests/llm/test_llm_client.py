@@ -393,6 +393,21 @@ def test_a_budget_in_tokens_counts_what_may_have_been_billed(tmp_path: Path) -> 
         assert server.calls == 1
 
 
+def test_clients_of_one_store_share_its_budget(tmp_path: Path) -> None:
+    """Such as the judges of a panel."""
+    with Server(red) as server:
+        one, two = (
+            client(server, tmp_path, max_cost=0.01, max_tokens=10, model=name) for name in ("gpt-4o", "gpt-4.1")
+        )
+        with pytest.raises(BudgetReached):
+            for at in range(40):
+                one.ask(question(f"{at} " + "long " * 100))
+                two.ask(question(f"{at} " + "long " * 100))
+        spent = client(server, tmp_path).ledger.known
+        assert one.statistics.cost > 0 < two.statistics.cost
+        assert spent.cost == pytest.approx(one.statistics.cost + two.statistics.cost) and spent.cost <= 0.01
+
+
 def test_the_ledger_survives_a_torn_line(tmp_path: Path) -> None:
     with Server(red) as server:
         client(server, tmp_path).ask(question("one"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import itertools
 import json
 import math
@@ -83,7 +84,8 @@ class Spent:
 
 
 class Ledger:
-    """An append-only file of what was asked and what it cost: ``endpoint``'s budget holds across runs and crashes.
+    """An append-only file of what was asked and what it cost: ``endpoint``'s budget holds across runs and crashes, and
+    for all who share the file at the same time.
 
     One line when a call leaves (with the most it can cost), one when its price is known. A call whose end is not known
     (time-out, broken line, killed run) may have been billed: it stays in the ledger at its worst case.
@@ -99,12 +101,20 @@ class Ledger:
         self._waiting: set[str] = set()
         self._run = os.urandom(6).hex()
         self._numbers = itertools.count()
-        for line in path.read_bytes().splitlines() if path.exists() else ():
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._bytes_read = 0
+        self._read()
+
+    def _read(self) -> None:
+        """Enter what others have written since: earlier runs, a panel's other judge, a notebook running meanwhile."""
+        lines = os.pread(self._file, os.fstat(self._file).st_size - self._bytes_read, self._bytes_read)
+        self._bytes_read += len(lines)
+        for line in lines.splitlines():
             # A killed run leaves half a line: its call had not left yet, or counts at its worst case.
             with suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
-                self._apply(entry["is"], entry["call"], Spent(entry["tokens"], entry["cost"]))
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+                if not entry["call"].startswith(self._run):
+                    self._apply(entry["is"], entry["call"], Spent(entry["tokens"], entry["cost"]))
 
     def _fits(self, total: Spent) -> bool:
         return (self.max_cost is None or total.cost <= self.max_cost) and (
@@ -116,15 +126,26 @@ class Ledger:
 
         Raises BudgetReached if it does not fit when all others have ended, GuardalignError if the disk is full.
         """
-        while not self._fits(self.most + most):
+        while (call := self._entered(most)) is None:
             if not self._waiting:
                 raise BudgetReached(self._reached())
             await asyncio.sleep(0.02)
-        call = f"{self._run}.{next(self._numbers)}"
-        with space_for(self.path):
-            self._write("asked", call, most)
         self._waiting.add(call)
         return call
+
+    def _entered(self, most: Spent) -> str | None:
+        """A new call that may cost ``most``, entered; None if it does not fit."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            self._read()
+            if not self._fits(self.most + most):
+                return None
+            call = f"{self._run}.{next(self._numbers)}"
+            with space_for(self.path):
+                self._write("asked", call, most)
+            return call
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def settle(self, call: str, spent: Spent | None) -> None:
         """End a call that this or an earlier run entered: it cost ``spent``; None if that is not known."""
