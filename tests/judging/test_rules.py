@@ -84,10 +84,14 @@ def test_unknown_guardrail_is_reported_and_not_counted() -> None:
     assert UNKNOWN in said.adherence.reason
 
 
-def test_no_reply_keeps_nothing() -> None:
-    said = assess(_turns(("Where is my parcel?",)), ("Never apologise.", "Thank the customer in every reply."), " ")
+@pytest.mark.parametrize("reply", ["", " ", "\u200b", "\u200b\n..."], ids=repr)
+def test_no_reply_keeps_nothing(reply: str) -> None:
+    said = assess(_turns(("Where is my parcel?",)), ("Never apologise.", "Thank the customer in every reply."), reply)
     assert not said.adherence.acceptable and said.adherence.reason == "there is no reply"
     assert [given.status for given in said.guardrails] == ["complied", "broken"]
+
+
+def test_no_reply_is_worse_than_any() -> None:
     pair = next(iter(care.pairs())).model_copy(update={"guardrails": ()})
     (verdict,) = RuleJudge("rules", assess).compare([(pair, "", pair.chosen)], "empty", "chosen")
     assert verdict.dimensions["adherence"].bin == "2 better" and verdict.dimensions["adherence"].preference == "2"

@@ -14,7 +14,7 @@ from guardalign.data.conversations import Conversation
 
 OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 PATTERNS: dict[str, re.Pattern[str]] = {
-    "email": re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
+    "email": re.compile(r"\b[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+\b"),
     "account": re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
     "card": re.compile(r"\b(?:[3-6]|2(?=[ -]?[2-7]))(?:[ -]?\d){12,18}\b"),
     "social security number": re.compile(r"\b\d{3}-\d{2}-\d{4}\b"),

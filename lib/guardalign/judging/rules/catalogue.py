@@ -90,7 +90,8 @@ _PATTERNS = sorted(
 @lru_cache(maxsize=4096)
 def read_guardrail(text: str) -> Rule | None:
     """The rule that ``text`` states in one of the known wordings, or None."""
+    said = plain(text)
     for pattern, kind, place in _PATTERNS:
-        if match := pattern.fullmatch(plain(text)):
+        if match := pattern.fullmatch(said):
             return Rule(kind, place, match.groupdict())
     return None

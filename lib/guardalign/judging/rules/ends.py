@@ -27,8 +27,8 @@ def sign_off(reply: str) -> str | None:
     dashed = _P["dashed"].search(text)
     if dashed and _is_name(dashed[1]):
         return dashed.group().strip()
-    last = sentences(text)[-1] if text else ""
-    if last != text and len(words(last)) <= 6 and not last.endswith("?") and _is_name(last):
+    last = next(reversed(sentences(text)), "")
+    if last and last != text and len(words(last)) <= 6 and not last.endswith("?") and _is_name(last):
         return last
     return None
 
@@ -44,7 +44,7 @@ def without_sign_off(reply: str, demanded: tuple[str, ...] = ()) -> str:
 
 def without_greeting(text: str) -> str:
     """``text`` less a greeting that is a sentence of its own."""
-    first = sentences(text)[0] if text.strip() else ""
+    first = next(iter(sentences(text)), "")
     return text.replace(first, "", 1) if _P["greeting"].match(first) and len(words(first)) <= 6 else text
 
 
