@@ -300,6 +300,9 @@ def test_tasks_without_a_source_are_refused(tmp_path):
         small(tmp_path, study={"tasks": [TASK, "hh"]})
     with pytest.raises(ParameterError, match="tasks"):
         comparison.carry_out(Params.load(PARAMS / "embedded.yaml"), RunFolder(tmp_path))
+    alone = {"arms": {"dpo": {"method": "dpo", "learning_rate": 1e-4}}, "tuning": None}
+    with pytest.raises(ParameterError, match="start from it"):
+        comparison.carry_out(small(tmp_path, study=alone), RunFolder(tmp_path))
 
 
 def test_distance_and_entropy_are_those_of_each_reply_by_itself(tmp_path):

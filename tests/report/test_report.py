@@ -118,13 +118,15 @@ def test_tables_are_written_for_people(run):
     }]  # fmt: skip
 
 
-def test_a_collapsed_arm_has_a_banner_and_a_mark_and_figures_of_an_earlier_report_go(tmp_path):
+def test_a_collapsed_arm_has_a_banner_and_a_mark_and_what_an_earlier_report_left_goes(tmp_path):
     root = simulated.run_folder(tmp_path / "bad", {("M_1SFT", "M_1SFT_ipo"): 0.2}, conversations=8)
     path = root / "replies" / "M_1SFT_ipo.jsonl"
     said = [each.model_copy(update={"text": "Hi. Let me find out,,,,,,,,"}) for each in read_rows(path, Reply)]
     write_rows(path, said)
     for name in ("training", "methods"):  # of an earlier report, and of another stage
         write_text(root / "figures" / f"{name}.svg", '<svg viewBox="0 0 9 9"/>')
+    for name in ("table3", "flow1"):  # likewise
+        write_text(root / "tables" / f"{name}.csv", "a\n1\n")
     results = report.load(root)
     assert list(results.collapsed) == ["M_1SFT_ipo"] and "repeat" in results.collapsed["M_1SFT_ipo"]
     kept = page.kept(results.kept, results.collapsed).set_index("arm")
@@ -133,6 +135,7 @@ def test_a_collapsed_arm_has_a_banner_and_a_mark_and_figures_of_an_earlier_repor
     for name in ("contrasts", "figure4"):
         assert "⚠" in (root / "figures" / f"{name}.svg").read_text()
     assert (root / "figures" / "methods.svg").exists() and not (root / "figures" / "training.svg").exists()
+    assert (root / "tables" / "flow1.csv").exists() and not (root / "tables" / "table3.csv").exists()
 
 
 def test_the_papers_numbers_stand_in_columns_of_their_own(run, text):

@@ -26,6 +26,10 @@ from guardalign.report.tables import against_preferred, table_1, table_3
 __all__ = ["Results", "compare", "draw_all", "load", "publish", "read", "write"]
 
 
+TABLES = ("win_rates", "contrasts", "arms", "table1", "table3", "held_out")
+"""The tables that a report writes."""
+
+
 def write(run: str | Path, output: str | Path | None = None) -> Path:
     """``draw_all`` and ``publish`` of the run in a folder; returns the page's path.
 
@@ -40,8 +44,8 @@ def publish(results: Results, figure_names: list[str], output: str | Path | None
 
     Also writes ``contrasts.csv``, ``arms.csv``, ``win_rates.csv``, ``table1.csv`` and ``table3.csv`` into ``tables/``,
     and the pages of executed notebooks that are new. A run without a judge gets a page, and ``tables/held_out.csv``, of
-    what its arms prefer among the data's own replies. Returns the page's path. Raises MissingStage if the run has
-    neither verdicts nor scores.
+    what its arms prefer among the data's own replies. An earlier report's tables that the run no longer has are
+    removed. Returns the page's path. Raises MissingStage if the run has neither verdicts nor scores.
     """
     path = Path(output) if output else results.root / "report.html"
     if results.judged:
@@ -51,8 +55,12 @@ def publish(results: Results, figure_names: list[str], output: str | Path | None
             made["table3"] = table_3(against_preferred(results.preferred_rates))
     else:
         made = {"held_out": results.held_out}
-    for name, table in made.items():
-        write_text(results.root / "tables" / f"{name}.csv", table.to_csv(index=False))
+    for name in TABLES:
+        place = results.root / "tables" / f"{name}.csv"
+        if name in made:
+            write_text(place, made[name].to_csv(index=False))
+        else:
+            place.unlink(missing_ok=True)
     notebooks.convert(results.root)
     write_text(path, render(results, figure_names, path.parent))
     return path

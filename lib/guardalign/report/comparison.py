@@ -11,7 +11,7 @@ import pandas as pd
 
 from guardalign import papers, stats
 from guardalign.config.params import Params
-from guardalign.config.plan import BASE, Arm, Plan
+from guardalign.config.plan import Arm, Plan
 from guardalign.errors import ParameterError
 from guardalign.files import RunFolder, write_text
 from guardalign.generation.replystats import reply_statistics
@@ -43,10 +43,12 @@ NEARLY_ALL, FAR = 0.95, 1.0
 def carry_out(settings: Params, run: RunFolder) -> None:
     """Settle the plan on its tasks, then the tuned arms with a rate and β of their own; write every table and figure.
 
-    Raises ParameterError if the plan names no tasks of the section ``tasks``.
+    Raises ParameterError if the plan names no tasks of the section ``tasks``, or no arm starts from ``SFT``.
     """
     if settings.tasks is None:
         raise ParameterError("a comparison needs a `tasks` section, as in params/comparison.yaml")
+    if not any(arm.start == SFT for arm in settings.study.arms.values()):
+        raise ParameterError(f"a comparison needs an arm `{SFT}` and others that start from it")
     run.record("comparison", parameters=settings.sections())
     plan = settings.study
     summary = _settled(settings, run, dict.fromkeys(plan.tasks, plan), list(plan.arms), "identical")
@@ -201,7 +203,7 @@ def gains(summary: pd.DataFrame) -> pd.DataFrame:
 
 def settings_beside_paper(settings: Params) -> pd.DataFrame:
     """Paper B's Table 1 and this run's settings."""
-    arm = next(each for each in settings.study.arms.values() if each.start != BASE)
+    arm = next(each for each in settings.study.arms.values() if each.start == SFT)
     rows = [
         ("base model", "Mistral-7B-v0.1", settings.model.name),
         ("batch size (pairs)", 64, settings.training.batch_size),

@@ -20,6 +20,7 @@ from guardalign.judging.stage import PREFERRED, SAMPLED
 from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
 from guardalign.report import breakdown, tables
+from guardalign.study import heldout
 from guardalign.training.finish import METRICS, read_metrics
 
 GOLD = ("chosen", "rejected")
@@ -98,8 +99,6 @@ class Results:
 
         Raises MissingStage without scores.
         """
-        from guardalign.study import heldout  # imports torch, which a judged run's report does not need
-
         scores = {seed: heldout.stored(folder) for seed, folder in seed_folders(self.root).items()}
         if not any(scores.values()):
             raise _not_judged(self.root)
@@ -236,8 +235,7 @@ def read(root: str | Path, level: float | None = None) -> Results:
     judged = told.get("judge", {}).get("kind") != "none"
     folders_judged = {seed: folder / "verdicts" for seed, folder in folders.items()} if judged else {}
     parts = sorted({path.name for folder in folders_judged.values() for path in folder.glob("*") if path.is_dir()})
-    studies = [stage.get("parameters", {}).get("study", {}) for stage in facts.values()]
-    planned = {(each["arm_1"], each["arm_2"]) for study in studies for each in study.get("contrasts", ())}
+    planned = {(each["arm_1"], each["arm_2"]) for study in _studies(facts) for each in study.get("contrasts", ())}
     hosted = told.get("generation", {}).get("replies", {})
 
     def compared(folder: Path) -> list[Verdict]:
@@ -280,14 +278,18 @@ def recorded(facts: dict[str, Any]) -> Plan:
 
     Empty if no stage recorded one.
     """
-    told = [stage.get("parameters", {}).get("study") for stage in facts.values() if isinstance(stage, dict)]
-    known = [study for study in told if study]
+    known = _studies(facts)
     if not known:
         return Plan.model_construct(arms={})
     arms = {name: arm for study in known for name, arm in study["arms"].items()}
     last = max(known, key=lambda study: len(study.get("contrasts", ())))
     ordered = [name for name in last["arms"]] + [name for name in arms if name not in last["arms"]]
     return Plan.model_validate(last | {"arms": {name: arms[name] for name in ordered}})
+
+
+def _studies(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The section ``study`` of every stage that recorded one."""
+    return [study for stage in facts.values() if (study := stage.get("parameters", {}).get("study"))]
 
 
 def seed_folders(root: Path) -> dict[int, Path]:
