@@ -166,6 +166,14 @@ def test_a_sample_that_people_have_is_not_replaced_by_another(sample, tmp_path):
         people.export(sample[:5], tmp_path)
 
 
+@pytest.mark.parametrize("left", [None, '[{"item": "p0'])
+def test_answers_without_their_key_are_not_read(sample, tmp_path, left):
+    _, _, key = people.export(sample, tmp_path)
+    key.unlink() if left is None else key.write_text(left)
+    with pytest.raises(InputError, match=r"key\.json.*missing or damaged"):
+        people.read([write_csv(tmp_path / "ann.csv", answers(sample, "Ann", always_first))], key)
+
+
 def test_too_few_common_prompts_are_named():
     replies = {"a": simulated.replies("a"), "b": simulated.replies("b")[:3]}
     with pytest.raises(InputError, match="a against b"):

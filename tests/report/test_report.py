@@ -16,7 +16,7 @@ import simulated_verdicts as simulated
 from browser import ENTER, SPACE, TAB, choose, chromium, errors, wait
 from guardalign import report, stats
 from guardalign.data.conversations import Reply
-from guardalign.errors import MissingStage
+from guardalign.errors import InputError, MissingStage
 from guardalign.files import read_rows, write_rows, write_text
 from guardalign.judging.verdicts import DIMENSIONS, Verdict
 from guardalign.report import judge, page, people, readable, words
@@ -130,7 +130,7 @@ def test_a_collapsed_arm_has_a_banner_and_a_mark_and_what_an_earlier_report_left
     results = report.load(root)
     assert list(results.collapsed) == ["M_1SFT_ipo"] and "repeat" in results.collapsed["M_1SFT_ipo"]
     kept = page.kept(results.kept, results.collapsed).set_index("arm")
-    assert kept.loc["SFT then IPO", "beware"] and not kept.loc["SFT", "beware"]
+    assert kept.loc["SFT then IPO", "warning"] and not kept.loc["SFT", "warning"]
     assert any(attributes.get("id") == "collapsed" for _, attributes in elements(report.write(root).read_text()))
     for name in ("contrasts", "figure4"):
         assert "⚠" in (root / "figures" / f"{name}.svg").read_text()
@@ -243,6 +243,9 @@ def test_seeds_in_folders_are_one_run(tmp_path):
     assert set(results.rates["seeds"]) == {2} and sorted(results.verdicts) == [1, 2]
     (cost,) = training_cost(results).to_dict("records")
     assert (cost["arm"], cost["steps"], cost["seconds"]) == ("M_1SFT_ipo", 7, 15)
+    told.write_text('{"result": {"st')
+    with pytest.raises(InputError, match=r"training\.json is damaged: train M_1SFT_ipo again"):
+        training_cost(results)
     assert set(results.compliance["seeds"]) == {2} and set(results.compliance["applied"]) == {2 * 12}
     ((_, elsewhere),) = judge.elsewhere(results)
     assert len(elsewhere) == len(DIMENSIONS) and set(elsewhere["n"]) == {24} and set(elsewhere["seeds"]) == {2}

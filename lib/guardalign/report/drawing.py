@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from guardalign import stats
+from guardalign.errors import InputError
 from guardalign.generation.replystats import reply_statistics
 from guardalign.papers import PANELS
 from guardalign.report import figures, tables
@@ -95,11 +96,17 @@ def training_cost(results: Results) -> pd.DataFrame:
     """One row per arm: steps, seconds, tokens (as rows, and as computed), from its ``training.json``; means over seeds.
 
     ``seconds_in_all`` adds what the arms took that it was trained from. Empty if nothing was trained.
+
+    Raises InputError if a file is damaged.
     """
     columns, rows, starts = ["steps", "seconds", "logical_tokens", "unique_tokens"], [], dict[str, str]()
     paths = [path for folder in ("models", "seed-*/models") for path in results.root.glob(f"{folder}/*/training.json")]
     for path in sorted(paths):
-        content, arm = json.loads(path.read_text(encoding="utf-8")), path.parent.name
+        arm = path.parent.name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise InputError(f"{path} is damaged: train {arm} again") from None
         starts[arm] = Path(content.get("config", {}).get("model", "")).name
         rows.append({"arm": arm} | content.get("result", {}))
     table = pd.DataFrame(rows).reindex(columns=["arm", *columns]).groupby("arm").mean().round(1)

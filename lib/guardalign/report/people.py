@@ -20,7 +20,7 @@ import random
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
@@ -37,9 +37,8 @@ QUESTIONS = {
     "naturalness": "Does it continue the conversation naturally?",
     "hallucination": "Does it stay with what guardrails and conversation say, inventing nothing?",
 }
-
-
 KEY = "key.json"
+Shown = TypeVar("Shown", bound=Row)
 
 
 class Item(Row):
@@ -133,13 +132,21 @@ def write_key(folder: Path, sample: Sequence[Row]) -> Path:
     return path
 
 
+def read_key(path: Path, sample: TypeAdapter[list[Shown]]) -> list[Shown]:
+    """The sample that ``write_key`` wrote. Raises InputError if the file is missing or damaged."""
+    try:
+        return sample.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        raise InputError(f"{path}, which answers are read with, is missing or damaged: draw the sample again") from None
+
+
 def read(files: Iterable[Path], key: Path) -> list[Verdict]:
     """Answers of several people, a CSV file each, as verdicts of judges named ``person <name>``.
 
     Raises InputError naming file and row if a file is wrong or partial: an unknown or missing item or dimension, an
-    answer other than asked for, a missing name, an item answered twice, two files of one person.
+    answer other than asked for, a missing name, an item answered twice, two files of one person; and without the key.
     """
-    items = {item.item: item for item in _ITEMS.validate_json(key.read_text(encoding="utf-8"))}
+    items = {item.item: item for item in read_key(key, _ITEMS)}
     verdicts: list[Verdict] = []
     owners: dict[str, Path] = {}
     for file in files:

@@ -24,7 +24,7 @@ from guardalign.errors import InputError
 from guardalign.files import read_rows, write_text
 from guardalign.judging.rules.catalogue import Rule, read_guardrail
 from guardalign.judging.rules.judge import assess, due
-from guardalign.report.people import KEY, write_key
+from guardalign.report.people import KEY, read_key, write_key
 from guardalign.stats.agreement import cohens_kappa
 
 Status = Literal["kept", "broken", "not due"]
@@ -127,7 +127,7 @@ def read(folder: Path) -> pd.DataFrame:
     Raises InputError naming the file if a reading is not of this sample or is given twice.
     """
     key = folder / KEY
-    shown = {each.reply: each for each in _SHOWN.validate_json(key.read_text(encoding="utf-8"))} if key.exists() else {}
+    shown = {each.reply: each for each in read_key(key, _SHOWN)} if key.exists() else {}
     said: dict[tuple[str, int], dict[str, str]] = {}
     for path in sorted(folder.glob("*.jsonl")):
         for each in read_rows(path, Reading):
