@@ -151,7 +151,7 @@ def test_the_data_card_counts_yields_lengths_and_cost(tmp_path: Path) -> None:
     assert "rejection@" in page
 
 
-def test_ones_own_guardrails_and_tags_are_kept(tmp_path: Path) -> None:
+def test_given_guardrails_and_tags_are_kept(tmp_path: Path) -> None:
     tagged = tuple(turn.model_copy(update={"tagged": at == 3}) for at, turn in enumerate(conversation(1).turns))
     own = conversation(1, guardrails=RULES[:2]).model_copy(update={"turns": tagged})
 

@@ -87,7 +87,7 @@ def test_a_judge_that_likes_the_first_place_flips(tmp_path: Path) -> None:
     assert [each.dimensions["adherence"].preference for each in verdicts] == ["1", "2", "1", "2"]
 
 
-def test_replies_talk_of_guardrails_the_reply_does_not_hold() -> None:
+def test_quotes_are_found_whatever_their_typography() -> None:
     assert occurs("we’ll  call\nyou", ["Thanks, We'll call you back."])
     assert occurs('"look it up…"', ["let me look it up."])
     assert not occurs("we will call", ["We'll call you back."])
@@ -147,7 +147,7 @@ def test_an_empty_reply_has_no_words_to_quote(tmp_path: Path) -> None:
     assert verdict.dimensions["adherence"].bin == "2 better"
 
 
-def test_ones_own_prompt_is_another_question(tmp_path: Path) -> None:
+def test_another_prompt_file_makes_another_request(tmp_path: Path) -> None:
     from guardalign.llm.prompts import Prompt
 
     packaged = Prompt.load("judge")
@@ -160,7 +160,7 @@ def test_ones_own_prompt_is_another_question(tmp_path: Path) -> None:
         assert own.request(item, "12").messages[0].content.endswith("Be strict.")
 
 
-def test_canaries_believe_an_honest_judge(tmp_path: Path) -> None:
+def test_an_honest_judge_passes_the_canaries(tmp_path: Path) -> None:
     pairs = [pair(at) for at in range(30)]
     with Server() as server:
         honest = llm_judge(server, tmp_path)
@@ -219,7 +219,7 @@ def _all_to(said: dict[str, Any], winner: str) -> str:
     ],
     ids=["obedient", "dazzled", "likes the first place", "says nothing"],
 )
-def test_canaries_catch_a_judge_that_cannot_be_believed(
+def test_a_judge_that_cannot_be_trusted_fails_the_canaries(
     tmp_path: Path, answer: Callable[[dict[str, Any]], str], failing: set[str]
 ) -> None:
     with Server(answer) as server:
@@ -314,9 +314,9 @@ def test_flow_2_keeps_the_prompts_whose_answer_is_worse(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"), [(first_place, InputError), (lambda body: "?", NoVerdict)], ids=["the position", "nobody"]
+    ("answer", "error"), [(first_place, InputError), (lambda body: "?", NoVerdict)], ids=["the position", "no verdict"]
 )
-def test_flow_2_keeps_nothing_on_the_word_of(tmp_path: Path, answer: Any, error: type[Exception]) -> None:
+def test_flow_2_keeps_nothing_without_usable_verdicts(tmp_path: Path, answer: Any, error: type[Exception]) -> None:
     with Server(answer) as server, pytest.raises(error, match="1 replies" if error is InputError else "not JSON"):
         own_replies(llm_judge(server, tmp_path), [pair()], {pair().id: "Hello."}, "N_1SFT")
 

@@ -234,7 +234,7 @@ def test_concurrency_is_bounded(tmp_path: Path) -> None:
         ("422", None, 16),
     ],
 )
-def test_an_endpoint_that_refuses_everything_stops_the_run_in_its_own_words(
+def test_an_endpoint_that_refuses_everything_stops_the_run_with_its_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, code: str | None, most: int
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
@@ -247,7 +247,7 @@ def test_an_endpoint_that_refuses_everything_stops_the_run_in_its_own_words(
         assert str(caught.value).count("\n") <= 1
 
 
-def test_requests_refused_for_their_own_reasons_stop_nothing_once_others_were_answered(tmp_path: Path) -> None:
+def test_refused_requests_do_not_stop_the_run_once_others_were_answered(tmp_path: Path) -> None:
     with Server(red, schedule=lambda number: "400" if number else None) as server:
         server.said["400"] = "maximum context length exceeded"
         outcomes = list(client(server, tmp_path, concurrency=1).run([question(str(at)) for at in range(40)]))

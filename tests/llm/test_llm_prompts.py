@@ -132,7 +132,7 @@ def test_slots_and_values_must_match() -> None:
 
 
 @pytest.mark.parametrize("name", ["judge", *STAGES])
-def test_every_prompt_file_is_there_and_may_be_replaced_by_ones_own(name: str, tmp_path: Path) -> None:
+def test_every_prompt_file_is_there_and_may_be_replaced(name: str, tmp_path: Path) -> None:
     own = tmp_path / f"{name}.md"
     packaged = Prompt.load(name)
     assert "data" in packaged.system

@@ -101,7 +101,7 @@ def test_splits_share_no_prompt_and_are_the_same_for_the_same_seed(name):
     assert len(set(prompts)) == len(prompts) == 200
 
 
-def test_repeating_oneself_costs():
+def test_a_repeated_sentence_lowers_the_score():
     assert opinion(["a"], [], "I am here to help. I am here to help.").score == 0
     assert is_degenerate("yes yes yes yes") and not is_degenerate("Good day to you all.")
 
