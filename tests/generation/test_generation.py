@@ -32,7 +32,6 @@ from guardalign.generation.decoding import (
 from guardalign.generation.replies import (
     GenerationJob,
     GenerationSettings,
-    Ranks,
     batched_trunks,
     dealt,
     generate,
@@ -287,7 +286,7 @@ generate(model, read_rows(pairs, PreferencePair), "arm", settings, Path(output))
 """
 
 
-def test_a_killed_run_goes_on_where_it_was(checkpoint, tmp_path):
+def test_a_killed_run_resumes(checkpoint, tmp_path):
     pairs = make_pairs(60, 3)
     (tmp_path / "pairs.jsonl").write_text("".join(pair.model_dump_json() + "\n" for pair in pairs))
     output, partial = tmp_path / "r.jsonl", tmp_path / "r.jsonl.partial"
@@ -321,7 +320,7 @@ def test_pairs_are_dealt_by_conversation_in_parts_of_about_equal_length():
     assert dealt(pairs[:1], 2)[1] == [] and dealt([], 2) == [[], []]
 
 
-def test_two_processes_write_the_replies_of_one_and_go_on_from_what_it_left(checkpoint, tmp_path):
+def test_two_processes_write_the_replies_of_one_and_resume_from_what_it_left(checkpoint, tmp_path):
     """One process made three replies and was cut off; two make the rest, each in a file of its own."""
     pairs, settings = make_pairs(8, 3), GenerationSettings(max_new_tokens=16, temperature=0.8, seed=3)
     whole = contents(generate(checkpoint, pairs, "arm", settings, tmp_path / "whole.jsonl"))
@@ -343,29 +342,6 @@ def test_two_processes_write_the_replies_of_one_and_go_on_from_what_it_left(chec
     assert len(said) == 1, "nothing is started where all replies are there"
     log = (output.parent / ".jobs" / "r" / "generation.log").read_text()
     assert log.count("replies to generate") == 1
-
-
-def test_processes_that_share_the_work_write_files_of_their_own_and_read_all(checkpoint, tmp_path):
-    """What the second of two processes does is replayed with the first one's replies lying there."""
-    pairs, settings, output = make_pairs(4, 2), GenerationSettings(max_new_tokens=4), tmp_path / "r.jsonl"
-    first, second = dealt(pairs, 2)
-    made = made_with(checkpoint, pairs, "arm", settings)
-    theirs = [
-        Reply(pair_id=pair.id, conversation_id=pair.conversation_id, arm="arm", text="theirs", tokens=1, finished=True)
-        for pair in first
-    ]
-    waits: list[int] = []
-
-    def wait() -> None:
-        waits.append(len(waits))
-        if len(waits) == 1:
-            Store(output, made, 0).resume()
-            Store(output, made, 0).append(theirs)
-
-    replies = generate(checkpoint, pairs, "arm", settings, output, quiet, Ranks(1, 2, wait))
-    assert {reply.pair_id for reply in replies if reply.text == "theirs"} == {pair.id for pair in first}
-    assert (tmp_path / "r.jsonl.partial-1").read_bytes().count(b"\n") == len(second) + 1
-    assert not output.exists(), "the first process alone writes the whole"
 
 
 def quiet(line: str) -> None:

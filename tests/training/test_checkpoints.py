@@ -7,7 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,7 +19,6 @@ from guardalign.processes import PREEMPTED
 from guardalign.training import progress, train
 from guardalign.training.__main__ import main
 from guardalign.training.checkpoints import latest, save, saved
-from guardalign.training.embeddings import embed
 from tests.training.test_training import EXAMPLES, config, distance, metrics, quiet, signalled_at
 from tiny import save_checkpoint
 
@@ -31,7 +29,7 @@ def base(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("engine", ["tree", "trl"])
-def test_sigterm_saves_after_the_step_and_the_next_run_goes_on_to_the_same_weights(base, tmp_path, engine):
+def test_sigterm_saves_after_the_step_and_the_next_run_resumes_to_the_same_weights(base, tmp_path, engine):
     settings = {"save_steps": 1000, "engine": engine, "batching": "pair"}
     cut = config(base, tmp_path / "cut", **settings)
     assert os.waitstatus_to_exitcode(signalled_at(3, signal.SIGTERM, cut)) == PREEMPTED
@@ -44,7 +42,7 @@ def test_sigterm_saves_after_the_step_and_the_next_run_goes_on_to_the_same_weigh
     assert [row["step"] for row in metrics(tmp_path / "cut")] == list(range(1, result.steps + 1))
 
 
-def test_the_command_exits_with_a_code_of_its_own_when_it_is_told_to_end(base, tmp_path):
+def test_the_command_exits_with_its_own_code_after_sigterm(base, tmp_path):
     write_rows(tmp_path / "data.jsonl", EXAMPLES)
     settings = config(base, tmp_path / "arm", epochs=3000, data=tmp_path / "data.jsonl")
     write_text(tmp_path / "job.json", settings.model_dump_json())
@@ -231,12 +229,3 @@ def test_a_damaged_shard_of_reference_log_probs_is_computed_again(base, tmp_path
     train(config(base, tmp_path / "again", cache=tmp_path / "cache"), EXAMPLES, told.append)
     assert any(f"{shard} is damaged" in line for line in told)
     assert shard.read_bytes() == before and distance(tmp_path / "whole", tmp_path / "again") == 0
-
-
-@pytest.mark.parametrize("damage", [truncate, flip])
-def test_damaged_embeddings_are_computed_again(tmp_path, damage):
-    prompts = [f"Where is parcel number {at}?" for at in range(40)]
-    whole = embed(prompts, tmp_path)
-    [path] = tmp_path.glob("*.npy")
-    damage(path)
-    assert np.array_equal(embed(prompts, tmp_path), whole)

@@ -7,13 +7,11 @@ processes resumes from it. Reading it runs no code from it, since run folders ar
 from __future__ import annotations
 
 import pickle
-import random
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -24,23 +22,13 @@ KEPT = 2
 
 
 def random_state() -> dict[str, Any]:
-    """The state of all random number generators, in types that ``torch.load`` reads with ``weights_only``."""
-    name, keys, *rest = np.random.get_state()
-    state: dict[str, Any] = {
-        "torch": torch.get_rng_state(),
-        "python": random.getstate(),
-        "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
+    """The state of torch's generators: a step draws from no other (an adapter's dropout)."""
+    cuda = {"cuda": torch.cuda.get_rng_state_all()} if torch.cuda.is_available() else {}
+    return {"torch": torch.get_rng_state()} | cuda
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
-    random.setstate(state["python"])
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     if "cuda" in state:
         torch.cuda.set_rng_state_all(state["cuda"])
 

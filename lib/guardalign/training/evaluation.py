@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,26 +38,21 @@ def evaluate_pairs(
     max_length: int | None = None,
 ) -> list[PairScore]:
     """Score every example's replies. The model keeps its mode and its own attention afterwards."""
-    pairs = [e for e in examples if e.rejected is not None]
-    texts = [(e, e.chosen) for e in examples] + [(e, str(e.rejected)) for e in pairs]
+    texts = [(e, reply) for e in examples for reply in (e.chosen, e.rejected) if reply is not None]
     prompts, names = [e.prompt for e, _ in texts], [e.id for e, _ in texts]
     sequences = encode(tokenizer, prompts, [reply for _, reply in texts], max_length, names)
-    scored = [(float(logps.double().sum()), len(logps)) for logps in completion_logprobs(model, sequences)]
-    rejected = dict(zip((e.id for e in pairs), scored[len(examples) :], strict=True))
+    logps = iter(completion_logprobs(model, sequences))
     rows = []
-    for example, (chosen, chosen_tokens) in zip(examples, scored, strict=False):
-        other, other_tokens = rejected.get(example.id, (None, None))
-        rows.append(
-            PairScore(
-                id=example.id,
-                conversation_id=example.conversation_id,
-                chosen=chosen,
-                chosen_tokens=chosen_tokens,
-                rejected=other,
-                rejected_tokens=other_tokens,
-            )
-        )
+    for example in examples:
+        found = _sums("chosen", next(logps))
+        if example.rejected is not None:
+            found |= _sums("rejected", next(logps))
+        rows.append(PairScore(id=example.id, conversation_id=example.conversation_id, **found))
     return rows
+
+
+def _sums(reply: str, logps: Tensor) -> dict[str, Any]:
+    return {reply: float(logps.double().sum()), f"{reply}_tokens": len(logps)}
 
 
 def completion_logprobs(model: PreTrainedModel, sequences: Sequence[TokenSequence]) -> list[Tensor]:

@@ -20,11 +20,10 @@ NGRAM = 4
 @torch.no_grad()
 def repetition(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> float:
     """The share of 4-grams of the greedy replies (40 tokens at most) that occur earlier in the same reply, 0 to 1."""
-    training, attention = model.training, model.config._attn_implementation
+    training = model.training
     ids, mask = left_padded((encode_prompt(tokenizer, prompt) for prompt in prompts), model.device)
     end = tokenizer.eos_token_id
     model.eval()
-    model.set_attn_implementation("sdpa")
     try:
         output = model.generate(
             input_ids=ids,
@@ -35,7 +34,6 @@ def repetition(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence
             eos_token_id=end,
         )
     finally:
-        model.set_attn_implementation(attention)
         model.train(training)
     replies = output[:, ids.shape[1] :].tolist()
     ended = [reply[: reply.index(end) + 1] if end in reply else reply for reply in replies]

@@ -22,6 +22,7 @@ from guardalign.processes import Sigterm
 from guardalign.training import checkpoints, sharding
 from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
+from guardalign.training.embeddings import embed
 from guardalign.training.finish import CHECKPOINTS, Log, finished, save_arm, training_fingerprint
 from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
 from guardalign.training.progress import Progress, peak_memory, step_metrics
@@ -262,10 +263,7 @@ class _Run:
         """Of the examples' prompts, (n, d), where the method reads them."""
         if not self.config.loss.embeddings:
             return None
-        from guardalign.training.embeddings import embed
-
-        prompts = [example.prompt for example in self.data.examples]
-        return torch.from_numpy(embed(prompts, self.config.reference_cache / "embeddings"))
+        return torch.from_numpy(embed([example.prompt for example in self.data.examples]))
 
     def _resume(self, progress: Progress) -> int:
         """Restore the newest checkpoint of this very training, if there is one; returns the steps already done."""
