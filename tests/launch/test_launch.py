@@ -111,7 +111,7 @@ def test_a_taken_port_and_a_broken_default_configuration_have_no_influence(two):
     assert asked.returncode and "while parsing" in asked.stderr
 
 
-def test_two_processes_go_on_from_the_checkpoint_of_one(base, two, tmp_path):
+def test_two_processes_resume_from_the_checkpoint_of_one(base, two, tmp_path):
     folder, results = two
     assert (results[-1].arm, results[-1].resumed_step, results[-1].world_size) == ("cut", 3, 2)
     train(config(base, tmp_path / "whole", "kto", epochs=8, cache=tmp_path / "cache"), EXAMPLES, quiet)
@@ -140,7 +140,7 @@ def test_a_configuration_that_silently_runs_one_process_is_refused(base, tmp_pat
     assert not (tmp_path / "arm" / "training.json").exists()
 
 
-def test_what_went_wrong_in_the_child_is_said_and_an_unchanged_arm_starts_nothing(base, tmp_path):
+def test_the_error_of_the_child_is_reported_and_an_unchanged_arm_starts_nothing(base, tmp_path):
     with pytest.raises(StageFailed, match="budget of 50"):
         run_training(config(base, tmp_path / "arm", row_tokens=50), EXAMPLES, "cpu", quiet)
     assert "budget of 50" in (tmp_path / "arm" / "training.log").read_text()
@@ -275,7 +275,7 @@ if "guardalign.training" in sys.orig_argv and "accelerate.commands.launch" not i
 """
 
 
-def test_too_little_memory_is_said_with_what_to_lower(tmp_path, monkeypatch):
+def test_too_little_memory_is_reported_with_what_to_lower(tmp_path, monkeypatch):
     write_text(tmp_path / "cap" / "sitecustomize.py", CAP)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "cap"))
     wide = save_checkpoint(tmp_path / "wide", intermediate_size=120_000)

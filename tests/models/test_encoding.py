@@ -127,7 +127,7 @@ def test_a_pair_that_is_too_long_gives_up_its_oldest_turns_for_both_replies(toke
     assert "say page 7" in example.prompt and "hello order" not in example.prompt
 
 
-def test_pairs_that_cannot_be_shortened_enough_are_told_apart_with_their_length(tokenizer):
+def test_pairs_that_cannot_be_shortened_enough_are_returned_with_their_length(tokenizer):
     short, long = talk("hello"), talk("sorry", "hello", "order " * 30).model_copy(update={"id": "c.9"})
     [alone] = lengths_of([long.model_copy(update={"turns": long.turns[2:]})], tokenizer)
     for overlong, length in (("truncate", alone), ("refuse", lengths_of([long], tokenizer)[0])):

@@ -1,4 +1,4 @@
-"""Models by name: what cannot be had is refused with what to do about it; nothing foreign is run."""
+"""Models by name: one that cannot be loaded is refused with what to do about it; no foreign code is run."""
 
 from __future__ import annotations
 

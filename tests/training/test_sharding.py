@@ -59,7 +59,7 @@ def sharded(base, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", ARMS)
-def test_shared_out_weights_are_trained_to_those_of_one_process(base, sharded, tmp_path, name):
+def test_sharded_training_ends_at_the_weights_of_one_process(base, sharded, tmp_path, name):
     one = arm(base, tmp_path, name)
     train(one, EXAMPLES, quiet)
     assert distance(tmp_path / name, sharded / name) < 2e-5
@@ -79,7 +79,7 @@ def test_what_is_saved_loads_in_plain_transformers(base, sharded):
     assert all(weight.isfinite().all() for weight in model.parameters())
 
 
-def test_a_run_that_was_told_to_end_goes_on_with_more_processes_and_with_one(base, tmp_path):
+def test_an_interrupted_run_resumes_with_more_processes_and_with_one(base, tmp_path):
     settings = {"epochs": 12, "learning_rate": 3e-4, "reference": other(base), "cache": tmp_path / "cache"}
     cut = config(base, tmp_path / "cut", "kto", save_steps=2, **settings)
     folder = cut.output / "checkpoints"
@@ -121,6 +121,6 @@ def test_a_full_disk_is_named_and_the_checkpoint_before_it_left(base, tmp_path, 
         ({"optimizer": "paged_adamw_8bit"}, "optimizer paged_adamw_8bit cannot be sharded"),
     ],
 )
-def test_what_cannot_be_shared_out_is_refused(base, tmp_path, settings, said):
+def test_what_cannot_be_sharded_is_refused(base, tmp_path, settings, said):
     with pytest.raises(GuardalignError, match=said):
         check(config(base, tmp_path / "arm", **settings))

@@ -106,7 +106,7 @@ def test_without_a_reference_the_loss_is_that_of_the_policys_own_log_probs(base,
     assert distance(own.output, constant.output) > 0
 
 
-def test_the_critics_loss_is_told_before_advantages_are_whitened(base, tmp_path):
+def test_the_critics_loss_is_that_before_advantages_are_whitened(base, tmp_path):
     """Values start at zero: the advantage of the token k before a reply's last is (γλ)^k times its reward."""
     given = config(base, tmp_path / "ppo", "ppo_offline")
     train(given, EXAMPLES, quiet)
@@ -193,7 +193,7 @@ def signalled_at(line: int, number: signal.Signals, settings: TrainingConfig) ->
 @pytest.mark.no_cover  # traced it takes half as long again, and other tests run the same lines
 @pytest.mark.parametrize("method", ["kto", "ppo_offline"])
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "paged_adamw_8bit"])
-def test_a_killed_run_goes_on_to_the_same_weights(base, tmp_path, method, optimizer):
+def test_a_killed_run_resumes_to_the_same_weights(base, tmp_path, method, optimizer):
     settings = {"optimizer": optimizer, "lora": Lora(rank=4, dropout=0.2)}
     train(config(base, tmp_path / "whole", method, **settings), EXAMPLES, quiet)
     cut = config(base, tmp_path / "cut", method, **settings)
@@ -286,7 +286,7 @@ def test_kto_batches_mix_both_labels_and_mismatch_prompts(base, tmp_path):
 
 
 @pytest.mark.parametrize("batching", ["conversation", "pair"])
-def test_an_arm_that_goes_on_counting_epochs_sees_the_pairs_as_a_second_epoch_would(base, tmp_path, batching):
+def test_an_arm_that_continues_counting_epochs_sees_the_pairs_as_a_second_epoch_would(base, tmp_path, batching):
     both = config(base, tmp_path, batching=batching)
     data = encode_examples(load_tokenizer(str(base)), EXAMPLES, both)
     second = both.model_copy(update={"epochs": 1, "first_epoch": 1})
@@ -398,7 +398,7 @@ def test_four_bit_weights_train_an_adapter(tmp_path):
         train(config(base, tmp_path / "full", precision="nf4"), EXAMPLES, quiet)
 
 
-def test_what_a_result_says_is_in_the_folder(base, tmp_path):
+def test_a_result_is_recorded_in_the_folder(base, tmp_path):
     result = train(config(base, tmp_path / "arm"), EXAMPLES, quiet)
     content = json.loads((tmp_path / "arm" / "training.json").read_text())
     assert TrainingResult(**content["result"]) == result

@@ -100,7 +100,7 @@ def test_zero_3_shares_the_weights_out_and_saves_them_whole(tmp_path, monkeypatc
         run_training(one.model_copy(update={"engine": "tree"}), EXAMPLES, str(tmp_path / "zero.yaml"), quiet)
 
 
-def test_an_interrupted_trl_run_goes_on(base, tmp_path):
+def test_an_interrupted_trl_run_resumes(base, tmp_path):
     settings = config(base, tmp_path / "arm", "dpo", engine="trl", save_steps=5)
 
     def stop(line: str) -> None:

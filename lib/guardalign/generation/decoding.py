@@ -269,8 +269,8 @@ class _Branching:
         return logits
 
     def drop_idle(self, tokens: Tensor) -> Tensor:
-        """Close the gaps that finished points left; ``tokens`` (C, P) in the new order. Rows go once a quarter is idle:
-        that copies the cache."""
+        """Remove idle columns; returns ``tokens`` (C, P) in the new order. Rows go only once a quarter is idle,
+        since that copies the cache."""
         order = np.argsort(self.owner < 0, axis=1, kind="stable")[:, : (self.owner >= 0).sum(1).max()]
         self.owner = np.take_along_axis(self.owner, order, 1)
         columns = self._tensor(order)

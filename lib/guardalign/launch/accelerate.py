@@ -61,7 +61,7 @@ def run_training(
     job, log_file = write_job(config, examples), config.output / "training.log"
     launch("guardalign.training", settings, [job], [config.arm], log_file, log)
     if (made := finished(config.output, mark, log)) is None:
-        raise StageFailed(f"{config.arm}: training ended well but left no result in {config.output}")
+        raise StageFailed(f"{config.arm}: training finished without an error but left no result in {config.output}")
     return made.model_copy(update={"skipped": False})
 
 
@@ -91,7 +91,7 @@ def run_generation(job: GenerationJob, pairs: Sequence[Prompt], kind: str = "non
         settings, log_file = accelerate_config(kind), folder / "generation.log"
         launch("guardalign.generation", settings, [folder / "job.json"], [job.arm], log_file, log)
     if not store.is_complete():
-        raise StageFailed(f"{job.arm}: generation ended well but left no replies in {job.output}")
+        raise StageFailed(f"{job.arm}: generation finished without an error but left no replies in {job.output}")
     return read_rows(job.output, Reply)
 
 

@@ -25,7 +25,7 @@ SECONDS_TO_ANSWER = 5.0
 
 
 class ModelUnavailable(GuardalignError):
-    """A model that cannot be had: gated, missing, unreachable, in another format, or wanting its own code run."""
+    """A model that cannot be loaded: gated, missing, unreachable, in another format, or in need of its own code."""
 
 
 def read_config(name: str) -> PretrainedConfig:

@@ -32,7 +32,7 @@ standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_lo
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "*.index.json")
 RECORD = "training.json"
 """A training's record next to its checkpoint; it holds the fingerprint of the weights."""
-AGAIN = "`guardalign run PARAMS --again` makes again what is damaged and keeps the rest"
+AGAIN = "`guardalign run PARAMS --again` recreates what is damaged and keeps the rest"
 
 
 def is_adapter(path: str) -> bool:

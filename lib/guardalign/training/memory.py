@@ -21,7 +21,7 @@ STATE_BYTES = {"adamw": 8.0, "rmsprop": 4.0, "paged_adamw_8bit": 2 * (1 + 4 / 25
 INNER_BYTES = {"fp32": 4.0, "bf16": 4.0, "int8": 1.0, "nf4": 0.5 + 1 / 64 + 4 / (64 * 256)}
 """Bytes per inner weight: nf4 has a scale of 8 bits for 64 weights, itself scaled for 256 (Dettmers et al. 2023)."""
 KEPT = {"fp32": 16.0, "bf16": 11.0, "int8": 12.5, "nf4": 14.5}
-"""Bytes that autograd keeps of a token in a decoder layer, for each of twice its width and its inner width (a fit)."""
+"""Bytes that autograd keeps per token and decoder layer, per unit of 2 * hidden + intermediate size (a fit)."""
 LOGIT_BYTES = 12  # a predicted token's float32 log-probs over the vocabulary, their gradient, and that of the logits
 
 
@@ -70,7 +70,7 @@ def measured(model: Any, config: Any, lora: Lora | None = None) -> Shape:
 
 
 class Row(NamedTuple):
-    """The largest forward pass: distinct tokens, those predicted, and whether an earlier pass's gradients wait."""
+    """The largest forward pass: distinct tokens, those predicted, and whether gradients of an earlier pass are held."""
 
     tokens: float
     predicted: float

@@ -177,7 +177,7 @@ def train_online(
     max_new_tokens: int,
     seed: int,
 ) -> TrainingResult:
-    """The arm ``name``: ``train_reward``, then ``train_policy`` against it, or what an earlier run made of the same.
+    """The arm ``name``: ``train_reward``, then ``train_policy`` against it; an earlier result of the same is kept.
 
     The result's ``metrics`` are the reward model's accuracy on ``held_out``, seconds of both parts, replies drawn
     (generated token by token, besides the passes), and replies scored per pair of ``examples``: a drawn reply goes
