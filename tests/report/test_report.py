@@ -303,6 +303,7 @@ def test_verdicts_on_arms_that_are_no_longer_compared_are_left_out(tmp_path):
     pairs = [("M_1SFT", "M_1SFT_ipo"), ("M_1SFT", "M_ipo"), ("chosen", "rejected"), ("M_1SFT_ipo", "server")]
     root = simulated.run_folder(tmp_path, dict.fromkeys(pairs, 0.2), 6, 2)
     write_rows(root / "verdicts" / "transfer" / "M_1SFT-vs-M_ipo.jsonl", simulated.verdicts("M_1SFT", "M_ipo"))
+    write_rows(root / "verdicts" / "feedback" / "M_1SFT-vs-chosen.jsonl", simulated.verdicts("M_1SFT", "chosen"))
     study = {
         "arms": {name: {"method": "sft", "learning_rate": 1e-4} for name in ("M_1SFT", "M_1SFT_ipo")},
         "contrasts": [{"arm_1": "M_1SFT", "arm_2": "M_1SFT_ipo"}],
@@ -310,7 +311,8 @@ def test_verdicts_on_arms_that_are_no_longer_compared_are_left_out(tmp_path):
     told = {"study": study, "generation": {"replies": {"server": {}}}}
     (root / "run.json").write_text(json.dumps({"06_judging": {"parameters": told}}))
     results = report.load(root)
-    assert results.comparisons == [pairs[0], pairs[3]] and judge.elsewhere(results) == []
+    assert results.comparisons == [pairs[0], pairs[3]]
+    assert [caption for caption, _ in judge.elsewhere(results)] == ["Prompts of the part “feedback”"]
     assert len(stats.gold_accuracy(results.rows)) == 3
 
 

@@ -8,10 +8,11 @@ import pandas as pd
 
 from guardalign import stats
 from guardalign.judging import canaries
+from guardalign.judging.stage import PREFERRED
 from guardalign.judging.verdicts import Verdict
 from guardalign.report import words
 from guardalign.report.figures.words import count
-from guardalign.report.results import OWN_ARMS, Results
+from guardalign.report.results import Results
 
 PAIR = ["arm_1", "arm_2"]
 
@@ -106,7 +107,7 @@ def elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
     """Win rates on parts of the verdicts, such as a held-out domain."""
     found = []
     for part, by_seed in results.parts.items():
-        if part not in OWN_ARMS and any(by_seed.values()):
+        if part not in ("canaries", PREFERRED) and any(by_seed.values()):
             rows = pd.concat([stats.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
             names = [f"{name}{end}" for name in ("win_1", "win_2", "net") for end in ("", "_low", "_high")]
             table = stats.table(rows, results.level)[[*PAIR, "dimension", *names, "n", "seeds"]]

@@ -24,8 +24,8 @@ from guardalign.study import heldout
 from guardalign.training.finish import METRICS, read_metrics
 
 GOLD = ("chosen", "rejected")
-OWN_ARMS = ("canaries", PREFERRED)
-"""Parts of the verdicts that are not on the plan's contrasts."""
+TRANSFER = "transfer"
+"""The part of the verdicts that is on the plan's contrasts too."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Results:
     @cached_property
     def all_statuses(self) -> pd.DataFrame:
         """``statuses``, and those of the held-out domain."""
-        return pd.concat([self.statuses, self._statuses(self.parts.get("transfer", {}))], ignore_index=True)
+        return pd.concat([self.statuses, self._statuses(self.parts.get(TRANSFER, {}))], ignore_index=True)
 
     def _statuses(self, verdicts: dict[int, list[Verdict]]) -> pd.DataFrame:
         kind = kind_of(self.pairs.values())
@@ -264,7 +264,7 @@ def read(root: str | Path, level: float | None = None) -> Results:
         level=level or told.get("report", {}).get("level", 0.95),
         parts={
             part: {
-                seed: (_verdicts if part in OWN_ARMS else compared)(folder / part)
+                seed: (compared if part == TRANSFER else _verdicts)(folder / part)
                 for seed, folder in folders_judged.items()
             }
             for part in parts
