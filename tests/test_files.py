@@ -16,6 +16,7 @@ from guardalign.files import (
     damaged,
     fingerprint,
     intact,
+    new_folder,
     read_rows,
     replacing,
     require,
@@ -77,8 +78,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path):
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["rows.jsonl"]
 
 
-def test_a_full_disk_is_a_clear_error(tmp_path):
-    with pytest.raises(GuardalignError, match="disk is full"), replacing(tmp_path / "a.txt"):
+@pytest.mark.parametrize("writing", [replacing, new_folder])
+def test_a_full_disk_is_a_clear_error(tmp_path, writing):
+    with pytest.raises(GuardalignError, match="disk is full"), writing(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert os.listdir(tmp_path) == []
 

@@ -49,18 +49,19 @@ def replacing(path: Path) -> Iterator[Path]:
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder to fill, and rename it to ``folder`` if the block succeeds.
 
-    If another process was faster, its folder stays.
+    If another process was faster, its folder stays. Raises GuardalignError if the disk is full.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as around:
-        part = Path(around) / folder.name
-        part.mkdir()
-        yield part
-        try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
+    with space_for(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as around:
+            part = Path(around) / folder.name
+            part.mkdir()
+            yield part
+            try:
+                part.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,9 @@ import yaml
 
 from guardalign.errors import ParameterError
 
-MOST_VALUES = 100_000
-
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose keys are unique and whose aliases do not expand to more than fits into memory."""
-
-    def get_single_node(self) -> yaml.Node | None:
-        node = super().get_single_node()
-        if node is not None and _size(node, {}) > MOST_VALUES:
-            raise yaml.YAMLError(f"with its aliases written out it holds more than {MOST_VALUES:,} values")
-        return node
+    """YAML whose keys are unique."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -29,16 +20,6 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
-
-
-def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many values a node expands to; infinitely many if it contains itself."""
-    if id(node) not in known:
-        known[id(node)] = math.inf
-        parts = [] if isinstance(node, yaml.ScalarNode) else node.value
-        inner = [each for part in parts for each in (part if isinstance(part, tuple) else (part,))]
-        known[id(node)] = 1 + sum(_size(each, known) for each in inner)
-    return known[id(node)]
 
 
 def read_mapping(path: Path | str) -> dict[Any, Any]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from guardalign import stats
 from guardalign.config.sections import Model
 from guardalign.data.examples import Prompt
-from guardalign.files import RunFolder, fingerprint, intact, read_rows, write_rows, write_text
+from guardalign.files import RunFolder, fingerprint, intact, read_rows, vouch, write_rows, write_text
 from guardalign.models.encoding import examples_of
 from guardalign.models.loading import load_frozen, load_tokenizer, model_fingerprint
 from guardalign.stats.inference import Bounds
-from guardalign.training import PairScore, evaluate_pairs
+from guardalign.training import PairScore, completion_logprobs, evaluate_pairs
+from guardalign.tree import TokenSequence
 
 FIGURES = {"nll": stats.UNBOUNDED, "accuracy": stats.SHARE, "per_token": stats.SHARE}
 CHANGES = {"lead": stats.DIFFERENCE, "gain": stats.SHARE, "chosen_change": stats.UNBOUNDED}
@@ -41,6 +45,23 @@ def score_arm(
     write_rows(path, scores)
     write_text(mark, made)
     return scores
+
+
+def token_logps(
+    path: Path, folder: str, sequences: Sequence[TokenSequence], model: Model, restore: Callable[[], object]
+) -> list[Tensor]:
+    """Log-probs (nats) of the replies' tokens under the model in ``folder``, (completion_length,) each; kept in
+    ``path``. ``restore`` as in ``score_arm``."""
+    asked = [(each.tokens.tolist(), each.start) for each in sequences]
+    made = fingerprint(model_fingerprint(folder), model.precision, asked)
+    known = path.exists() and intact(path)
+    if known and (kept := json.loads(path.read_text(encoding="utf-8")))["made"] == made:
+        return [torch.tensor(each) for each in kept["logps"]]
+    restore()
+    found = completion_logprobs(load_frozen(folder, model.precision), sequences)
+    write_text(path, json.dumps({"made": made, "logps": [each.tolist() for each in found]}) + "\n")
+    vouch(path)
+    return found
 
 
 def stored(folder: Path) -> dict[str, list[PairScore]]:

@@ -6,14 +6,12 @@ another task, and of several seeds, are in folders of their own (``<task>/seed-<
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from guardalign import stats
@@ -24,7 +22,7 @@ from guardalign.data.conversations import PreferencePair, Reply, Split
 from guardalign.data.examples import Example, Prompt
 from guardalign.data.selection import exchanged, part
 from guardalign.errors import InputError
-from guardalign.files import RunFolder, fingerprint, intact, require, vouch, write_rows, write_text
+from guardalign.files import RunFolder, require, write_rows
 from guardalign.generation.hosted import hosted_replies
 from guardalign.generation.replies import GenerationJob, GenerationSettings
 from guardalign.judging.choice import chosen_judge
@@ -38,13 +36,11 @@ from guardalign.models.loading import (
     base_model,
     drop_weights,
     dropped,
-    load_frozen,
     load_tokenizer,
-    model_fingerprint,
     redrawn,
 )
 from guardalign.study import heldout, tasks
-from guardalign.training import PairScore, TrainingConfig, TrainingResult, completion_logprobs
+from guardalign.training import PairScore, TrainingConfig, TrainingResult
 from guardalign.training.finish import read_metrics
 from guardalign.tree import TokenSequence
 
@@ -129,17 +125,11 @@ class Study:
             model=self.model_of(arm.start, seed),
             reference=self._reference(arm.reference, seed) if arm.reference else None,
             output=own.model(name),
-            method=arm.method,
-            learning_rate=arm.learning_rate,
-            beta=arm.beta,
-            epochs=arm.epochs,
             steps=self._steps(name, seed),
-            options=arm.options,
             seed=seed if arm.seed is None else arm.seed,
-            max_length=model.max_length,
-            precision=model.precision,
-            lora=model.lora,
             first_epoch=self.epochs_before(name),
+            **arm.model_dump(include={"method", "learning_rate", "beta", "epochs", "options"}),
+            **model.model_dump(include={"max_length", "precision", "lora"}),
             **self.settings.training.model_dump(),
         )
 
@@ -193,16 +183,8 @@ class Study:
 
         They are kept in ``samples/``, so that a notebook that is executed again needs no weights for its example.
         """
-        path, precision = self.folder().root / "samples" / f"{name}.logps.json", self.settings.model.precision
-        asked = [(each.tokens.tolist(), each.start) for each in sequences]
-        made = fingerprint(model_fingerprint(self.model_of(name)), precision, asked)
-        known = path.exists() and intact(path)
-        if known and (kept := json.loads(path.read_text(encoding="utf-8")))["made"] == made:
-            return [torch.tensor(each) for each in kept["logps"]]
-        found = completion_logprobs(load_frozen(self.weights_of(name), precision), sequences)
-        write_text(path, json.dumps({"made": made, "logps": [each.tolist() for each in found]}) + "\n")
-        vouch(path)
-        return found
+        path, model = self.folder().root / "samples" / f"{name}.logps.json", self.settings.model
+        return heldout.token_logps(path, self.model_of(name), sequences, model, lambda: self.weights_of(name))
 
     def metrics(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
         """What each arm's training with the first seed recorded, one row per step."""
