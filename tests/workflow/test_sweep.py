@@ -127,15 +127,16 @@ def test_results_stand_beside_their_parameters_seeds_together(base, tmp_path):
 
 
 def test_settings_side_by_side_and_runs_without_a_judge(base, tmp_path):
-    found = grid(base, tmp_path / "s", training__batch_size=[4, 8])
-    for point in found:
+    found = grid(base, tmp_path / "s", training__batch_size=[4, 8, 16])
+    (found[2].folder.root / "verdicts" / "feedback").mkdir(parents=True)  # it failed before its arms were judged
+    for point in found[:2]:
         simulated.run_folder(point.folder.root, {("M_1SFT", "M_1SFT_ipo"): 0.1}, 6, 2)
     judged = sweeping.write_tables(str(tmp_path / "s"), found)
     assert [path.name for path in judged] == ["points.csv", "compare.html"]
     unjudged = grid(base, tmp_path / "n", judge={"none": {"kind": "none"}}, seed=[1, 2])
     write_text(unjudged[0].folder.tables("judging.csv"), "arm,accuracy\nbase,0.5\n")
-    _, table = sweeping.results(unjudged)
-    assert table.to_dict("records") == [{"arm": "base", "accuracy": 0.5, "judge": "none", "seed": "1"}]
+    (path,) = sweeping.write_tables(str(tmp_path / "n"), unjudged)
+    assert pd.read_csv(path).to_dict("records") == [{"judge": "none", "seed": 1, "arm": "base", "accuracy": 0.5}]
 
 
 def test_the_command_lists_the_points_and_refuses_an_unknown_profile(base, tmp_path):

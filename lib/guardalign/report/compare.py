@@ -13,9 +13,9 @@ from guardalign.report.readable import readable
 from guardalign.report.results import Results, load
 
 
-def compare(runs: Sequence[str | Path], output: str | Path = "compare.html") -> Path:
+def compare(runs: Sequence[str | Path | Results], output: str | Path = "compare.html") -> Path:
     """Write a page with the win rates of two or more runs side by side, and the parameters in which they differ."""
-    results = [load(run) for run in runs]
+    results = [run if isinstance(run, Results) else load(run) for run in runs]
     names = [result.name for result in results]
     if len(set(names)) < len(names):
         names = [str(result.root) for result in results]

@@ -190,30 +190,26 @@ def _why(point: Point, at_once: int) -> str:
     return f"; {log} ends:\n  " + "\n  ".join(last)
 
 
-def results(points: Sequence[Point]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The win rates of all judged points, and the held-out figures of those without a judge, each next to the point's
-    values (columns by dotted key). What is not there yet is left out."""
-    judged, unjudged = [], []
-    for point in points:
-        table = point.folder.tables("judging.csv")
-        try:
-            judged.append(report.load(point.folder.root).rates.assign(**point.values))
-        except MissingStage:
-            unjudged += [pd.read_csv(table).assign(**point.values)] if table.exists() else []
-    return tuple(pd.concat(part, ignore_index=True) if part else pd.DataFrame() for part in (judged, unjudged))  # type: ignore[return-value]
-
-
 def write_tables(run: str, points: Sequence[Point]) -> list[Path]:
-    """Write what is known of all points into the sweep's folder, and a page with the judged ones side by side."""
-    whole, written = RunFolder.named(run), []
-    rates, preferences = results(points)
-    for name, table in (("points.csv", rates), ("points_preferences.csv", preferences)):
-        if not table.empty:
-            keys = list(points[0].values)
+    """Write what is known of all points into the sweep's folder: win rates where a judge read the replies, held-out
+    figures where none did, each next to the point's values (columns by dotted key), and a page with the judged points
+    side by side."""
+    judged: list[report.Results] = []
+    tables: dict[str, list[pd.DataFrame]] = {"points.csv": [], "points_preferences.csv": []}
+    for point in points:
+        unjudged = point.folder.tables("judging.csv")
+        try:
+            judged.append(report.load(point.folder.root))
+            tables["points.csv"].append(judged[-1].rates.assign(**point.values))
+        except MissingStage:
+            if unjudged.exists():
+                tables["points_preferences.csv"].append(pd.read_csv(unjudged).assign(**point.values))
+    whole, keys, written = RunFolder.named(run), list(points[0].values), []
+    for name, found in tables.items():
+        if found and not (table := pd.concat(found, ignore_index=True)).empty:
             ordered = table[[*keys, *(column for column in table if column not in keys)]]
             write_text(whole.tables(name), ordered.to_csv(index=False))
             written.append(whole.tables(name))
-    judged = [point.folder.root for point in points if any(point.folder.root.glob("**/verdicts"))]
     return written + ([report.compare(judged, whole.root / "compare.html")] if len(judged) > 1 else [])
 
 
