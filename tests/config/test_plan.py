@@ -92,6 +92,7 @@ def test_arms_that_cannot_be_settled_are_refused_by_name(arms, word):
         {"tasks": ["care", "care"]},
         {"contrasts": [{"arm_1": "a", "arm_2": "b"}, {"arm_1": "b", "arm_2": "a"}]},
         {"contrasts": [{"arm_1": "a", "arm_2": "a"}]},
+        {"seeds": [1, 2], "arms": {"a": {**SFT, "seed": 3}}},
     ],
 )
 def test_seeds_tasks_and_contrasts_count_once(more):

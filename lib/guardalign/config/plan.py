@@ -201,6 +201,8 @@ class Plan(Section):
         for name in self.arms:
             if name in (*self.ancestors(name), *self.matched(name)):
                 raise ValueError(f"arm {name} depends on itself")
+            if len(self.seeds) > 1 and all(self.arms[each].seed is not None for each in (name, *self.ancestors(name))):
+                raise ValueError(f"arm {name}: with its own seed, the seeds {list(self.seeds)} train one model")
         for name in self.arms:
             for other in self.ancestors(name):
                 own, before = self.stage(name), self.stage(other)
