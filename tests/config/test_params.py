@@ -39,6 +39,12 @@ def test_every_profile_is_valid(profile):
     assert Params.load(profile).run
 
 
+def test_without_contrasts_every_arm_is_compared_with_its_start(changed):
+    arms = {"a": {"method": "sft", "learning_rate": 1e-4}, "b": {"start": "a", "method": "dpo", "learning_rate": 1e-5}}
+    given = Params.load(changed("study", {"arms": arms})).contrasts()
+    assert [(each.arm_1, each.arm_2) for each in given] == [("base", "a"), ("a", "b")]
+
+
 def test_a_rate_written_as_yaml_reads_it_is_a_number(tmp_path):
     target = tmp_path / "own.yaml"
     target.write_text(EMBEDDED.read_text().replace("M_1SFT: {method: sft, learning_rate: 3e-4", PLAIN))

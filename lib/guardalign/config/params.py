@@ -114,8 +114,12 @@ class Params(Section):
                     raise ParameterError(f"{where}study.contrasts: {arm!r} is not an arm of the study")
 
     def contrasts(self) -> tuple[Contrast, ...]:
-        """The plan's contrasts; a server's arm in none of them is compared with the first contrast's second arm."""
-        planned = self.study.contrasts
+        """The plan's contrasts, or each arm against its start if it has none.
+
+        A server's arm in none of them is compared with the first one's second arm.
+        """
+        starts = (Contrast(arm_1=arm.start, arm_2=name) for name, arm in self.study.arms.items())
+        planned = self.study.contrasts or tuple(starts)
         met = {arm for each in planned for arm in (each.arm_1, each.arm_2)}
         extra = [name for name in self.generation.replies if name not in met] if planned else []
         return (*planned, *(Contrast(arm_1=planned[0].arm_2, arm_2=name) for name in extra))
