@@ -27,7 +27,7 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items):
     """A worker takes one file at a time: the longest come first, so that none is left running alone at the end."""
-    order = {name: place for place, name in enumerate(LONGEST)}
+    order = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
 
 

@@ -104,7 +104,7 @@ def test_trunks_by_hand():
 
 
 def test_batches_keep_trunks_whole_and_below_the_size():
-    trunks = plan_trunks([[group, 5, place] for group in range(4) for place in range(3)], np.repeat(range(4), 3))
+    trunks = plan_trunks([[group, 5, position] for group in range(4) for position in range(3)], np.repeat(range(4), 3))
     assert [len(batch) for batch in batched_trunks(trunks, 6)] == [2, 2]
     assert [len(batch) for batch in batched_trunks(trunks, 8)] == [2, 2]
     assert [len(batch) for batch in batched_trunks(trunks, 1)] == [1, 1, 1, 1]
@@ -246,17 +246,17 @@ def test_an_adapter_replies_as_its_unmerged_model(checkpoint, tmp_path):
 
 def test_unchanged_output_is_left_alone_and_any_change_is_noticed(checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint, tmp_path / "model")
-    pairs, output, said = make_pairs(3, 2), tmp_path / "replies" / "arm.jsonl", []
+    pairs, output, lines = make_pairs(3, 2), tmp_path / "replies" / "arm.jsonl", []
 
     def run(asked=pairs, **options) -> bool:
         """Whether anything was generated."""
-        said.clear()
+        lines.clear()
         settings = GenerationSettings(**{"max_new_tokens": 6} | options)
-        replies = generate(folder, asked, "arm", settings, output, said.append)
+        replies = generate(folder, asked, "arm", settings, output, lines.append)
         assert [reply.pair_id for reply in replies] == [pair.id for pair in asked]
         assert [json.loads(line)["pair_id"] for line in output.read_text().splitlines()] == [p.id for p in asked]
         assert not list(output.parent.glob("*.partial"))
-        return bool(said)
+        return bool(lines)
 
     assert run() and not run()
     assert not run(batch_size=2) and not run(seed=5), "neither touches greedy replies"
@@ -302,10 +302,10 @@ def test_a_killed_run_resumes(checkpoint, tmp_path):
     kept = partial.read_bytes().count(b"\n") - 1
     with partial.open("ab") as file:
         file.write(b'{"pair_id": "c0-0", "conversation_id')  # as if the kill had fallen into the write
-    said: list[str] = []
+    lines: list[str] = []
     settings = GenerationSettings(max_new_tokens=48)
-    resumed = generate(checkpoint, pairs, "arm", settings, output, said.append)
-    assert said == [f"arm: {len(pairs) - kept} replies to generate, {kept} already exist"]
+    resumed = generate(checkpoint, pairs, "arm", settings, output, lines.append)
+    assert lines == [f"arm: {len(pairs) - kept} replies to generate, {kept} already exist"]
     assert contents(resumed) == contents(generate(checkpoint, pairs, "arm", settings, tmp_path / "whole.jsonl"))
 
 
@@ -324,22 +324,22 @@ def test_two_processes_write_the_replies_of_one_and_resume_from_what_it_left(che
     """One process made three replies and was cut off; two make the rest, each in a file of its own."""
     pairs, settings = make_pairs(8, 3), GenerationSettings(max_new_tokens=16, temperature=0.8, seed=3)
     whole = contents(generate(checkpoint, pairs, "arm", settings, tmp_path / "whole.jsonl"))
-    output, said = tmp_path / "two" / "r.jsonl", []
+    output, lines = tmp_path / "two" / "r.jsonl", []
     left = Store(output, made_with(checkpoint, pairs, "arm", settings))
     left.resume()
     kept = read_rows(tmp_path / "whole.jsonl", Reply)[4:7]
     left.append([reply.model_copy(update={"text": f"kept {reply.text}"}) for reply in kept])
     job = GenerationJob(model=str(checkpoint), arm="arm", settings=settings, output=output)
-    replies = run_generation(job, pairs, "cpu2", said.append)
-    assert said == [f"arm: {len(pairs) - 3} replies to generate, 3 already exist"]
+    replies = run_generation(job, pairs, "cpu2", lines.append)
+    assert lines == [f"arm: {len(pairs) - 3} replies to generate, 3 already exist"]
     assert [reply.text.startswith("kept ") for reply in replies] == [4 <= at < 7 for at in range(len(pairs))]
     of_two = [reply for at, reply in enumerate(contents(replies)) if not 4 <= at < 7]
     assert of_two == [reply for at, reply in enumerate(whole) if not 4 <= at < 7]
     names = [".jobs", "r.jsonl", "r.jsonl.made", "r.jsonl.sha256"]
     assert sorted(path.name for path in output.parent.iterdir()) == names
     assert read_rows(output, Reply) == replies
-    assert run_generation(job, pairs, "cpu2", said.append) == replies
-    assert len(said) == 1, "nothing is started where all replies are there"
+    assert run_generation(job, pairs, "cpu2", lines.append) == replies
+    assert len(lines) == 1, "nothing is started where all replies are there"
     log = (output.parent / ".jobs" / "r" / "generation.log").read_text()
     assert log.count("replies to generate") == 1
 

@@ -26,7 +26,7 @@ def test_repetition_by_hand(text, n, share):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "refused"),
     [
         ("I'm sorry, but I can’t help with that.", True),
         ("We are unable to change the address.", True),
@@ -36,8 +36,8 @@ def test_repetition_by_hand(text, n, share):
         ("Nothing prevents you from changing it.", False),
     ],
 )
-def test_a_refusal_is_known_by_its_words(text, told):
-    assert refuses(text) is told
+def test_a_refusal_is_known_by_its_words(text, refused):
+    assert refuses(text) is refused
 
 
 def test_statistics_hold_a_row_a_reply():
@@ -55,7 +55,7 @@ def test_statistics_hold_a_row_a_reply():
 
 
 @pytest.mark.parametrize(
-    ("bad", "mark"),
+    ("bad", "expected"),
     [
         (("Hi. Let me find out" + "," * 70, 96, False), ["cut_off", "repetitive"]),
         (("I have made a note of it. " * 4, 30, True), ["repetitive"]),
@@ -63,20 +63,20 @@ def test_statistics_hold_a_row_a_reply():
         ((" .", 2, True), ["empty"]),
     ],
 )
-def test_an_arm_is_marked_from_a_fifth_of_degenerate_replies_on(bad, mark):
+def test_an_arm_is_marked_from_a_fifth_of_degenerate_replies_on(bad, expected):
     good = ("Thank you, Ann. May I have your order number?", 12, True)
 
     def shares(count):
-        said = [bad] * count + [good] * (10 - count)
+        examples = [bad] * count + [good] * (10 - count)
         replies = [
             Reply(pair_id=str(i), conversation_id="c", arm="x", text=text, tokens=tokens, finished=finished)
-            for i, (text, tokens, finished) in enumerate(said)
+            for i, (text, tokens, finished) in enumerate(examples)
         ]
         return collapse(reply_statistics(replies)).iloc[0]
 
     assert shares(2)["collapsed"] and not shares(1)["collapsed"]
     row = shares(2)
     assert {name: row[name] for name in ("cut_off", "repetitive", "empty")} == {
-        name: 0.2 * (name in mark) for name in ("cut_off", "repetitive", "empty")
+        name: 0.2 * (name in expected) for name in ("cut_off", "repetitive", "empty")
     }
     assert row["degenerate"] == 0.2

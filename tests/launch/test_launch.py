@@ -133,9 +133,9 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, content):
 def test_a_configuration_that_silently_runs_one_process_is_refused(base, tmp_path):
     path = tmp_path / "multi_cpu.yaml"
     write_text(path, accelerate_config("cpu2").read_text().replace("MULTI_GPU", "MULTI_CPU"))
-    told: list[str] = []
+    lines: list[str] = []
     with pytest.raises(StageFailed, match="asks for 2 processes") as error:
-        run_training(config(base, tmp_path / "arm"), EXAMPLES, str(path), told.append)
+        run_training(config(base, tmp_path / "arm"), EXAMPLES, str(path), lines.append)
     assert "training.log" in str(error.value)
     assert not (tmp_path / "arm" / "training.json").exists()
 
@@ -230,13 +230,13 @@ def test_a_lost_process_ends_the_launch_and_pre_emption_saves_and_one_process_co
 
     endless = arm.model_copy(update={"save_steps": 10_000})
     before = len(metrics(arm.output))
-    told: list[str] = []
+    lines: list[str] = []
     with (
         as_soon_as(lambda: len(metrics(arm.output)) > before + 1, lambda: os.kill(os.getpid(), signal.SIGTERM)),
         pytest.raises(Preempted, match=r"saved after step \d+"),
     ):
-        run_training(endless, EXAMPLES, "cpu2", told.append)
-    assert any("resuming after step" in line for line in told)
+        run_training(endless, EXAMPLES, "cpu2", lines.append)
+    assert any("resuming after step" in line for line in lines)
     assert not workers()
     done = len(metrics(arm.output))
     result = train(endless, EXAMPLES, quiet)

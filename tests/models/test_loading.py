@@ -28,7 +28,7 @@ LOAD = """
 import json, sys
 from guardalign.errors import GuardalignError
 from guardalign.models.loading import load_frozen, load_tokenizer
-told = {}
+errors = {}
 for name in sys.argv[1:]:
     for load in (load_frozen, load_tokenizer):
         try:
@@ -39,7 +39,7 @@ print(json.dumps(told))
 """
 
 
-def told(home: Path, *names: str, **environment: str) -> dict[str, str]:
+def load_errors(home: Path, *names: str, **environment: str) -> dict[str, str]:
     """What a process of its own says of models it cannot load."""
     around = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "GUARDALIGN_"))}
     around |= {"HF_HOME": str(home), "PYTHONPATH": str(ROOT / "lib"), "OMP_NUM_THREADS": "1"} | environment
@@ -52,7 +52,7 @@ def told(home: Path, *names: str, **environment: str) -> dict[str, str]:
 def by_hub(tmp_path_factory) -> dict[str, str]:
     names = ("gated", "gated-anonymous", "absent", "pickled", "coded", "unknown")
     with serving() as address:
-        return told(tmp_path_factory.mktemp("home"), *(f"org/{name}" for name in names), HF_ENDPOINT=address)
+        return load_errors(tmp_path_factory.mktemp("home"), *(f"org/{name}" for name in names), HF_ENDPOINT=address)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_what_the_hub_refuses_is_said_with_what_to_do(by_hub, name, says):
 
 
 def test_without_a_network_the_ways_out_are_named(tmp_path):
-    said = told(tmp_path, "org/model", HF_HUB_OFFLINE="1")["org/model"]
-    assert "org/model is not on this machine and the hub cannot be reached" in said
-    assert "hf download org/model" in said and "embedded" in said
+    errors = load_errors(tmp_path, "org/model", HF_HUB_OFFLINE="1")["org/model"]
+    assert "org/model is not on this machine and the hub cannot be reached" in errors
+    assert "hf download org/model" in errors and "embedded" in errors
 
 
 def test_a_hub_that_does_not_answer_is_asked_once_for_each_load(tmp_path):
@@ -88,8 +88,8 @@ def test_a_hub_that_does_not_answer_is_asked_once_for_each_load(tmp_path):
                     asked.append(1)
 
         threading.Thread(target=hang_up, daemon=True).start()
-        said = told(tmp_path, "org/model", HF_ENDPOINT=f"http://127.0.0.1:{server.getsockname()[1]}")
-    assert "cannot be reached" in said["org/model"] and 1 <= len(asked) <= 2 * 3
+        errors = load_errors(tmp_path, "org/model", HF_ENDPOINT=f"http://127.0.0.1:{server.getsockname()[1]}")
+    assert "cannot be reached" in errors["org/model"] and 1 <= len(asked) <= 2 * 3
 
 
 def test_a_name_that_is_neither_folder_nor_repository_is_refused(tmp_path):

@@ -20,9 +20,15 @@ LINK, LINK_AGAIN, CASE = (
 
 
 def pair(name, guardrails, split="test", turns=1):
-    said = [Turn(role="agent" if at % 2 else "user", text="Hi") for at in range(turns)]
+    conversation = [Turn(role="agent" if at % 2 else "user", text="Hi") for at in range(turns)]
     return PreferencePair(
-        id=name, conversation_id=name, guardrails=guardrails, turns=tuple(said), chosen="a", rejected="b", split=split
+        id=name,
+        conversation_id=name,
+        guardrails=guardrails,
+        turns=tuple(conversation),
+        chosen="a",
+        rejected="b",
+        split=split,
     )
 
 
@@ -44,18 +50,20 @@ def verdict(name, first, second):
 
 def test_a_guardrail_is_known_by_what_the_training_pairs_had():
     pairs = [pair("t", (LINK,), "train"), pair("a", (LINK, LINK_AGAIN, CASE, "Be nice.")), pair("b", (LINK,), turns=3)]
-    told = breakdown.labels([*pairs, pair("c", (LINK,), "transfer")])
-    assert list(told["pair_id"]) == ["a"] * 4 + ["b", "c"]
-    assert list(told["seen"]) == ["known", "wording", "kind", "", "known", "transfer"]
-    assert list(told["turn"]) == ["first"] * 4 + ["later", "first"]
+    labels = breakdown.labels([*pairs, pair("c", (LINK,), "transfer")])
+    assert list(labels["pair_id"]) == ["a"] * 4 + ["b", "c"]
+    assert list(labels["seen"]) == ["known", "wording", "kind", "", "known", "transfer"]
+    assert list(labels["turn"]) == ["first"] * 4 + ["later", "first"]
 
 
 def test_parts_count_gained_and_lost_and_set_conditions_apart_that_are_not_met():
     pairs = [pair("t", (LINK,), "train"), *(pair(f"p{n}", (LINK, CASE, LINK)) for n in range(4))]
-    said = [verdict("p0", ["broken", "broken", "complied*"], ["complied", "broken", "broken*"])]
-    said += [verdict("p1", ["complied", "broken", "complied*"], ["broken", "complied", "complied*"])]
-    said += [verdict(f"p{n}", ["broken", "broken", "complied*"], ["complied", "broken", "complied*"]) for n in (2, 3)]
-    table = breakdown.parts(stats.statuses(said), breakdown.labels(pairs), [("sft", "ipo")]).set_index("part")
+    verdicts = [verdict("p0", ["broken", "broken", "complied*"], ["complied", "broken", "broken*"])]
+    verdicts += [verdict("p1", ["complied", "broken", "complied*"], ["broken", "complied", "complied*"])]
+    verdicts += [
+        verdict(f"p{n}", ["broken", "broken", "complied*"], ["complied", "broken", "complied*"]) for n in (2, 3)
+    ]
+    table = breakdown.parts(stats.statuses(verdicts), breakdown.labels(pairs), [("sft", "ipo")]).set_index("part")
     assert list(table.index) == ["known", "kind", "first", breakdown.UNDUE]
     known = table.loc["known"]
     assert (known["applications"], known["gained"], known["lost"], known["net"]) == (4, 3, 1, 0.5)
@@ -67,29 +75,29 @@ def test_parts_count_gained_and_lost_and_set_conditions_apart_that_are_not_met()
 def test_the_loss_of_gain_where_training_had_no_such_kind_is_paired_by_conversation():
     pairs = [pair("t", (LINK,), "train"), *(pair(f"p{n}", (LINK, CASE)) for n in range(40))]
     words = {False: "broken", True: "complied"}
-    said = [
+    verdicts = [
         verdict(f"p{n}", [words[n % 4 == 0], words[n % 5 == 0]], [words[n % 4 > 0], words[n % 5 == 1]])
         for n in range(40)
     ]
-    told = breakdown.labels(pairs)
-    (row,) = breakdown.transfer(stats.statuses(said), told, [("sft", "ipo")]).to_dict("records")
+    labels = breakdown.labels(pairs)
+    (row,) = breakdown.transfer(stats.statuses(verdicts), labels, [("sft", "ipo")]).to_dict("records")
     assert (row["part"], row["less"]) == ("kind", 0.5)  # 30 gained and 10 lost of the known, 8 and 8 of the others
     changes = [(1 if n % 4 else -1) - ((n % 5 == 1) - (n % 5 == 0)) for n in range(40)]
     half = t.ppf(0.975, 39) * np.std(changes, ddof=1) / np.sqrt(40)
     assert row["less_high"] - row["less"] == pytest.approx(half)
-    assert breakdown.transfer(stats.statuses(said), breakdown.labels(pairs[1:]), [("sft", "ipo")]).empty
+    assert breakdown.transfer(stats.statuses(verdicts), breakdown.labels(pairs[1:]), [("sft", "ipo")]).empty
 
 
 def test_guardrails_of_the_embedded_world_are_known_by_kind_and_wording():
     one, other = "Greet the customer by name as soon as you know it.", 'Start every reply with "Welcome".'
     again = "Call customers by their name when they introduce themselves."
-    told = breakdown.labels([pair("t", (one,), "train"), pair("a", (one, again, other))])
-    assert list(told["seen"]) == ["known", "wording", "kind"]
+    labels = breakdown.labels([pair("t", (one,), "train"), pair("a", (one, again, other))])
+    assert list(labels["seen"]) == ["known", "wording", "kind"]
 
 
 def test_gains_by_kind_come_largest_first():
-    said = [verdict(f"p{n}", ["broken", "complied"], ["complied", "broken" if n else "complied"]) for n in range(2)]
-    rows = stats.statuses(said, lambda _, number: f"kind {number}")
+    verdicts = [verdict(f"p{n}", ["broken", "complied"], ["complied", "broken" if n else "complied"]) for n in range(2)]
+    rows = stats.statuses(verdicts, lambda _, number: f"kind {number}")
     table = breakdown.by_kind(rows, ("sft", "ipo"))
     assert table.to_dict("records") == [
         {"guardrail": "kind 1", "applications": 2, "gained": 2, "lost": 0, "net": 1},

@@ -51,8 +51,8 @@ def done(tmp_path_factory) -> tuple[Params, RunFolder, pd.DataFrame]:
     root = tmp_path_factory.mktemp("comparison")
     settings, run = small(root), RunFolder(root)
     command = [sys.executable, "-m", "guardalign.workflow.cli", "comparison", str(root / "params.yaml")]
-    said = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True)
-    assert said.returncode == 0, said.stdout + said.stderr
+    process = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
     return settings, run, pd.read_csv(run.tables("identical_methods.csv")).set_index("arm")
 
 
@@ -93,9 +93,9 @@ def test_win_rates_are_those_of_the_judges_scores(done):
     task = TWINS[TASK]
     asked = task.splits({"train": TRAIN, "validation": 16, "test": TEST}, 0)["test"]
     replies = jobs_here(settings, run)["dpo"].replies
-    own = [task.read(each.prompt, said.text).score for each, said in zip(asked, replies, strict=True)]
+    scores = [task.read(each.prompt, reply.text).score for each, reply in zip(asked, replies, strict=True)]
     preferred = [task.read(each.prompt, each.chosen.strip()).score for each in asked]
-    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(own, preferred, strict=True)]
+    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in zip(scores, preferred, strict=True)]
     assert table.loc["dpo", "win"] == pytest.approx(sum(wins) / TEST)
     assert table.loc["dpo", "win_rate"] == pytest.approx(100 * sum(wins) / TEST)
     pairs = pd.read_csv(run.tables("identical_pairs.csv"))
@@ -107,20 +107,22 @@ def test_a_whole_tasks_files_in_alpaca_evals_format_give_the_same_figures(done):
     _, run, table = done
     folder = run.root / "alpaca_eval" / "identical" / TASK
     baseline = load_instructions(str(folder / "reference_outputs.json"))
-    found = {path.parents[1].name: alpaca.read_annotations(path) for path in folder.glob("*/seed-1/annotations.json")}
-    assert set(found) == set(table.index)
-    wins = pd.DataFrame({arm: pd.Series({each.instruction: each.win for each in own}) for arm, own in found.items()})
+    by_arm = {path.parents[1].name: alpaca.read_annotations(path) for path in folder.glob("*/seed-1/annotations.json")}
+    assert set(by_arm) == set(table.index)
+    wins = pd.DataFrame(
+        {arm: pd.Series({each.instruction: each.win for each in judged}) for arm, judged in by_arm.items()}
+    )
     odds = alpaca.estimated_difficulty(wins)
-    for arm, own in found.items():
-        said = load_instructions(str(folder / arm / "seed-1" / "model_outputs.json"))
-        assert [each.output_2 for each in own] == [each.output for each in said]
-        assert [each.output_1 for each in own] == [each.output for each in baseline]
-        assert {each.generator for each in said} == {arm} and len(own) == TEST
-        raw, hardness = alpaca.win_rate(own), [float(odds[each.instruction]) for each in own]
+    for arm, judged in by_arm.items():
+        outputs = load_instructions(str(folder / arm / "seed-1" / "model_outputs.json"))
+        assert [each.output_2 for each in judged] == [each.output for each in outputs]
+        assert [each.output_1 for each in judged] == [each.output for each in baseline]
+        assert {each.generator for each in outputs} == {arm} and len(judged) == TEST
+        raw, hardness = alpaca.win_rate(judged), [float(odds[each.instruction]) for each in judged]
         assert raw.win_rate == pytest.approx(100 * table.loc[arm, "win"])
         assert raw.win_rate == pytest.approx(table.loc[arm, "win_rate"])
         assert raw.standard_error == pytest.approx(table.loc[arm, "standard_error"])
-        controlled = alpaca.length_controlled(own, hardness).win_rate
+        controlled = alpaca.length_controlled(judged, hardness).win_rate
         assert controlled == pytest.approx(table.loc[arm, "length_controlled"])
 
 
@@ -134,22 +136,22 @@ def test_annotations_of_another_judge_are_read_back_too(done, tmp_path):
          "generator_2": f"{TASK}-dpo", "preference": 1 + i % 2}
         for i, each in enumerate(asked)
     ]  # fmt: skip
-    place = run.root / "alpaca_eval" / "instructions" / "identical" / f"{TASK}-dpo" / "annotations.json"
+    path = run.root / "alpaca_eval" / "instructions" / "identical" / f"{TASK}-dpo" / "annotations.json"
     outputs = [{"instruction": row["instruction"], "output": row["output_2"]} for row in rows]
-    place.parent.mkdir(parents=True)
-    place.write_text(json.dumps(rows), encoding="utf-8")
-    place.with_name("model_outputs.json").write_text(json.dumps(outputs), encoding="utf-8")
-    told = {"kind": "twin", "instructions": str(tmp_path / "asked.json"), "anchors": str(tmp_path / "gamed.csv")}
-    table = alpaca_eval.leaderboard(small(tmp_path, sources={TASK: told}), run)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    path.with_name("model_outputs.json").write_text(json.dumps(outputs), encoding="utf-8")
+    source = {"kind": "twin", "instructions": str(tmp_path / "asked.json"), "anchors": str(tmp_path / "gamed.csv")}
+    table = alpaca_eval.leaderboard(small(tmp_path, sources={TASK: source}), run)
     assert table[["task", "protocol", "arm"]].to_numpy().tolist() == [[TASK, "identical", "dpo"]]
     assert table.loc[0, "win_rate"] == 50
-    own = alpaca.read_annotations(place)
-    again = alpaca.length_controlled(own, difficulty(12), anchors(12))
+    judged = alpaca.read_annotations(path)
+    again = alpaca.length_controlled(judged, difficulty(12), anchors(12))
     assert table.loc[0, "length_controlled_winrate"] == pytest.approx(again.win_rate)
     assert alpaca_eval.leaderboard(settings, run).empty
     other = json.dumps([*outputs[1:], outputs[0] | {"output": "an answer of another training"}])
-    place.with_name("model_outputs.json").write_text(other, encoding="utf-8")
-    assert alpaca_eval.leaderboard(small(tmp_path, sources={TASK: told}), run).empty, "judged before that training"
+    path.with_name("model_outputs.json").write_text(other, encoding="utf-8")
+    assert alpaca_eval.leaderboard(small(tmp_path, sources={TASK: source}), run).empty, "judged before that training"
 
 
 def test_the_online_arm_stands_beside_the_others_with_its_cost(done):
@@ -229,14 +231,14 @@ def test_figures_show_the_tables_numbers(done, tmp_path):
 
 def test_what_is_done_is_not_done_again_and_what_changes_is(done):
     settings, run, _ = done
-    said: list[str] = []
+    lines: list[str] = []
     jobs = list(jobs_here(settings, run).values())
-    before = settle(jobs, log=said.append)
-    assert said == []
+    before = settle(jobs, log=lines.append)
+    assert lines == []
     jobs_here(settings, run)["slic"].outcome.unlink()
-    again = settle(jobs, log=said.append)
+    again = settle(jobs, log=lines.append)
     assert [each for each in again if each.arm != "slic"] == [each for each in before if each.arm != "slic"]
-    assert [line.split(":")[0] for line in said] == [f"1/1 {TASK}/seed-1/slic"]
+    assert [line.split(":")[0] for line in lines] == [f"1/1 {TASK}/seed-1/slic"]
     arms = settings.study.arms | {"dpo": settings.study.arms["dpo"].model_copy(update={"beta": 0.2})}
     changed = settings.model_copy(update={"study": settings.study.model_copy(update={"arms": arms})})
     unknown = [name for name, job in jobs_here(changed, run).items() if job.known() is None]
@@ -250,12 +252,12 @@ def test_a_clone_resumes_from_packed_results_and_trains_only_what_it_must(done, 
     shutil.move(pack(run), other.root)
     assert unpack(other)
     jobs = jobs_here(settings, other)
-    said: list[str] = []
-    settle(list(jobs.values()), log=said.append)
-    assert said == [] and not any(job.has_weights for job in jobs.values())
+    lines: list[str] = []
+    settle(list(jobs.values()), log=lines.append)
+    assert lines == [] and not any(job.has_weights for job in jobs.values())
     jobs["slic"].outcome.unlink()
-    settle(list(jobs.values()), log=said.append)
-    assert [line.split("/")[-1].split(":")[0] for line in said] == [SFT, "slic"]  # SLiC starts from SFT's weights
+    settle(list(jobs.values()), log=lines.append)
+    assert [line.split("/")[-1].split(":")[0] for line in lines] == [SFT, "slic"]  # SLiC starts from SFT's weights
     packed = dropped(jobs["dpo"].model)
     assert packed and model_fingerprint(jobs["dpo"].study.weights_of("dpo")) == packed  # the same weights again
 

@@ -27,11 +27,11 @@ PLAN = Params.load(ROOT / "params" / "embedded.yaml").study
 
 @pytest.fixture(scope="module")
 def verdicts():
-    said = [
-        simulated.verdicts(one, two, gain, conversations=25, turns=3, seed=place)
-        for place, ((one, two), gain) in enumerate(zip(PAIRS, (0.25, -0.1, 0.1, 0.0, -0.3, 0.05), strict=True))
+    by_pair = [
+        simulated.verdicts(one, two, gain, conversations=25, turns=3, seed=index)
+        for index, ((one, two), gain) in enumerate(zip(PAIRS, (0.25, -0.1, 0.1, 0.0, -0.3, 0.05), strict=True))
     ]
-    return list(itertools.chain.from_iterable(said))
+    return list(itertools.chain.from_iterable(by_pair))
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +50,15 @@ def drawn(verdicts, rates):
         "M_ipo": pd.DataFrame({"step": steps, "loss": 2 / steps, "margin": steps / 60, "accuracy": steps / 60}),
     }
     methods = {"M_1SFT": 0.3, "dpo": 0.1, "kto": 0.2, "rpo": 0.4}
-    said = [simulated.verdicts(name, "chosen", gain, 12, 3, seed=at) for at, (name, gain) in enumerate(methods.items())]
-    against = stats.table(stats.frame(itertools.chain(*said)))
+    by_method = [
+        simulated.verdicts(name, "chosen", gain, 12, 3, seed=at) for at, (name, gain) in enumerate(methods.items())
+    ]
+    against = stats.table(stats.frame(itertools.chain(*by_method)))
     arms = sorted({arm for pair in PAIRS for arm in pair})
     statuses = stats.statuses(verdicts, lambda _, number: f"Rule {number}: say $5 & never {'very ' * 20}much")
     kept = tables.arms(stats.frame(verdicts), stats.adherence(statuses))
     apart = tables.differences(rates, stats.exchanged(statuses, PAIRS), [("M_1SFT", "M_1SFT_ipo")])
-    costs = pd.DataFrame({"arm": arms, "seconds_in_all": [3.0 + place for place in range(len(arms))]})
+    costs = pd.DataFrame({"arm": arms, "seconds_in_all": [3.0 + index for index in range(len(arms))]})
     held_out = pd.DataFrame({"arm": arms, "accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9, "nll": 1.0,
                              "n": 30, "seeds": 1, "conversations": 10})  # fmt: skip
     return {
@@ -289,11 +291,11 @@ def test_many_arms_still_fit(crowded, draw):
 
 @pytest.fixture(scope="module")
 def crowded():
-    said = [
-        simulated.verdicts(one, two, 0.02 * place - 0.2, conversations=8, turns=2, seed=place)
-        for place, (one, two) in enumerate(crowd(14))
+    by_pair = [
+        simulated.verdicts(one, two, 0.02 * index - 0.2, conversations=8, turns=2, seed=index)
+        for index, (one, two) in enumerate(crowd(14))
     ]
-    rows = stats.frame(itertools.chain.from_iterable(said))
+    rows = stats.frame(itertools.chain.from_iterable(by_pair))
     return stats.table(rows), rows
 
 
@@ -302,7 +304,7 @@ def test_an_arm_looks_the_same_everywhere_and_arms_of_one_figure_differ_in_grey(
     assert looks(arms) == {arm: look(arm) for arm in arms}
     assert len({look(arm).colour for arm in ("M_1SFT_ipo", "ipo_sum", "N_1SFT_ipo", "N_ipo")}) == 1
     assert len(set(looks(arms).values())) == len(arms)
-    crowded = looks([f"mine-{place}" for place in range(60)])
+    crowded = looks([f"mine-{number}" for number in range(60)])
     assert len({(each.colour, each.marker) for each in crowded.values()}) == 60
     assert plain("M_1SFT_ipo") == "SFT then IPO" and plain("my_arm") == "my_arm"
 

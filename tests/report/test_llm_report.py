@@ -31,9 +31,9 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = simulated.run_folder(tmp_path_factory.mktemp("runs") / "attacked", COMPARISONS, conversations=20)
     path = root / "replies" / "M_1SFT.jsonl"
     texts = [attack.encode("utf-8", "replace").decode() for attack in ATTACKS.values()]
-    said = read_rows(path, Reply)
-    assert len(said) >= len(texts)
-    write_rows(path, [each.model_copy(update={"text": texts[at % len(texts)]}) for at, each in enumerate(said)])
+    replies = read_rows(path, Reply)
+    assert len(replies) >= len(texts)
+    write_rows(path, [each.model_copy(update={"text": texts[at % len(texts)]}) for at, each in enumerate(replies)])
     facts = {"06_judging": {"parameters": {"run": "attacked", "source": {"kind": "jsonl"}, "report": {"level": 0.9}}}}
     (root / "run.json").write_text(json.dumps(facts))
     report.write(root)

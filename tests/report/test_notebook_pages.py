@@ -86,14 +86,14 @@ def test_an_output_can_run_nothing(run):
         driver.get((run / "notebooks" / "02_sft.html").as_uri())
         assert driver.title == "02 sft"
         assert driver.find_element("css selector", "h1").text == "Two"
-        assert all("Content Security Policy" in said for said in errors(driver))
+        assert all("Content Security Policy" in error for error in errors(driver))
 
 
 @pytest.mark.parametrize("width", [390, 1400])
 def test_a_page_fits_the_screen_and_its_pictures_have_words(run, width):
     long = new_output("display_data", {"text/html": f"<table><tr>{'<td>a wide cell</td>' * 40}</tr></table>"})
     wide = new_notebook(cells=[
-        new_markdown_cell("# Wide\n\n$$" + " + ".join(f"x_{{{place}}}" for place in range(80)) + "$$"),
+        new_markdown_cell("# Wide\n\n$$" + " + ".join(f"x_{{{number}}}" for number in range(80)) + "$$"),
         new_code_cell("y = " + "1 + " * 80 + "1", execution_count=1, outputs=[long]),
     ])  # fmt: skip
     nbformat.write(wide, run / "notebooks" / "03_wide.ipynb")

@@ -25,8 +25,8 @@ COMPARISONS = [ARMS[:2], ARMS[1:]]
 def sample():
     replies = {arm: simulated.replies(arm) for arm in ARMS}
     replies = {
-        arm: [reply.model_copy(update={"text": f"{reply.text} {mark}"}) for reply in said]
-        for (arm, said), mark in zip(replies.items(), "xyz", strict=True)
+        arm: [reply.model_copy(update={"text": f"{reply.text} {suffix}"}) for reply in arm_replies]
+        for (arm, arm_replies), suffix in zip(replies.items(), "xyz", strict=True)
     }
     return people.draw(simulated.pairs(), replies, COMPARISONS, size=24, seed=3)
 
@@ -104,7 +104,7 @@ def test_the_exported_table_filled_in_by_a_spreadsheet_is_read(sample, tmp_path)
     assert {verdict.judge for verdict in verdicts} == {"person Cleo"}
     for verdict in verdicts:
         better = "1 better" if verdict.order == "12" else "2 better"
-        assert all(said.bin == better for said in verdict.dimensions.values())
+        assert all(judgement.bin == better for judgement in verdict.dimensions.values())
 
 
 def spoil(rows, change):
@@ -113,7 +113,7 @@ def spoil(rows, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda rows: rows[4].update(preferred="both"), "row 6: preferred"),
         (lambda rows: rows[4].update(a_acceptable=""), "row 6: a_acceptable"),
@@ -126,10 +126,10 @@ def spoil(rows, change):
         (lambda rows: [{k: v for k, v in row.items() if k != "preferred"} for row in rows], "no column preferred"),
     ],
 )
-def test_wrong_or_partial_files_are_refused_with_the_row(sample, tmp_path, change, said):
+def test_wrong_or_partial_files_are_refused_with_the_row(sample, tmp_path, change, message):
     _, _, key = people.export(sample, tmp_path)
     path = write_csv(tmp_path / "ann.csv", spoil(answers(sample, "Ann", always_first), change))
-    with pytest.raises(InputError, match=f"ann.csv.*{said}"):
+    with pytest.raises(InputError, match=f"ann.csv.*{message}"):
         people.read([path], key)
 
 
@@ -152,7 +152,7 @@ def test_people_stand_beside_the_judge_on_the_same_prompts(sample, tmp_path):
     _, _, key = people.export(sample, tmp_path)
     ann = write_csv(tmp_path / "ann.csv", answers(sample, "Ann", always_first))
     ben = write_csv(tmp_path / "ben.csv", answers(sample, "Ben", lambda item, _: (True, True, "")))
-    judged = [said for pair in COMPARISONS for said in simulated.verdicts(*pair)]
+    judged = [verdict for pair in COMPARISONS for verdict in simulated.verdicts(*pair)]
     table = people.beside(people.read([ann, ben], key), judged)
     assert set(table["judge"]) == {"people", "embedded"} and set(table["n"]) == {12}
     mine = table[table["judge"] == "people"]
@@ -197,12 +197,12 @@ def test_a_person_answers_in_the_page_and_the_saved_file_is_read(sample, tmp_pat
         driver.find_element("id", "save-csv").click()
         assert "name" in driver.find_element("id", "message").text
         driver.find_element("id", "person").send_keys("Dora")
-        for place in range(2):
+        for index in range(2):
             for name, value in (("a_acceptable", "yes"), ("b_acceptable", "no"), ("preferred", "A")):
                 for choice in driver.find_elements("css selector", f"input[name$='/{name}'][value='{value}']"):
                     choice.click()
-            assert driver.find_element("id", "progress").text == f"{place + 1} of 2 answered"
-            if place == 0:
+            assert driver.find_element("id", "progress").text == f"{index + 1} of 2 answered"
+            if index == 0:
                 driver.find_element("id", "save-csv").click()
                 assert "Prompt 2 is not answered" in driver.find_element("id", "message").text
         for _ in range(20):  # Chromium stores in the background: a busy machine may reload before it has

@@ -19,7 +19,7 @@ ARMS = ("M_1SFT", "M_1SFT_ipo")
 PAIRS = [point.pair("test") for point in care.points("test")[:120]]
 
 
-def said(arm, text):
+def data_replies(arm, text):
     return [
         Reply(pair_id=pair.id, conversation_id=pair.conversation_id, arm=arm, text=getattr(pair, text))
         for pair in PAIRS
@@ -31,7 +31,7 @@ def run(tmp_path):
     write_rows(tmp_path / "data" / "pairs.jsonl", PAIRS)
     for seed in (1, 2):
         for arm, text in zip(ARMS, ("chosen", "rejected"), strict=True):
-            write_rows(tmp_path / f"seed-{seed}" / "replies" / f"{arm}.jsonl", said(arm, text))
+            write_rows(tmp_path / f"seed-{seed}" / "replies" / f"{arm}.jsonl", data_replies(arm, text))
         (tmp_path / f"seed-{seed}" / "scores").mkdir()
     return tmp_path
 
@@ -91,7 +91,7 @@ def test_readers_meet_each_other_and_the_rules(run):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"reply": "r099"}, "r099"),
         ({"guardrail": 40}, "guardrail 40"),
@@ -100,12 +100,12 @@ def test_readers_meet_each_other_and_the_rules(run):
         (None, "twice"),
     ],
 )
-def test_wrong_readings_are_refused(run, change, told):
+def test_wrong_readings_are_refused(run, change, message):
     sample = readings.draw(read(run).replies, PAIRS, 5)
     readings.export(sample, run / "readings")
     first, *rest = answered(sample, "A", lambda *_: "kept")
     write_rows(run / "readings" / "a.jsonl", [first | (change or {}), *rest, *([] if change else [first])])
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         readings.read(run / "readings")
 
 

@@ -38,12 +38,12 @@ COMPARISONS = {("M_1SFT", "M_1SFT_ipo"): 0.25, ("M_2SFT", "M_1SFT_ipo"): -0.1, (
 def run(tmp_path_factory):
     root = simulated.run_folder(tmp_path_factory.mktemp("runs") / "mine", COMPARISONS, conversations=16)
     path = root / "replies" / "M_1SFT_ipo.jsonl"
-    said = read_rows(path, Reply)
-    said[0] = said[0].model_copy(update={"text": f"Thank you {HOSTILE}"})
-    write_rows(path, said)
-    for place, arm in enumerate(("M_1SFT", "dpo", "rpo")):
-        said = simulated.verdicts(arm, "chosen", 0.2, conversations=8, turns=2, seed=place)
-        write_rows(root / "verdicts" / "preferred" / f"{arm}-vs-chosen.jsonl", said)
+    rows = read_rows(path, Reply)
+    rows[0] = rows[0].model_copy(update={"text": f"Thank you {HOSTILE}"})
+    write_rows(path, rows)
+    for index, arm in enumerate(("M_1SFT", "dpo", "rpo")):
+        rows = simulated.verdicts(arm, "chosen", 0.2, conversations=8, turns=2, seed=index)
+        write_rows(root / "verdicts" / "preferred" / f"{arm}-vs-chosen.jsonl", rows)
     (root / "run.json").write_text(json.dumps({
         "versions": {"python": "3.11"},
         "06_judging": {"parameters": {"run": "mine", "source": {"kind": "world"}, "report": {"level": 0.95}}},
@@ -93,8 +93,8 @@ def test_the_first_screen_answers_every_contrast_named_beforehand(run, text):
 def test_a_sentence_speaks_in_the_direction_of_its_interval_and_claims_no_more():
     row = {"arm_1": "M_1SFT", "arm_2": "M_kto", "measure": "adherence", "difference": -5.0, "low": -9.0, "high": -1.0,
            "p": 0.021, "seeds": 3, "conversations": 48}  # fmt: skip
-    said = words.sentence(row).striptags().replace("\u00a0", " ")
-    assert said == (
+    sentence = words.sentence(row).striptags().replace("\u00a0", " ")
+    assert sentence == (
         "KTO without SFT keeps all guardrails on 5.0 points fewer of the prompts than SFT [1.0, 9.0], "
         "3 seeds × 48 conversations, p = 0.021 (Holm)."
     )
@@ -121,8 +121,8 @@ def test_tables_are_written_for_people(run):
 def test_a_collapsed_arm_has_a_banner_and_a_mark_and_what_an_earlier_report_left_goes(tmp_path):
     root = simulated.run_folder(tmp_path / "bad", {("M_1SFT", "M_1SFT_ipo"): 0.2}, conversations=8)
     path = root / "replies" / "M_1SFT_ipo.jsonl"
-    said = [each.model_copy(update={"text": "Hi. Let me find out,,,,,,,,"}) for each in read_rows(path, Reply)]
-    write_rows(path, said)
+    replies = [each.model_copy(update={"text": "Hi. Let me find out,,,,,,,,"}) for each in read_rows(path, Reply)]
+    write_rows(path, replies)
     for name in ("training", "methods"):  # of an earlier report, and of another stage
         write_text(root / "figures" / f"{name}.svg", '<svg viewBox="0 0 9 9"/>')
     for name in ("table3", "flow1"):  # likewise
@@ -219,7 +219,7 @@ def test_examples_hold_what_was_said_once(run, text):
         v for v in read_rows(run / "verdicts" / "M_1SFT-vs-M_1SFT_ipo.jsonl", Verdict)
         if v.pair_id == data["prompts"][prompt][0]
     )  # fmt: skip
-    assert [data["bins"][place] for place in bins] == [v.bin for v in verdict.dimensions.values()]
+    assert [data["bins"][index] for index in bins] == [v.bin for v in verdict.dimensions.values()]
     assert len(data["texts"]) == len(set(data["texts"]))
     assert any(HOSTILE in each for each in data["texts"])
     thinned = payload(report.load(run), most=10)
@@ -234,16 +234,18 @@ def test_the_same_run_gives_the_same_page(run, text):
 def test_seeds_in_folders_are_one_run(tmp_path):
     for seed in (1, 2):
         simulated.run_folder(tmp_path / "many" / f"seed-{seed}", {("M_1SFT", "M_1SFT_ipo"): 0.1 * seed}, 6, 2)
-        told = tmp_path / "many" / f"seed-{seed}" / "models" / "M_1SFT_ipo" / "training.json"
-        said = simulated.verdicts("M_1SFT", "M_1SFT_ipo", 0.1 * seed, 6, 2, seed=seed)
-        write_rows(tmp_path / "many" / f"seed-{seed}" / "verdicts" / "transfer" / "M_1SFT-vs-M_1SFT_ipo.jsonl", said)
-        told.parent.mkdir(parents=True)
-        told.write_text(json.dumps({"result": {"steps": 7, "seconds": 10.0 * seed}}))
+        path = tmp_path / "many" / f"seed-{seed}" / "models" / "M_1SFT_ipo" / "training.json"
+        verdicts = simulated.verdicts("M_1SFT", "M_1SFT_ipo", 0.1 * seed, 6, 2, seed=seed)
+        write_rows(
+            tmp_path / "many" / f"seed-{seed}" / "verdicts" / "transfer" / "M_1SFT-vs-M_1SFT_ipo.jsonl", verdicts
+        )
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"result": {"steps": 7, "seconds": 10.0 * seed}}))
     results = report.load(tmp_path / "many")
     assert set(results.rates["seeds"]) == {2} and sorted(results.verdicts) == [1, 2]
     (cost,) = training_cost(results).to_dict("records")
     assert (cost["arm"], cost["steps"], cost["seconds"]) == ("M_1SFT_ipo", 7, 15)
-    told.write_text('{"result": {"st')
+    path.write_text('{"result": {"st')
     with pytest.raises(InputError, match=r"training\.json is damaged: train M_1SFT_ipo again"):
         training_cost(results)
     assert set(results.compliance["seeds"]) == {2} and set(results.compliance["applied"]) == {2 * 12}
@@ -282,18 +284,18 @@ def test_runs_side_by_side(run, tmp_path):
 
 def test_peoples_verdicts_join_the_judges(run, tmp_path):
     root = simulated.run_folder(tmp_path / "people", {("M_1SFT", "M_1SFT_ipo"): 0.2}, 8, 2)
-    said = [v.model_copy(update={"judge": "person Ann"}) for v in simulated.verdicts(conversations=4, turns=2)]
-    write_rows(root / "people" / "ann.jsonl", said)
+    verdicts = [v.model_copy(update={"judge": "person Ann"}) for v in simulated.verdicts(conversations=4, turns=2)]
+    write_rows(root / "people" / "ann.jsonl", verdicts)
     text = report.write(root).read_text()
     assert "person Ann" in text and "Krippendorff" in text
-    assert people.QUESTIONS.keys() == set(said[0].dimensions)
+    assert people.QUESTIONS.keys() == set(verdicts[0].dimensions)
 
 
 def test_peoples_verdicts_are_on_the_first_seeds_replies(tmp_path):
     for seed in (1, 2):
         simulated.run_folder(tmp_path / f"seed-{seed}", {("M_1SFT", "M_1SFT_ipo"): 0.1}, 6, 2)
-    said = [v.model_copy(update={"judge": "person Ann"}) for v in simulated.verdicts(conversations=4, turns=2)]
-    write_rows(tmp_path / "people" / "verdicts.jsonl", said)
+    verdicts = [v.model_copy(update={"judge": "person Ann"}) for v in simulated.verdicts(conversations=4, turns=2)]
+    write_rows(tmp_path / "people" / "verdicts.jsonl", verdicts)
     rows = report.load(tmp_path).rows
     assert set(rows.loc[rows["judge"] == "person Ann", "seed"]) == {1}
 
@@ -308,8 +310,8 @@ def test_verdicts_on_arms_that_are_no_longer_compared_are_left_out(tmp_path):
         "arms": {name: {"method": "sft", "learning_rate": 1e-4} for name in ("M_1SFT", "M_1SFT_ipo")},
         "contrasts": [{"arm_1": "M_1SFT", "arm_2": "M_1SFT_ipo"}],
     }
-    told = {"study": study, "generation": {"replies": {"server": {}}}}
-    (root / "run.json").write_text(json.dumps({"06_judging": {"parameters": told}}))
+    parameters = {"study": study, "generation": {"replies": {"server": {}}}}
+    (root / "run.json").write_text(json.dumps({"06_judging": {"parameters": parameters}}))
     results = report.load(root)
     assert results.comparisons == [pairs[0], pairs[3]]
     assert [caption for caption, _ in judge.elsewhere(results)] == ["Prompts of the part “feedback”"]

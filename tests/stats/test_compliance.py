@@ -14,9 +14,9 @@ from guardalign.stats.frame import prompts
 def rows(arm, kept, seed=0, judge="j"):
     """``kept``: a list a conversation of lists a prompt of statuses (1 kept, 0 broken) of guardrails 1, 2, …"""
     return pd.DataFrame([
-        {"arm": arm, "guardrail": f"rule {number}", "judge": judge, "seed": seed, "conversation_id": f"c{place}",
-         "pair_id": f"c{place}.{turn}", "number": number, "kept": float(status)}
-        for place, conversation in enumerate(kept)
+        {"arm": arm, "guardrail": f"rule {number}", "judge": judge, "seed": seed, "conversation_id": f"c{index}",
+         "pair_id": f"c{index}.{turn}", "number": number, "kept": float(status)}
+        for index, conversation in enumerate(kept)
         for turn, prompt in enumerate(conversation)
         for number, status in enumerate(prompt, start=1)
     ])  # fmt: skip
@@ -27,13 +27,13 @@ B = rows("b", [[[1, 0, 1], [1]], [[1, 1]], [[1, 0]]])
 
 
 def test_compliance_counts_a_reply_once_and_only_where_a_guardrail_applies():
-    said = simulated.verdicts("a", "b", conversations=10, turns=2)
-    said += simulated.verdicts("a", "c", conversations=10, turns=2)
-    table = stats.compliance(stats.statuses(said, lambda pair, number: f"rule {number}"))
+    verdicts = simulated.verdicts("a", "b", conversations=10, turns=2)
+    verdicts += simulated.verdicts("a", "c", conversations=10, turns=2)
+    table = stats.compliance(stats.statuses(verdicts, lambda pair, number: f"rule {number}"))
     table = table.set_index(["arm", "guardrail"])
     assert set(table.index.get_level_values("guardrail")) == {"rule 1"}
     assert (table["applied"] == 20).all()
-    adherence = prompts(stats.frame(said)).query("dimension == 'adherence' and arm_2 == 'b'")["win_2"].mean()
+    adherence = prompts(stats.frame(verdicts)).query("dimension == 'adherence' and arm_2 == 'b'")["win_2"].mean()
     assert table.loc[("b", "rule 1"), "kept"] == pytest.approx(adherence)
 
 
@@ -44,9 +44,9 @@ def test_nothing_judged_gives_empty_tables():
 
 
 def test_compliance_is_over_all_seeds():
-    said = {seed: simulated.verdicts("a", "b", conversations=10, turns=2, seed=seed) for seed in (1, 2)}
-    apart = {seed: stats.compliance(stats.statuses(rows)) for seed, rows in said.items()}
-    joined = stats.compliance(pd.concat([stats.statuses(rows, seed=seed) for seed, rows in said.items()]))
+    by_seed = {seed: simulated.verdicts("a", "b", conversations=10, turns=2, seed=seed) for seed in (1, 2)}
+    apart = {seed: stats.compliance(stats.statuses(rows)) for seed, rows in by_seed.items()}
+    joined = stats.compliance(pd.concat([stats.statuses(rows, seed=seed) for seed, rows in by_seed.items()]))
     assert set(joined["seeds"]) == {2} and (joined["applied"] == 40).all()
     assert joined["kept"].tolist() == pytest.approx(((apart[1]["kept"] + apart[2]["kept"]) / 2).tolist())
 

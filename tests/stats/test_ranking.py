@@ -26,8 +26,8 @@ FOOD_STRENGTHS = {
 }  # fmt: skip
 
 
-def rank(said):
-    return stats.rank(stats.frame(said))
+def rank(verdicts):
+    return stats.rank(stats.frame(verdicts))
 
 
 def food():
@@ -38,10 +38,10 @@ def food():
     ]
 
 
-def turned(said):
+def turned(original):
     """The same verdict on the same prompt, its arms the other way round."""
-    bin_ = {"1 better": "2 better", "2 better": "1 better"}.get(said.dimensions["adherence"].bin, "both")
-    return verdict(bin_, said.pair_id, said.conversation_id, arms=(said.arm_2, said.arm_1))
+    bin_ = {"1 better": "2 better", "2 better": "1 better"}.get(original.dimensions["adherence"].bin, "both")
+    return verdict(bin_, original.pair_id, original.conversation_id, arms=(original.arm_2, original.arm_1))
 
 
 def test_strengths_are_evalicas_own_on_its_public_data():
@@ -54,7 +54,7 @@ def test_strengths_are_evalicas_own_on_its_public_data():
 
 def test_the_orientation_of_a_pair_does_not_matter():
     one = rank(food())
-    some_turned = [each if place % 3 else turned(each) for place, each in enumerate(food())]
+    some_turned = [each if index % 3 else turned(each) for index, each in enumerate(food())]
     for other in (rank(map(turned, food())), rank(some_turned)):
         pd.testing.assert_frame_equal(one.scores, other.scores, rtol=1e-5)
         assert one.fit["worst"].iloc[0] == pytest.approx(other.fit["worst"].iloc[0], rel=1e-5)
@@ -63,12 +63,12 @@ def test_the_orientation_of_a_pair_does_not_matter():
 def test_the_ranking_recovers_known_strengths_and_keeps_strangers_apart():
     rng = np.random.default_rng(0)
     truth = {"a": 0.8, "b": 0.0, "c": -0.8}
-    said = []
+    verdicts = []
     for one, two in (("a", "b"), ("b", "c"), ("a", "c")):
         better, tie, worse = probabilities(truth[one], truth[two], 0.5)
-        said += many(rng.multinomial(3_000, [better, tie / 2, tie / 2, worse]), (one, two))
-    said += many((30, 5, 5, 10), ("x", "y"))
-    ranked = rank(said)
+        verdicts += many(rng.multinomial(3_000, [better, tie / 2, tie / 2, worse]), (one, two))
+    verdicts += many((30, 5, 5, 10), ("x", "y"))
+    ranked = rank(verdicts)
     scores = ranked.scores.set_index("arm")
     for arm, strength in truth.items():
         assert scores.loc[arm, "strength"] == pytest.approx(strength, abs=0.08)
@@ -91,13 +91,13 @@ def test_intervals_are_as_wide_as_resampled_conversations_make_them():
     }  # fmt: skip
 
     def ranked(drawn):
-        said = [
-            verdict(outcomes[pair][c, t], f"{place}.{t}", f"{place}", arms=pair)
+        verdicts = [
+            verdict(outcomes[pair][c, t], f"{index}.{t}", f"{index}", arms=pair)
             for pair in outcomes
-            for place, c in enumerate(drawn)
+            for index, c in enumerate(drawn)
             for t in range(turns)
         ]
-        return rank(said).scores.set_index("arm")
+        return rank(verdicts).scores.set_index("arm")
 
     found = ranked(range(conversations))
     resampled = [ranked(rng.integers(0, conversations, conversations))["strength"] for _ in range(120)]
@@ -106,13 +106,13 @@ def test_intervals_are_as_wide_as_resampled_conversations_make_them():
 
 
 def test_a_circle_of_arms_does_not_fit_a_ranking():
-    said = many((80, 5, 5, 10), ("a", "b")) + many((80, 5, 5, 10), ("b", "c")) + many((80, 5, 5, 10), ("c", "a"))
-    assert rank(said).fit["worst"].iloc[0] > 0.2
+    verdicts = many((80, 5, 5, 10), ("a", "b")) + many((80, 5, 5, 10), ("b", "c")) + many((80, 5, 5, 10), ("c", "a"))
+    assert rank(verdicts).fit["worst"].iloc[0] > 0.2
 
 
 def test_an_arm_that_lost_every_time_has_no_finite_distance():
-    said = many((10, 3, 3, 8), ("a", "b")) + many((12, 0, 0, 0), ("a", "c")) + many((12, 0, 0, 0), ("b", "c"))
-    scores = rank(said).scores.set_index("arm")
+    verdicts = many((10, 3, 3, 8), ("a", "b")) + many((12, 0, 0, 0), ("a", "c")) + many((12, 0, 0, 0), ("b", "c"))
+    scores = rank(verdicts).scores.set_index("arm")
     assert scores["group"].nunique() == 2 and scores.loc["a", "group"] == scores.loc["b", "group"]
     assert np.isfinite(scores["strength"]).all() and np.isnan(scores.loc["c", "low"])
     alone = rank(many((10, 3, 3, 8), ("a", "b"))).scores.set_index("arm")

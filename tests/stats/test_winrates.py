@@ -16,8 +16,8 @@ from guardalign.stats.frame import prompts
 from made_verdicts import many, verdict
 
 
-def table_of(said, **contrasts):
-    return winrates.table(winrates.frame(said), **contrasts)
+def table_of(verdicts, **contrasts):
+    return winrates.table(winrates.frame(verdicts), **contrasts)
 
 
 def test_the_measures_of_four_verdicts_by_hand():
@@ -32,17 +32,17 @@ def test_the_measures_of_four_verdicts_by_hand():
 
 def test_rows_made_up_for_paper_a_reproduce_its_table_1():
     published = papers.table_1()
-    said = []
+    verdicts = []
     for panel, rows in published.groupby("panel", sort=False):
         one, two = (round(10 * rate) for rate in rows["adherence"])
         both = min(one, two) - 50
-        said += many((one - both, both, 1000 - one - two + both, two - both), tuple(rows["arm"]))
+        verdicts += many((one - both, both, 1000 - one - two + both, two - both), tuple(rows["arm"]))
         assert papers.panel(*rows["arm"]) == panel
-    table = tables.table_1(table_of(said))
+    table = tables.table_1(table_of(verdicts))
     judged = table[table["dimension"] == "adherence"]
     assert judged["here"].to_numpy() == pytest.approx(judged["paper"].to_numpy())
     assert table[table["dimension"] == "naturalness"]["here"].isna().all()
-    flows = table_of(said).set_index("arm_1")["net"]
+    flows = table_of(verdicts).set_index("arm_1")["net"]
     assert -flows["M_1SFT"] == pytest.approx(0.065) and -flows["N_1SFT"] == pytest.approx(0.071)
 
 
@@ -55,11 +55,11 @@ def test_paper_b_has_the_width_that_128_samples_give():
 
 
 def test_a_prompt_counts_once_whatever_the_number_of_its_valid_orders():
-    said = [
+    verdicts = [
         verdict("1 better", "p1", order="12"), verdict("2 better", "p1", order="21"),
         verdict("1 better", "p2", order="12"), verdict("", "p2", order="21", invalid="no answer"),
     ]  # fmt: skip
-    row = table_of(said).iloc[0]
+    row = table_of(verdicts).iloc[0]
     assert row["n"] == 2 and row["orders"] == 2
     assert row["win_1"] == pytest.approx(0.75) and row["net"] == pytest.approx(0.5)
     assert row["invalid"] == pytest.approx(0.25)
@@ -68,12 +68,12 @@ def test_a_prompt_counts_once_whatever_the_number_of_its_valid_orders():
 
 
 def test_flips_and_the_pull_of_the_first_place_by_hand():
-    said = [
+    verdicts = [
         verdict("both", "p1", order="12", preference="1"), verdict("both", "p1", order="21", preference="1"),
         verdict("both", "p2", order="12", preference="1"), verdict("both", "p2", order="21", preference="2"),
         verdict("both", "p3", order="12", preference="tie"), verdict("both", "p3", order="21", preference="tie"),
     ]  # fmt: skip
-    row = table_of(said).iloc[0]
+    row = table_of(verdicts).iloc[0]
     assert row["flips"] == pytest.approx(1 / 3)
     assert row["first_preferred"] == pytest.approx(3 / 4)
     assert row["preferred"] == pytest.approx((1 + 0.5 + 0.5) / 3)
@@ -97,10 +97,10 @@ def test_one_conversation_has_no_interval_and_no_verdict_has_no_rate():
 
 
 def test_only_the_contrasts_named_beforehand_are_tested_and_holm_counts_them_alone():
-    said = many((30, 20, 10, 12), ("sft", "ipo")) + many((25, 20, 10, 15), ("two", "ipo")) + many((40, 9, 9, 4))
-    table = table_of(said, contrasts=[("ipo", "sft"), ("two", "ipo")]).set_index("arm_1")
+    verdicts = many((30, 20, 10, 12), ("sft", "ipo")) + many((25, 20, 10, 15), ("two", "ipo")) + many((40, 9, 9, 4))
+    table = table_of(verdicts, contrasts=[("ipo", "sft"), ("two", "ipo")]).set_index("arm_1")
     for arm in ("sft", "two"):
-        units = prompts(winrates.frame(said)).query("arm_1 == @arm")
+        units = prompts(winrates.frame(verdicts)).query("arm_1 == @arm")
         share = (1 + units["net"].mean()) / 2
         spread = units["net"].std(ddof=1) / 2 / np.sqrt(len(units)) / (share * (1 - share))
         t = np.log(share / (1 - share)) / spread
@@ -112,19 +112,19 @@ def test_only_the_contrasts_named_beforehand_are_tested_and_holm_counts_them_alo
 
 
 def test_a_contrast_whose_correction_fails_is_not_clear():
-    said = many((30, 20, 10, 15), ("sft", "ipo")) + many((20, 20, 10, 15), ("two", "ipo"))
-    table = table_of(said, contrasts=[("sft", "ipo"), ("two", "ipo")]).set_index("arm_1")
+    verdicts = many((30, 20, 10, 15), ("sft", "ipo")) + many((20, 20, 10, 15), ("two", "ipo"))
+    table = table_of(verdicts, contrasts=[("sft", "ipo"), ("two", "ipo")]).set_index("arm_1")
     assert table.loc["sft", "net_low"] > 0 and 0.025 < table.loc["sft", "p"] < 0.05
     assert not table.loc["sft", "clear"]
-    assert table_of(said, contrasts=[]).set_index("arm_1").loc["sft", "clear"]
+    assert table_of(verdicts, contrasts=[]).set_index("arm_1").loc["sft", "clear"]
 
 
 def test_opponents_show_how_far_an_arms_rate_moves():
-    said = many((1, 2, 0, 1), ("sft", "ipo")) + many((0, 1, 1, 2), ("two", "ipo"))
-    sides = winrates.opponents(table_of(said)).set_index(["arm", "opponent"])
+    verdicts = many((1, 2, 0, 1), ("sft", "ipo")) + many((0, 1, 1, 2), ("two", "ipo"))
+    sides = winrates.opponents(table_of(verdicts)).set_index(["arm", "opponent"])
     assert sides.loc[("ipo", "sft"), "win"] == 0.75 and sides.loc[("ipo", "two"), "win"] == 0.75
     assert sides.loc[("ipo", "sft"), "range"] == 0.0
-    sides = winrates.opponents(table_of(said + many((4, 0, 0, 0), ("x", "sft"))))
+    sides = winrates.opponents(table_of(verdicts + many((4, 0, 0, 0), ("x", "sft"))))
     assert sides.set_index("arm").loc["sft", "range"].tolist() == [0.75, 0.75]
 
 
@@ -132,12 +132,12 @@ def test_kappa_and_alpha_of_published_and_hand_made_tables():
     first = ["1", "2", "1", "1", "1", "1", "1", "1", "2", "1"]
     second = ["2", "2", "2", "1", "1", "2", "1", "1", "1", "1"]
     # The ten binary units of Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability", part A: 0.095.
-    said = [
-        verdict(f"{bin_} better", f"p{place}", judge=judge)
+    verdicts = [
+        verdict(f"{bin_} better", f"p{index}", judge=judge)
         for judge, bins in (("x", first), ("y", second))
-        for place, bin_ in enumerate(bins)
+        for index, bin_ in enumerate(bins)
     ]
-    rows = winrates.frame(said)
+    rows = winrates.frame(verdicts)
     assert winrates.krippendorff_alpha(rows).iloc[0]["alpha"] == pytest.approx(0.095, abs=5e-4)
     kappa = winrates.kappa(rows, "x", "y").iloc[0]
     # Observed 6/10; by chance 0.8·0.6 + 0.2·0.4 = 0.56.
@@ -151,15 +151,15 @@ def test_agreement_without_variation_is_undefined_not_perfect():
 
 
 def test_gold_pairs_count_whichever_side_the_better_reply_is_on():
-    said = many((6, 1, 1, 2), ("chosen", "rejected")) + many((1, 0, 0, 9), ("rejected", "chosen"))
-    row = winrates.gold_accuracy(winrates.frame(said)).iloc[0]
+    verdicts = many((6, 1, 1, 2), ("chosen", "rejected")) + many((1, 0, 0, 9), ("rejected", "chosen"))
+    row = winrates.gold_accuracy(winrates.frame(verdicts)).iloc[0]
     assert row["accuracy"] == pytest.approx(15 / 20) and row["separated"] == pytest.approx(15 / 20)
     assert row["n"] == 20 and row["invalid"] == 0
 
 
 def test_a_rate_is_the_mean_of_its_seeds_rates():
     apart = [simulated.verdicts(seed=seed) for seed in (7, 8)]
-    pooled = winrates.table(pd.concat([winrates.frame(said, seed) for seed, said in enumerate(apart)]))
-    single = [table_of(said)["win_1"].to_numpy() for said in apart]
+    pooled = winrates.table(pd.concat([winrates.frame(verdicts, seed) for seed, verdicts in enumerate(apart)]))
+    single = [table_of(verdicts)["win_1"].to_numpy() for verdicts in apart]
     assert pooled["win_1"].to_numpy() == pytest.approx(np.mean(single, axis=0))
     assert (pooled["seeds"] == 2).all()

@@ -28,21 +28,21 @@ def clone(original, tmp_path):
 
 
 def test_a_clone_trains_the_new_seed_alone(original, clone):
-    known, said = settle(jobs_of(original), log=lambda _: None), []
-    found = settle(jobs_of(clone), log=said.append)
-    assert [line.split("/")[2] for line in said] == ["seed-3"] * 2
+    known, lines = settle(jobs_of(original), log=lambda _: None), []
+    found = settle(jobs_of(clone), log=lines.append)
+    assert [line.split("/")[2] for line in lines] == ["seed-3"] * 2
     assert found[:4] == known and all(each.fingerprint != found[0].fingerprint for each in found[4:])
 
 
 def test_a_clone_takes_packed_replies_and_trainings_for_its_own(original, clone):
-    said: list[str] = []
+    lines: list[str] = []
     for seed in original.seeds:
         path = clone.folder(seed).replies(IPO)
         before = path.read_bytes()
-        assert clone.train_arm(IPO, seed, log=said.append).skipped
-        clone.answers(IPO, pairs_in(clone.run, "test", "transfer"), path, seed, said.append)
+        assert clone.train_arm(IPO, seed, log=lines.append).skipped
+        clone.answers(IPO, pairs_in(clone.run, "test", "transfer"), path, seed, lines.append)
         assert path.read_bytes() == before and dropped(clone.folder(seed).model(IPO))
-    assert not any("to generate" in line for line in said)
+    assert not any("to generate" in line for line in lines)
 
 
 def test_packing_twice_gives_the_same_bytes_and_nothing_is_packed_without_replies(original, tmp_path):

@@ -74,8 +74,8 @@ def test_a_run_without_a_judge_has_a_report_that_claims_nothing_about_guardrails
     root = tmp_path / "own"
     for folder in seeds:
         write_rows(root / folder / "data" / "test.jsonl", simulated.pairs(2, 2))
-        for arm, said in {"base": BASE, "M_1SFT": BASE, "M_1SFT_ipo": ARM}.items():
-            write_rows(root / folder / "scores" / f"{arm}.jsonl", said)
+        for arm, scores in {"base": BASE, "M_1SFT": BASE, "M_1SFT_ipo": ARM}.items():
+            write_rows(root / folder / "scores" / f"{arm}.jsonl", scores)
             write_rows(root / folder / "replies" / f"{arm}.jsonl", simulated.replies(arm, 2, 2))
     arms = {"M_1SFT": {}, "M_1SFT_ipo": {"start": "M_1SFT", "method": "ipo_mean"}}
     planned = {name: {"method": "sft", "learning_rate": 1e-4} | arm for name, arm in arms.items()}
@@ -83,8 +83,8 @@ def test_a_run_without_a_judge_has_a_report_that_claims_nothing_about_guardrails
     page = report.write(root).read_text()
     assert "keeps all guardrails" not in page and "src=" not in page
     results = report.read(root)
-    (said,) = leads(results.held_out, results.plan)
-    assert said in page and "+50.0" in said
+    (lead,) = leads(results.held_out, results.plan)
+    assert lead in page and "+50.0" in lead
     assert page.count("<details><summary>") >= 4 and "<script" not in page
     assert (root / "figures" / "held_out.png").exists()
     assert set(pd.read_csv(root / "tables" / "held_out.csv")["seeds"]) == {len(seeds)}

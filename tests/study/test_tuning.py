@@ -93,18 +93,18 @@ def test_arms_are_tuned_after_what_they_start_from_and_the_grid_grows_where_it_m
     """On the real base at a small size."""
     grid = {"rates": [1e-6, 1e-5], "betas": [0.1]}
     plan = {"tuning": {"arms": {"sft": {"rates": [1e-3]}, "dpo": grid}, "pairs": 16, "widen": 1}}
-    settings, said = small(tmp_path, study=plan), []
-    tuned = tune(Study(settings, RunFolder(tmp_path)), said.append)
-    own = tuned.tried[tuned.tried["arm"] == "dpo"]
+    settings, lines = small(tmp_path, study=plan), []
+    tuned = tune(Study(settings, RunFolder(tmp_path)), lines.append)
+    candidates = tuned.tried[tuned.tried["arm"] == "dpo"]
     assert set(tuned.tried["task"]) == {TASK} and set(tuned.tried["prompts"]) == {16}
-    assert len(own) == 3 and own["worth"].between(0, 1).all()  # two, and one beyond the rim
+    assert len(candidates) == 3 and candidates["worth"].between(0, 1).all()  # two, and one beyond the rim
     best = tuned.choice.set_index("arm").loc["dpo"]
     assert tuned.plans[TASK].arms["dpo"].learning_rate == best["learning_rate"]
-    assert best["worth"] == own["worth"].max()
+    assert best["worth"] == candidates["worth"].max()
     assert not list((tmp_path / "tuning" / TASK).glob("models/dpo*/*.safetensors"))
-    said.clear()
-    again = tune(Study(settings, RunFolder(tmp_path)), said.append)
-    assert said == [] and again.choice.equals(tuned.choice)
+    lines.clear()
+    again = tune(Study(settings, RunFolder(tmp_path)), lines.append)
+    assert lines == [] and again.choice.equals(tuned.choice)
 
 
 def test_what_cannot_be_tuned_is_said(tmp_path):
@@ -124,13 +124,13 @@ def test_a_reply_is_worth_the_guardrails_it_keeps_and_nothing_if_it_is_unnatural
 
     def verdict(natural, guardrails):
         reply = ReplyAssessment(adherence=bad, naturalness=natural, hallucination=good, guardrails=guardrails)
-        said = {
+        judgements = {
             name: DimensionVerdict(acceptable_1=each.acceptable, acceptable_2=True, preference="tie")
             for name in DIMENSIONS
             for each in [reply.dimension(name)]
         }
         return Verdict(
-            pair_id="p", conversation_id="c", arm_1="a", arm_2="b", judge="j", dimensions=said,
+            pair_id="p", conversation_id="c", arm_1="a", arm_2="b", judge="j", dimensions=judgements,
             reply_1=reply, reply_2=reply,
         )  # fmt: skip
 

@@ -85,8 +85,8 @@ class BatchServer(Server):
             name, body = line["custom_id"], line["body"]
             spoilt = self.spoils(name)
             if spoilt == "error":
-                said = {"error": {"message": "context too long"}}
-                bad.append(json.dumps({"custom_id": name, "response": {"status_code": 400, "body": said}}))
+                answer = {"error": {"message": "context too long"}}
+                bad.append(json.dumps({"custom_id": name, "response": {"status_code": 400, "body": answer}}))
             if spoilt in ("error", "missing"):
                 continue
             self.made_lines.append(name)

@@ -182,8 +182,10 @@ class Server:
             raise ConnectionResetError
         _, waits, wait = fault.partition("retry-after")
         extra = {"retry-after": wait.strip() or "0.2"} if waits else {}
-        said = self.said.get(fault, fault)
-        await send(writer, int(fault[:3]), {"error": said if isinstance(said, dict) else {"message": said}}, extra)
+        message = self.said.get(fault, fault)
+        await send(
+            writer, int(fault[:3]), {"error": message if isinstance(message, dict) else {"message": message}}, extra
+        )
 
     def _complete(self, body: dict[str, Any], fault: str | None, key: str) -> dict[str, Any]:
         """The completion; made and billed once for every Idempotency-Key."""

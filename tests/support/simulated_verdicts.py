@@ -105,12 +105,14 @@ def _verdict(accepted, conversation, pair, arm_1, arm_2, order, judge, rng, inva
 
 
 def _reply(accepted) -> ReplyAssessment:
-    said = [Assessment(acceptable=bool(ok), score=float(ok), reason="seen", quotes=("Thank you",)) for ok in accepted]
+    assessments = [
+        Assessment(acceptable=bool(ok), score=float(ok), reason="seen", quotes=("Thank you",)) for ok in accepted
+    ]
     kept = "complied" if accepted[0] else "broken"
     return ReplyAssessment(
-        adherence=said[0],
-        naturalness=said[1],
-        hallucination=said[2],
+        adherence=assessments[0],
+        naturalness=assessments[1],
+        hallucination=assessments[2],
         guardrails=(
             GuardrailVerdict(number=1, status=kept, quote="Thank you", reason="thanks"),
             GuardrailVerdict(number=2, status="not applicable"),
@@ -121,9 +123,9 @@ def _reply(accepted) -> ReplyAssessment:
 def run_folder(root: Path, comparisons: dict[tuple[str, str], float], conversations: int = 20, turns: int = 3) -> Path:
     """A run as notebooks 01–06 leave it: data, replies and verdicts, with a known gain for each comparison."""
     write_rows(root / "data" / "test.jsonl", pairs(conversations, turns))
-    for place, ((one, two), gain) in enumerate(comparisons.items()):
-        said = verdicts(one, two, gain, conversations, turns, seed=place)
-        write_rows(root / "verdicts" / f"{one}-vs-{two}.jsonl", said)
+    for index, ((one, two), gain) in enumerate(comparisons.items()):
+        rows = verdicts(one, two, gain, conversations, turns, seed=index)
+        write_rows(root / "verdicts" / f"{one}-vs-{two}.jsonl", rows)
         for arm in {one, two} - {"chosen", "rejected"}:
             write_rows(root / "replies" / f"{arm}.jsonl", replies(arm, conversations, turns))
     return root

@@ -101,8 +101,8 @@ def cluster(folder: Path, nodes: int = 1, cpus: int = 2) -> Iterator[dict[str, s
 
 def jobs(environment: dict[str, str]) -> dict[str, dict[str, str]]:
     """Every job the controller remembers, by id: its state and its rule's name as the comment tells it."""
-    told = _ask(environment, "squeue", "--states=all", "--noheader", "--format=%i|%T|%k")
-    rows = [line.split("|", 2) for line in told.splitlines() if line.strip()]
+    output = _ask(environment, "squeue", "--states=all", "--noheader", "--format=%i|%T|%k")
+    rows = [line.split("|", 2) for line in output.splitlines() if line.strip()]
     return {number: {"state": state, "comment": comment} for number, state, comment in rows}
 
 

@@ -92,10 +92,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(base, tmp_path
     assert os.WIFSIGNALED(signalled_at(7, signal.SIGKILL, settings))
     older, newer = saved(tmp_path / "cut" / "checkpoints")
     damage(newer)
-    told: list[str] = []
-    result = train(settings, EXAMPLES, told.append)
+    lines: list[str] = []
+    result = train(settings, EXAMPLES, lines.append)
     assert (older.name, newer.name, result.resumed_step) == ("step-00000004.pt", "step-00000006.pt", 4)
-    assert any(f"WARNING: {newer} is damaged" in line for line in told)
+    assert any(f"WARNING: {newer} is damaged" in line for line in lines)
     train(config(base, tmp_path / "whole", save_steps=2), EXAMPLES, quiet)
     assert distance(tmp_path / "whole", tmp_path / "cut") == 0
 
@@ -105,23 +105,23 @@ def test_with_every_checkpoint_damaged_training_starts_over(base, tmp_path):
     signalled_at(7, signal.SIGKILL, settings)
     for path in saved(tmp_path / "cut" / "checkpoints"):
         path.write_bytes(b"")
-    told: list[str] = []
-    assert train(settings, EXAMPLES, told.append).resumed_step == 0
-    assert sum("is damaged" in line for line in told) == 2
+    lines: list[str] = []
+    assert train(settings, EXAMPLES, lines.append).resumed_step == 0
+    assert sum("is damaged" in line for line in lines) == 2
 
 
 def test_a_checkpoint_of_another_configuration_says_what_is_other(base, tmp_path):
     signalled_at(5, signal.SIGKILL, config(base, tmp_path / "cut"))
-    told: list[str] = []
+    lines: list[str] = []
     other = config(base, tmp_path / "cut", beta=0.3, lora=Lora(rank=4))
-    assert train(other, EXAMPLES, told.append).resumed_step == 0
-    [line] = [line for line in told if "another configuration" in line]
+    assert train(other, EXAMPLES, lines.append).resumed_step == 0
+    [line] = [line for line in lines if "another configuration" in line]
     assert "beta 0.1 in the checkpoint, 0.3 now" in line and "lora None in the checkpoint" in line
     train(other.model_copy(update={"output": tmp_path / "fresh"}), EXAMPLES, quiet)
     assert distance(tmp_path / "cut", tmp_path / "fresh") == 0
     signalled_at(5, signal.SIGKILL, config(base, tmp_path / "cut"))
-    assert train(config(base, tmp_path / "cut"), EXAMPLES[:-1], told.append).resumed_step == 0
-    assert sum("is of other data or another model; starting over" in line for line in told) == 1
+    assert train(config(base, tmp_path / "cut"), EXAMPLES[:-1], lines.append).resumed_step == 0
+    assert sum("is of other data or another model; starting over" in line for line in lines) == 1
 
 
 def test_a_full_disk_ends_training_clearly_and_leaves_the_earlier_checkpoints(base, tmp_path, disk):
@@ -183,9 +183,9 @@ def test_a_checkpoint_cannot_run_code(base, tmp_path):
     [there] = saved(tmp_path / "cut" / "checkpoints")
     state = torch.load(there, weights_only=True)
     torch.save(state | {"extra": Planted(tmp_path / "planted")}, there)
-    told: list[str] = []
-    assert train(settings, EXAMPLES, told.append).resumed_step == 0
-    assert not (tmp_path / "planted").exists() and any("damaged" in line for line in told)
+    lines: list[str] = []
+    assert train(settings, EXAMPLES, lines.append).resumed_step == 0
+    assert not (tmp_path / "planted").exists() and any("damaged" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_a_damaged_arm_is_named_and_trained_again_to_the_same_weights(base, tmp_
     train(settings, EXAMPLES, quiet)
     whole = {path.name: path.read_bytes() for path in settings.output.iterdir() if path.name.startswith(("mod", "met"))}
     damage(settings.output / name)
-    told: list[str] = []
-    assert not train(settings, EXAMPLES, told.append).skipped
-    assert any(("WARNING" in line and name.split(".")[0] in line) or "weights" in line for line in told)
+    lines: list[str] = []
+    assert not train(settings, EXAMPLES, lines.append).skipped
+    assert any(("WARNING" in line and name.split(".")[0] in line) or "weights" in line for line in lines)
     assert (settings.output / "model.safetensors").read_bytes() == whole["model.safetensors"]
     assert train(settings, EXAMPLES, quiet).skipped
 
@@ -211,8 +211,8 @@ def test_an_arm_whose_weights_are_gone_is_trained_again(base, tmp_path):
     settings = config(base, tmp_path / "arm")
     train(settings, EXAMPLES, quiet)
     (settings.output / "model.safetensors").unlink()
-    told: list[str] = []
-    assert not train(settings, EXAMPLES, told.append).skipped and any("no model weights" in line for line in told)
+    lines: list[str] = []
+    assert not train(settings, EXAMPLES, lines.append).skipped and any("no model weights" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training.json"])
@@ -230,7 +230,7 @@ def test_a_damaged_shard_of_reference_log_probs_is_computed_again(base, tmp_path
     [shard] = (tmp_path / "cache").rglob("*.safetensors")
     before = shard.read_bytes()
     damage(shard)
-    told: list[str] = []
-    train(config(base, tmp_path / "again", cache=tmp_path / "cache"), EXAMPLES, told.append)
-    assert any(f"{shard} is damaged" in line for line in told)
+    lines: list[str] = []
+    train(config(base, tmp_path / "again", cache=tmp_path / "cache"), EXAMPLES, lines.append)
+    assert any(f"{shard} is damaged" in line for line in lines)
     assert shard.read_bytes() == before and distance(tmp_path / "whole", tmp_path / "again") == 0

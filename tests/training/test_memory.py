@@ -77,9 +77,11 @@ def kept(folder: Path, precision: str, lora: Lora | None, tokens: int) -> int:
     weights = {weight.untyped_storage().data_ptr() for weight in [*model.parameters(), *model.buffers()]}
     living = _Living()
     with living, torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
-        said = model(input_ids=torch.ones(1, tokens, dtype=torch.long), logits_to_keep=torch.arange(1), use_cache=False)
+        output = model(
+            input_ids=torch.ones(1, tokens, dtype=torch.long), logits_to_keep=torch.arange(1), use_cache=False
+        )
         total = living.bytes(weights)
-    assert said.logits.requires_grad
+    assert output.logits.requires_grad
     return total
 
 

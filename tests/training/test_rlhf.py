@@ -32,10 +32,10 @@ def pairs(count: int, seed: int) -> list[Example]:
     found = []
     for number in range(count):
         prompt = f"User: {' '.join(rng.choices(WORDS, k=3))}\nAgent:"
-        said = [[word, *rng.choices(WORDS[:4], k=3)] for word in (GOOD, BAD)]
-        for words in said:
+        replies = [[word, *rng.choices(WORDS[:4], k=3)] for word in (GOOD, BAD)]
+        for words in replies:
             rng.shuffle(words)
-        chosen, rejected = (f" {' '.join(words)}" for words in said)
+        chosen, rejected = (f" {' '.join(words)}" for words in replies)
         found.append(
             Example(id=str(number), conversation_id=str(number), prompt=prompt, chosen=chosen, rejected=rejected)
         )

@@ -115,12 +115,12 @@ def test_a_full_disk_is_named_and_the_checkpoint_before_it_left(base, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    "settings, said",
+    "settings, message",
     [
         ({"precision": "nf4", "lora": Lora(rank=2, alpha=4)}, "precision nf4 cannot be sharded"),
         ({"optimizer": "paged_adamw_8bit"}, "optimizer paged_adamw_8bit cannot be sharded"),
     ],
 )
-def test_what_cannot_be_sharded_is_refused(base, tmp_path, settings, said):
-    with pytest.raises(GuardalignError, match=said):
+def test_what_cannot_be_sharded_is_refused(base, tmp_path, settings, message):
+    with pytest.raises(GuardalignError, match=message):
         check(config(base, tmp_path / "arm", **settings))

@@ -209,8 +209,8 @@ def test_a_killed_run_resumes_to_the_same_weights(base, tmp_path, method, optimi
 def test_the_reference_is_computed_once_for_all_arms(base, tmp_path):
     train(config(base, tmp_path / "dpo"), EXAMPLES, quiet)
     shards = {p: p.stat().st_mtime_ns for p in (tmp_path / ".reference").rglob("*.safetensors")}
-    told: list[str] = []
-    train(config(base, tmp_path / "ipo", "ipo_sum", row_tokens=300), EXAMPLES, told.append)
+    lines: list[str] = []
+    train(config(base, tmp_path / "ipo", "ipo_sum", row_tokens=300), EXAMPLES, lines.append)
     after = {p: p.stat().st_mtime_ns for p in (tmp_path / ".reference").rglob("*.safetensors")}
     assert shards and after == shards
 
@@ -219,8 +219,8 @@ def test_lora_on_an_adapter_takes_its_frozen_self_as_reference(base, tmp_path):
     lora = Lora(rank=4)
     train(config(base, tmp_path / "sft", "sft", lora=lora), EXAMPLES, quiet)
     assert (tmp_path / "sft" / "adapter_model.safetensors").exists()
-    told = config(tmp_path / "sft", tmp_path / "ipo", "ipo_sum", lora=lora, beta=0.5, optimizer="rmsprop")
-    train(told, EXAMPLES, quiet)
+    settings = config(tmp_path / "sft", tmp_path / "ipo", "ipo_sum", lora=lora, beta=0.5, optimizer="rmsprop")
+    train(settings, EXAMPLES, quiet)
     first = metrics(tmp_path / "ipo")[0]
     assert first["loss"] == pytest.approx(1.0, rel=1e-4) and first["kl"] == pytest.approx(0, abs=1e-4)
     assert distance(tmp_path / "sft", tmp_path / "ipo") > 1e-4
@@ -309,12 +309,12 @@ def test_nan_stops_the_run_and_saves_the_batch(tmp_path):
 
 
 def test_a_falling_chosen_reward_is_warned_of(tmp_path):
-    told: list[str] = []
-    watching = progress.Progress(config(tmp_path, tmp_path / "arm"), 100, told.append)
+    lines: list[str] = []
+    watching = progress.Progress(config(tmp_path, tmp_path / "arm"), 100, lines.append)
     for step in range(1, 101):
         watching.step(step, {"loss": 0.5, "reward_chosen": -0.01 * step, "margin": 0.01 * step})
     assert len(watching.warnings) == 1 and "chosen reward falls" in watching.warnings[0]
-    assert any("WARNING" in line for line in told)
+    assert any("WARNING" in line for line in lines)
 
 
 def test_bad_input_is_refused_by_name(base, tmp_path):

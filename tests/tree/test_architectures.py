@@ -56,14 +56,14 @@ def sequences(length: int = 24) -> list[TokenSequence]:
     return [*made, TokenSequence(made[0].tokens[:-3], made[0].start)]
 
 
-def row_by_row(model: PreTrainedModel, given: list[TokenSequence]) -> torch.Tensor:
+def row_by_row(model: PreTrainedModel, sequences: list[TokenSequence]) -> torch.Tensor:
     """Completion log-probs (T,), one sequence after the other, each a plain causal row."""
     found = []
-    for each in given:
+    for each in sequences:
         tokens = torch.from_numpy(each.tokens)
         log_probs = model(tokens[None], use_cache=False).logits[0].log_softmax(-1)
-        places = torch.arange(each.start, len(tokens))
-        found.append(log_probs[places - 1, tokens[places]])
+        positions = torch.arange(each.start, len(tokens))
+        found.append(log_probs[positions - 1, tokens[positions]])
     return torch.cat(found)
 
 
@@ -126,7 +126,13 @@ def test_positions_that_change_with_the_longest_sequence_are_refused_beyond_thei
 def test_a_model_that_follows_trees_still_generates():
     model = random_model("llama")
     prompts, mask = torch.tensor([[0, 0, 5, 6], [7, 8, 9, 10]]), torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
-    told = {"input_ids": prompts, "attention_mask": mask, "max_new_tokens": 6, "do_sample": False, "eos_token_id": None}
-    expected = model.generate(**told)
+    arguments = {
+        "input_ids": prompts,
+        "attention_mask": mask,
+        "max_new_tokens": 6,
+        "do_sample": False,
+        "eos_token_id": None,
+    }
+    expected = model.generate(**arguments)
     TreeScorer(model)(tree_row(sequences()))
-    assert torch.equal(model.generate(**told), expected)
+    assert torch.equal(model.generate(**arguments), expected)

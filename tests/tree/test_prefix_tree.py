@@ -69,8 +69,8 @@ def test_scores_loss_and_gradients_equal_row_by_row(sequences, block, budget):
         row = tree_row(sequences, members)
         assert row.unique_tokens <= budget
         scores = scorer(row).policy
-        for place, i in enumerate(row.sequences):
-            found[i] = scores[row.score_sequence == place]
+        for position, i in enumerate(row.sequences):
+            found[i] = scores[row.score_sequence == position]
     for i, x in enumerate(expected):
         assert_close(found[i].detach(), x.detach())
     tree_loss = sum(weights[i] * (x.sum() + x.mean() ** 2) for i, x in sorted(found.items()))

@@ -141,16 +141,20 @@ def test_the_command_prints_every_need_and_refuses(settings, tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(settings(launch={"kind": "ddp"}).sections()))
     command = [sys.executable, "-m", "guardalign.workflow.cli", "estimate", str(path)]
-    told = subprocess.run(command, capture_output=True, text=True, env=series.environment(), timeout=300)
-    rows = [line[:8].strip() for line in told.stdout.splitlines()]
+    process = subprocess.run(command, capture_output=True, text=True, env=series.environment(), timeout=300)
+    rows = [line[:8].strip() for line in process.stdout.splitlines()]
     assert rows == ["model", "data", "memory", "disk", "time", "judge"]
     if torch.cuda.device_count() < 4:
-        assert told.returncode == 1 and "This machine is too small" in told.stderr and "Traceback" not in told.stderr
+        assert (
+            process.returncode == 1
+            and "This machine is too small" in process.stderr
+            and "Traceback" not in process.stderr
+        )
 
 
 @pytest.mark.skipif(torch.cuda.device_count() >= 4, reason="four GPUs are enough for what this asks for")
 def test_a_series_stops_before_it_starts_where_the_machine_is_too_small(settings, tmp_path):
     content = settings(launch={"kind": "ddp"}).sections()
-    code, told = series.run(series.write_parameters(tmp_path / "own.yaml", content), checked=True)
-    assert code == 1 and "This machine is too small" in told and "Traceback" not in told
+    code, output = series.run(series.write_parameters(tmp_path / "own.yaml", content), checked=True)
+    assert code == 1 and "This machine is too small" in output and "Traceback" not in output
     assert not list((tmp_path / "run").rglob("*.ipynb"))

@@ -108,9 +108,9 @@ def test_a_reader_explores_verdicts_in_jupyterlab(lab):
         choose(driver, "f-dimension", "naturalness")
         choose(driver, "f-bin", "none")
         expected = {
-            said.pair_id
-            for said in simulated.verdicts("M_ipo", "M_kto", 0.0, 6, 2, seed=1)
-            if said.dimensions["naturalness"].bin == "none"
+            verdict.pair_id
+            for verdict in simulated.verdicts("M_ipo", "M_kto", 0.0, 6, 2, seed=1)
+            if verdict.dimensions["naturalness"].bin == "none"
         }
         assert int(driver.find_element("id", "count").text.split()[0]) == len(expected) > 0
         shown = [card.text for card in driver.find_elements("css selector", "#list > li")]

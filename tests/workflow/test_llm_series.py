@@ -34,14 +34,14 @@ def model(body: dict[str, Any]) -> str:
     system = body["messages"][0]["content"] if body["messages"][0]["role"] == "system" else ""
     if "You judge the replies" not in system:
         return annotator(body) if system else "Hello and thank you, I look up your order."
-    said, replies = json.loads(judge(body)), slots(body)["replies"]
+    answer, replies = json.loads(judge(body)), slots(body)["replies"]
     good = {name: bool(re.search(r"\b(help|thank)\b", text)) for name, text in replies.items()}
     for name, fine in good.items():
-        said[name]["guardrails"][0]["status"] = "complied" if fine else "broken"
-        said[name]["naturalness"]["acceptable"] = True
-    said["preference"]["adherence"] = "tie" if good["A"] == good["B"] else "A" if good["A"] else "B"
-    said["preference"]["naturalness"] = "tie"
-    return json.dumps(said)
+        answer[name]["guardrails"][0]["status"] = "complied" if fine else "broken"
+        answer[name]["naturalness"]["acceptable"] = True
+    answer["preference"]["adherence"] = "tie" if good["A"] == good["B"] else "A" if good["A"] else "B"
+    answer["preference"]["naturalness"] = "tie"
+    return json.dumps(answer)
 
 
 def settings(server: Server, folder: Path) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_the_benchmark_of_the_profiles_can_be_rehearsed_without_a_gpu(tmp_path):
     command += ["--steps", "2", "--profiles", "single_gpu", "--results", str(tmp_path)]
     done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads((tmp_path / "scale-rehearsal.json").read_text())["profiles"]["single_gpu"]
+    result = json.loads((tmp_path / "scale-rehearsal.json").read_text())["profiles"]["single_gpu"]
     # IPO before anything is learnt: (0 - 1 / 2β)², β = 0.1
-    assert told["training"]["loss"] == pytest.approx([25.0, 25.0], abs=0.1) and told["training"]["processes"] == 1
-    assert told["training"]["peak_gib"] > 0 and told["writing"]["replies"] == 32
+    assert result["training"]["loss"] == pytest.approx([25.0, 25.0], abs=0.1) and result["training"]["processes"] == 1
+    assert result["training"]["peak_gib"] > 0 and result["writing"]["replies"] == 32

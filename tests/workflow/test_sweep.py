@@ -15,7 +15,7 @@ from guardalign.config.params import Params
 from guardalign.errors import ParameterError
 from guardalign.files import write_text
 from guardalign.workflow import sweep as sweeping
-from guardalign.workflow.series import LOCK, Place
+from guardalign.workflow.series import LOCK, Resources
 from guardalign.workflow.sweep import points, read_sweep
 from series import ROOT, environment, parameters, write_parameters
 
@@ -108,7 +108,7 @@ def test_points_that_cannot_run_do_not_stop_the_others(base, tmp_path):
         processes.locked(found[0].folder.root / LOCK),
         processes.locked(found[1].folder.root / LOCK),
     ):
-        failed = sweeping.run_points(found, Place(cores=1), at_once=2)
+        failed = sweeping.run_points(found, Resources(cores=1), at_once=2)
     assert sorted(point.name for point in failed) == ["seed-1", "seed-2"]
     for point in found:
         assert "Another run is working in" in (point.folder.root / "workflow.log").read_text()

@@ -305,11 +305,11 @@ def decode_shared(
             owners = torch.as_tensor(state.owner.reshape(-1)).clamp(min=0)
             current = sampler(logits.flatten(0, 1), owners, step).view(logits.shape[:2])
             chosen = current.cpu().numpy()
-            for place in zip(*np.nonzero(state.owner >= 0), strict=True):
-                index, token = int(state.owner[place]), int(chosen[place])
+            for slot in zip(*np.nonzero(state.owner >= 0), strict=True):
+                index, token = int(state.owner[slot]), int(chosen[slot])
                 if token in stop:
                     finished.add(index)
-                    state.owner[place] = -1
+                    state.owner[slot] = -1
                 else:
                     replies[index].append(token)
             if len(finished) == len(replies):
@@ -347,6 +347,6 @@ def decode_plain(
     )
     completions = {}
     for index, row in zip(prompts, out[:, width:].tolist(), strict=True):
-        end = next((place for place, token in enumerate(row) if token in stop), None)
+        end = next((position for position, token in enumerate(row) if token in stop), None)
         completions[index] = Completion(tuple(row[:end]), end is not None)
     return completions

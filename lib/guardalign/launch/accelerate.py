@@ -86,8 +86,8 @@ def run_generation(job: GenerationJob, pairs: Sequence[Prompt], kind: str = "non
     if not store.is_complete():
         folder = job.output.parent / ".jobs" / job.output.stem
         write_rows(folder / "pairs.jsonl", pairs)
-        places = {"output": job.output.resolve(), "pairs": (folder / "pairs.jsonl").resolve()}
-        write_text(folder / "job.json", job.model_copy(update=places).model_dump_json(indent=1))
+        paths = {"output": job.output.resolve(), "pairs": (folder / "pairs.jsonl").resolve()}
+        write_text(folder / "job.json", job.model_copy(update=paths).model_dump_json(indent=1))
         settings, log_file = accelerate_config(kind), folder / "generation.log"
         launch("guardalign.generation", settings, [folder / "job.json"], [job.arm], log_file, log)
     if not store.is_complete():
@@ -118,16 +118,16 @@ def launch(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str],
     )
     with Sigterm(lambda: _pass_on(child.pid)) as sigterm:
         try:
-            last, said = _stream(child, log_file, arms, log)
+            last, error = _stream(child, log_file, arms, log)
             code = child.wait()
         finally:
             end_tree(child.pid, patience=SECONDS_TO_END)
     tail, names = "\n".join(last), ", ".join(arms)
     if sigterm.came or (code and _first_to_end(tail) in ENDED_BY_SIGTERM):
-        raise Preempted(said.removeprefix("error: ") or f"{names}: ended by SIGTERM; start it again")
+        raise Preempted(error.removeprefix("error: ") or f"{names}: ended by SIGTERM; start it again")
     if code:
         memory = "a process was killed (too little memory is the usual cause)" if "SIGKILL" in tail else ""
-        why = "; ".join(filter(None, [f"{names}: {module} ended with exit code {code}", said or memory]))
+        why = "; ".join(filter(None, [f"{names}: {module} ended with exit code {code}", error or memory]))
         raise StageFailed(f"{why}; the log is in {log_file} and ends:\n{tail}")
 
 
@@ -155,7 +155,7 @@ def _stream(child: subprocess.Popen[str], log_file: Path, arms: Sequence[str], l
     Returns the last lines, and a worker's first error line, which the launcher's output may have pushed out of them.
     """
     last: deque[str] = deque(maxlen=LAST_LINES)
-    said = ""
+    error = ""
     prefixes = tuple(f"{name}:" for name in arms)
     assert child.stdout is not None
     with log_file.open("ab", buffering=0) as stream:  # nothing is left to be written, and to fail, at the end
@@ -164,8 +164,8 @@ def _stream(child: subprocess.Popen[str], log_file: Path, arms: Sequence[str], l
                 stream.write(line.encode(errors="replace"))
             text = line.rstrip()
             last.append(text)
-            if not said and text.startswith("error: "):
-                said = text
+            if not error and text.startswith("error: "):
+                error = text
             if text.startswith(prefixes):
                 log(text)
-    return last, said
+    return last, error

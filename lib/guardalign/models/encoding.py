@@ -63,17 +63,19 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessa
     name = tokenizer.name_or_path
     if not tokenizer.chat_template:
         raise InputError(f"the tokenizer of {name} has no chat template: leave model.prompt at plain")
-    said = "the guardrails do not come first"
+    reason = "the guardrails do not come first"
     for each in (list(messages), _without_system(messages)):
         try:
-            given: Any = each  # transformers asks for plain dictionaries, which these are
-            text = str(tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True))
+            dictionaries: Any = each  # transformers asks for plain dictionaries, which these are
+            text = str(tokenizer.apply_chat_template(dictionaries, tokenize=False, add_generation_prompt=True))
         except TemplateError as error:
-            said = str(error)
+            reason = str(error)
             continue
         if _opens(text, each):
             return text
-    raise InputError(f"the chat template of {name} cannot lay out a conversation ({said}): leave model.prompt at plain")
+    raise InputError(
+        f"the chat template of {name} cannot lay out a conversation ({reason}): leave model.prompt at plain"
+    )
 
 
 def _without_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -56,11 +56,11 @@ def publish(results: Results, figure_names: list[str], output: str | Path | None
     else:
         made = {"held_out": results.held_out}
     for name in TABLES:
-        place = results.root / "tables" / f"{name}.csv"
+        table_path = results.root / "tables" / f"{name}.csv"
         if name in made:
-            write_text(place, made[name].to_csv(index=False))
+            write_text(table_path, made[name].to_csv(index=False))
         else:
-            place.unlink(missing_ok=True)
+            table_path.unlink(missing_ok=True)
     notebooks.convert(results.root)
     write_text(path, render(results, figure_names, path.parent))
     return path

@@ -36,19 +36,19 @@ def exchange(root: Path, protocol: str, jobs: Sequence[Job], rows: pd.DataFrame)
     alpaca.write_outputs(folder / "reference_outputs.json", asked, [each.output for each in asked], "preferred")
     found: Compared = {}
     for job in jobs:
-        place, texts = folder / job.arm / f"seed-{job.seed}", [each.text for each in job.replies]
-        alpaca.write_outputs(place / OUTPUTS, asked, texts, job.arm)
+        arm_folder, texts = folder / job.arm / f"seed-{job.seed}", [each.text for each in job.replies]
+        alpaca.write_outputs(arm_folder / OUTPUTS, asked, texts, job.arm)
         if reader_of(study.settings, study.task):
             wins = rows[(rows["arm"] == job.arm) & (rows["seed"] == job.seed)]["win"]
-            said = [
+            annotations = [
                 alpaca.Annotation(
                     instruction=each.instruction, output_1=each.output, generator_1="preferred", output_2=text,
                     generator_2=job.arm, preference=1 + win, annotator="embedded", dataset=study.task,
                 )
                 for each, text, win in zip(asked, texts, wins, strict=True)
             ]  # fmt: skip
-            alpaca.write_annotations(place / ANNOTATIONS, said)
-        if judged := _judged(place):
+            alpaca.write_annotations(arm_folder / ANNOTATIONS, annotations)
+        if judged := _judged(arm_folder):
             found[job.arm, job.seed] = judged
         if answered := job.instructed:
             name = f"{study.task}-{job.arm}"
@@ -57,9 +57,9 @@ def exchange(root: Path, protocol: str, jobs: Sequence[Job], rows: pd.DataFrame)
     return found
 
 
-def _judged(place: Path) -> list[alpaca.Annotation]:
+def _judged(folder: Path) -> list[alpaca.Annotation]:
     """The annotations of the outputs in a folder; none if nothing was judged, or if it was another model's outputs."""
-    path, outputs = place / ANNOTATIONS, place / OUTPUTS
+    path, outputs = folder / ANNOTATIONS, folder / OUTPUTS
     if not (path.exists() and outputs.exists()):
         return []
     judged = alpaca.read_annotations(path)
@@ -97,9 +97,9 @@ def leaderboard(settings: Params, run: RunFolder) -> pd.DataFrame:
     rows = []
     for task, source in (settings.tasks.sources if settings.tasks else {}).items():
         folder = run.root / "alpaca_eval" / "instructions"
-        for place in sorted(folder.glob(f"*/{task}-*")) if source.instructions else []:
-            if judged := _judged(place):
-                known, arm = load_instructions(str(source.instructions)), place.name.removeprefix(f"{task}-")
+        for arm_folder in sorted(folder.glob(f"*/{task}-*")) if source.instructions else []:
+            if judged := _judged(arm_folder):
+                known, arm = load_instructions(str(source.instructions)), arm_folder.name.removeprefix(f"{task}-")
                 found = alpaca.leaderboard_row(judged, known, source.anchors or alpaca.ANCHORS_HUB)
-                rows.append({"task": task, "protocol": place.parent.name, "arm": arm} | found)
+                rows.append({"task": task, "protocol": arm_folder.parent.name, "arm": arm} | found)
     return pd.DataFrame(rows)

@@ -64,14 +64,14 @@ def _readings(text: str) -> set[tuple[str, int]]:
 
 
 def parts(
-    statuses: pd.DataFrame, told: pd.DataFrame, contrasts: Sequence[tuple[str, str]], level: float = 0.95
+    statuses: pd.DataFrame, guardrail_labels: pd.DataFrame, contrasts: Sequence[tuple[str, str]], level: float = 0.95
 ) -> pd.DataFrame:
     """``stats.exchanged`` for every part of the applications that has any, with the shares that both arms keep.
 
-    ``statuses`` are ``stats.statuses`` of test and transfer prompts, ``told`` their ``labels``. Columns: part, arm_1,
-    arm_2, judge, applications, gained, lost, net, net_low, net_high, kept_1, kept_2, conversations, seeds.
+    ``statuses`` are ``stats.statuses`` of test and transfer prompts, ``guardrail_labels`` their ``labels``. Columns:
+    part, arm_1, arm_2, judge, applications, gained, lost, net, net_low, net_high, kept_1, kept_2, conversations, seeds.
     """
-    rows = statuses.merge(told, on=["pair_id", "number"], how="left")
+    rows = statuses.merge(guardrail_labels, on=["pair_id", "number"], how="left")
     found = []
     for part in PARTS:
         # First and later turns are of the test split; a transfer prompt is in one part alone.
@@ -88,7 +88,7 @@ def parts(
 
 
 def transfer(
-    statuses: pd.DataFrame, told: pd.DataFrame, contrasts: Sequence[tuple[str, str]], level: float = 0.95
+    statuses: pd.DataFrame, guardrail_labels: pd.DataFrame, contrasts: Sequence[tuple[str, str]], level: float = 0.95
 ) -> pd.DataFrame:
     """How much less arm 2 gains on a part of ``UNSEEN`` than on known guardrails: a row per contrast and part.
 
@@ -96,7 +96,7 @@ def transfer(
     gains (``net`` of ``parts``) are of the same conversations, so the interval is of the mean of the difference's
     linearisation over applications.
     """
-    rows = statuses[~statuses["undue"]].merge(told, on=["pair_id", "number"])
+    rows = statuses[~statuses["undue"]].merge(guardrail_labels, on=["pair_id", "number"])
     keys = ["judge", "seed", "conversation_id", "pair_id", "number", "seen"]
     wide, found = rows.pivot_table(index=keys, columns="arm", values="kept"), []
     for (one, two), part in product(contrasts, UNSEEN):
@@ -136,5 +136,5 @@ def phrases(replies: Mapping[int, Mapping[str, Sequence[Reply]]]) -> pd.DataFram
 
     ``replies`` are by seed and arm.
     """
-    own = [{"arm": arm, "canned": canned(each)} for said in replies.values() for arm, each in said.items()]
-    return pd.DataFrame(own, columns=["arm", "canned"]).groupby("arm", sort=False).mean().reset_index()
+    rows = [{"arm": arm, "canned": canned(each)} for by_arm in replies.values() for arm, each in by_arm.items()]
+    return pd.DataFrame(rows, columns=["arm", "canned"]).groupby("arm", sort=False).mean().reset_index()

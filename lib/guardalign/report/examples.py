@@ -68,8 +68,8 @@ def answered(results: Results, arms: Iterable[str], most: int = 30) -> list[dict
     ]
 
 
-class Places(dict[Any, int]):
-    """Distinct values in the order they first came, each with its place."""
+class Indexed(dict[Any, int]):
+    """Distinct values and their indices, in order of first appearance."""
 
     def __missing__(self, value: Any) -> int:
         return self.setdefault(value, len(self))
@@ -77,25 +77,25 @@ class Places(dict[Any, int]):
 
 def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
     """All that the page's example browser shows, for at most ``most`` prompts, evenly from every comparison."""
-    texts, prompts, assessments, kinds = Places(), Places(), Places(), Places()
+    texts, prompts, assessments, kinds = Indexed(), Indexed(), Indexed(), Indexed()
     groups = _by_prompt(results)
     comparisons = list(dict.fromkeys((arm_1, arm_2) for arm_1, arm_2, _ in groups))
     examples = []
     step = max(1.0, len(groups) / most)
     keys = list(groups)
     for arm_1, arm_2, pair_id in (keys[int(at * step)] for at in range(min(len(keys), most))):
-        pair, said = results.pairs.get(pair_id), groups[arm_1, arm_2, pair_id]
+        pair, verdicts = results.pairs.get(pair_id), groups[arm_1, arm_2, pair_id]
         if pair is None:
             continue
-        valid = next((verdict for verdict in said if verdict.invalid is None), None)
+        valid = next((verdict for verdict in verdicts if verdict.invalid is None), None)
         examples.append([
             comparisons.index((arm_1, arm_2)),
             prompts[_prompt(pair, texts, kinds)],
             [texts[reply_text(results, arm, pair_id)] for arm in (arm_1, arm_2)],
             [BINS.index(valid.dimensions[name].bin) for name in DIMENSIONS] if valid else [],
             [assessments[_assessment(a, texts)] for a in (valid.reply_1, valid.reply_2) if a] if valid else [],
-            int(_flips(said)),
-            "" if valid else said[0].invalid,
+            int(_flips(verdicts)),
+            "" if valid else verdicts[0].invalid,
         ])  # fmt: skip
     return {
         "comparisons": comparisons,
@@ -135,7 +135,7 @@ def _by_prompt(results: Results) -> dict[tuple[str, str, str], list[Verdict]]:
     return groups
 
 
-def _prompt(pair: PreferencePair, texts: Places, kinds: Places) -> tuple[Any, ...]:
+def _prompt(pair: PreferencePair, texts: Indexed, kinds: Indexed) -> tuple[Any, ...]:
     return (
         pair.id,
         pair.domain,
@@ -146,14 +146,14 @@ def _prompt(pair: PreferencePair, texts: Places, kinds: Places) -> tuple[Any, ..
     )
 
 
-def _assessment(said: ReplyAssessment, texts: Places) -> tuple[Any, ...]:
-    dimensions = [said.dimension(name) for name in DIMENSIONS]
+def _assessment(assessment: ReplyAssessment, texts: Indexed) -> tuple[Any, ...]:
+    dimensions = [assessment.dimension(name) for name in DIMENSIONS]
     return (
         tuple((int(d.acceptable), texts[d.reason], tuple(texts[quote] for quote in d.quotes)) for d in dimensions),
-        tuple((g.number, STATUSES.index(g.status), texts[g.quote], texts[g.reason]) for g in said.guardrails),
+        tuple((g.number, STATUSES.index(g.status), texts[g.quote], texts[g.reason]) for g in assessment.guardrails),
     )
 
 
-def _flips(said: list[Verdict]) -> bool:
-    valid = [verdict for verdict in said if verdict.invalid is None]
+def _flips(verdicts: list[Verdict]) -> bool:
+    valid = [verdict for verdict in verdicts if verdict.invalid is None]
     return any(len({verdict.dimensions[name].preference for verdict in valid}) > 1 for name in DIMENSIONS)

@@ -25,9 +25,9 @@ def trust(results: Results) -> dict[str, Any] | None:
     verdicts = _canaries(results)
     if not verdicts and results.parameters.get("judge", {}).get("kind") not in ("llm", "recorded", "panel"):
         return None
-    said = canaries.report(results.judge, verdicts)
-    lines = str(said).splitlines()
-    return {"trusted": said.trusted, "lines": lines[:1] if said.trusted else lines}
+    outcome = canaries.report(results.judge, verdicts)
+    lines = str(outcome).splitlines()
+    return {"trusted": outcome.trusted, "lines": lines[:1] if outcome.trusted else lines}
 
 
 def judged(results: Results) -> list[str]:
@@ -36,21 +36,21 @@ def judged(results: Results) -> list[str]:
     prompts = int((rates["n"] / rates["seeds"].clip(lower=1)).max())
     seeds = count(int(rates["seeds"].max()), "seed")
     reads = "rules that read the text of each reply" if results.judge == "embedded" else results.judge
-    said = [
+    sentences = [
         f"Judge: {reads}. It judged {prompts:,} test prompts of {int(rates['conversations'].max()):,} conversations × "
         f"{seeds} in {count(rates['comparison'].nunique(), 'comparison')}."
     ]
     tricky = results.tables.get("tricky_replies")
     if tricky is not None and {"a person says", "the judge says"} <= set(tricky):
         agree = 100 * (tricky["a person says"] == tricky["the judge says"]).mean()
-        said.append(
+        sentences.append(
             f"Examination: it agrees with a person on {agree:.1f} % of {len(tricky)} verdicts on hand-made replies."
         )
     gold = stats.gold_accuracy(results.rows)
     for right in gold[(gold["judge"] == results.judge) & (gold["dimension"] == "adherence")]["accuracy"]:
         on = f"adherence on {100 * right:.0f} % of prompts"
-        said.append(f"It prefers the data’s chosen reply to the rejected one in {on}.")
-    return said
+        sentences.append(f"It prefers the data’s chosen reply to the rejected one in {on}.")
+    return sentences
 
 
 def remarks(results: Results) -> list[str]:
@@ -100,7 +100,7 @@ def judge_tables(results: Results) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _canaries(results: Results) -> list[Verdict]:
-    return [verdict for said in results.parts.get("canaries", {}).values() for verdict in said]
+    return [verdict for verdicts in results.parts.get("canaries", {}).values() for verdict in verdicts]
 
 
 def elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
@@ -108,7 +108,7 @@ def elsewhere(results: Results) -> list[tuple[str, pd.DataFrame]]:
     found = []
     for part, by_seed in results.parts.items():
         if part not in ("canaries", PREFERRED) and any(by_seed.values()):
-            rows = pd.concat([stats.frame(said, seed) for seed, said in by_seed.items()], ignore_index=True)
+            rows = pd.concat([stats.frame(verdicts, seed) for seed, verdicts in by_seed.items()], ignore_index=True)
             names = [f"{name}{end}" for name in ("win_1", "win_2", "net") for end in ("", "_low", "_high")]
             table = stats.table(rows, results.level)[[*PAIR, "dimension", *names, "n", "seeds"]]
             found.append((f"Prompts of the part “{part}”", table))

@@ -83,10 +83,10 @@ def draw(
     """
     rng = random.Random(seed)
     prompts = {pair.id: pair for pair in pairs}
-    texts = {arm: {reply.pair_id: reply.text for reply in said} for arm, said in replies.items()}
+    texts = {arm: {reply.pair_id: reply.text for reply in arm_replies} for arm, arm_replies in replies.items()}
     chosen: list[dict[str, Any]] = []
-    for place, (one, two) in enumerate(comparisons):
-        share = size // len(comparisons) + (place < size % len(comparisons))
+    for index, (one, two) in enumerate(comparisons):
+        share = size // len(comparisons) + (index < size % len(comparisons))
         both = sorted(prompts.keys() & texts.get(one, {}).keys() & texts.get(two, {}).keys())
         if len(both) < share:
             raise InputError(f"{one} against {two}: {len(both)} prompts answered by both, {share} needed")
@@ -100,7 +100,7 @@ def draw(
                 "reply_a": shown[swapped], "reply_b": shown[not swapped],
             })  # fmt: skip
     rng.shuffle(chosen)
-    return [Item(item=f"p{place:03d}", **row) for place, row in enumerate(chosen, start=1)]
+    return [Item(item=f"p{index:03d}", **row) for index, row in enumerate(chosen, start=1)]
 
 
 def export(sample: Sequence[Item], folder: Path) -> list[Path]:
@@ -158,14 +158,14 @@ def read(files: Iterable[Path], key: Path) -> list[Verdict]:
     return verdicts
 
 
-def beside(said: Sequence[Verdict], judged: Iterable[Verdict]) -> pd.DataFrame:
+def beside(by_people: Sequence[Verdict], judged: Iterable[Verdict]) -> pd.DataFrame:
     """``stats.table`` of people (judge "people") and of the judge, on the prompts that people answered.
 
     Several people's answers to a prompt are averaged; the prompt counts once.
     """
-    prompts = {(verdict.arm_1, verdict.arm_2, verdict.pair_id) for verdict in said}
+    prompts = {(verdict.arm_1, verdict.arm_2, verdict.pair_id) for verdict in by_people}
     same = [verdict for verdict in judged if (verdict.arm_1, verdict.arm_2, verdict.pair_id) in prompts]
-    together = [verdict.model_copy(update={"judge": "people"}) for verdict in said]
+    together = [verdict.model_copy(update={"judge": "people"}) for verdict in by_people]
     return stats.table(stats.frame([*together, *same]))
 
 
@@ -182,8 +182,8 @@ def _answers(file: Path, items: Mapping[str, Item]) -> tuple[str, dict[tuple[str
     if absent := [name for name in names if name not in (reader.fieldnames or [])]:
         raise InputError(f"{file}, row 1: no column {', '.join(absent)}")
     answers: dict[tuple[str, str], Answer] = {}
-    for place, row in enumerate(reader, start=2):
-        here = f"{file}, row {place}"
+    for row_number, row in enumerate(reader, start=2):
+        here = f"{file}, row {row_number}"
         if not any(row.values()):
             continue
         try:  # a spreadsheet does not show spaces around an answer

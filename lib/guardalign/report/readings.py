@@ -83,7 +83,9 @@ def draw(
     guardrails.
     """
     prompts = {pair.id: pair for pair in pairs if any(_kinds(pair))}
-    every = [(number, reply) for number, arms in replies.items() for said in arms.values() for reply in said]
+    every = [
+        (number, reply) for number, arms in replies.items() for arm_replies in arms.values() for reply in arm_replies
+    ]
     every = [(number, reply) for number, reply in every if reply.pair_id in prompts]
     rng = np.random.default_rng(seed)
     every = [every[at] for at in rng.permutation(len(every))]
@@ -107,8 +109,8 @@ def draw(
         of_arm[arm] += 1
         found.append(every[best])
     return [
-        _shown(f"r{place:03d}", number, reply, prompts[reply.pair_id])
-        for place, (number, reply) in enumerate((found[at] for at in rng.permutation(size)), start=1)
+        _shown(f"r{position:03d}", number, reply, prompts[reply.pair_id])
+        for position, (number, reply) in enumerate((found[at] for at in rng.permutation(size)), start=1)
     ]
 
 
@@ -128,7 +130,7 @@ def read(folder: Path) -> pd.DataFrame:
     """
     key = folder / KEY
     shown = {each.reply: each for each in read_key(key, _SHOWN)} if key.exists() else {}
-    said: dict[tuple[str, int], dict[str, str]] = {}
+    statuses: dict[tuple[str, int], dict[str, str]] = {}
     for path in sorted(folder.glob("*.jsonl")):
         for each in read_rows(path, Reading):
             here = f"{path}: {each.reply}, guardrail {each.guardrail}"
@@ -137,15 +139,15 @@ def read(folder: Path) -> pd.DataFrame:
                 raise InputError(f"{here}: {each.reader} is the name of a column, not of a reader")
             if not (0 < each.guardrail <= len(kinds) and kinds[each.guardrail - 1]):
                 raise InputError(f"{here}: not in this sample")
-            own = said.setdefault((each.reply, each.guardrail), {})
-            if each.reader in own:
+            by_reader = statuses.setdefault((each.reply, each.guardrail), {})
+            if each.reader in by_reader:
                 raise InputError(f"{here}: {each.reader} gave a status twice")
-            own[each.reader] = each.status
+            by_reader[each.reader] = each.status
     return pd.DataFrame([
         shown[name].model_dump(include={"reply", "conversation_id", "arm", "seed"})
         | {"guardrail": number, "kind": shown[name].kinds[number - 1], "asked": shown[name].guardrails[number - 1]}
-        | {"text": shown[name].text, **own, RULES: _ruled(shown[name])[number - 1]}
-        for (name, number), own in sorted(said.items())
+        | {"text": shown[name].text, **by_reader, RULES: _ruled(shown[name])[number - 1]}
+        for (name, number), by_reader in sorted(statuses.items())
     ])  # fmt: skip
 
 

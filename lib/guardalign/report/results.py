@@ -54,14 +54,14 @@ class Results:
         """Whether there is a valid verdict on two arms; the data's own pairs alone are none."""
         return any(
             verdict.invalid is None and (verdict.arm_1, verdict.arm_2) != GOLD
-            for said in self.verdicts.values()
-            for verdict in said
+            for verdicts in self.verdicts.values()
+            for verdict in verdicts
         )
 
     @cached_property
     def rows(self) -> pd.DataFrame:
         """All verdicts of all seeds, judges and comparisons, the gold pairs among them."""
-        return pd.concat([stats.frame(said, seed) for seed, said in self.verdicts.items()], ignore_index=True)
+        return pd.concat([stats.frame(verdicts, seed) for seed, verdicts in self.verdicts.items()], ignore_index=True)
 
     @cached_property
     def judge(self) -> str:
@@ -79,9 +79,9 @@ class Results:
         gold = self.rows["arm_1"].isin(GOLD) & self.rows["arm_2"].isin(GOLD)
         rows = self.rows[(self.rows["judge"] == self.judge) & ~gold]
         pairs = dict.fromkeys([*PANELS.values(), *((each.arm_1, each.arm_2) for each in self.plan.contrasts)])
-        known = {pair: place for place, pair in enumerate(pairs)}
-        place = [known.get(pair, len(known)) for pair in zip(rows["arm_1"], rows["arm_2"], strict=True)]
-        return rows.assign(place=place).sort_values("place", kind="stable").drop(columns="place")
+        ranks = {pair: rank for rank, pair in enumerate(pairs)}
+        rank = [ranks.get(pair, len(ranks)) for pair in zip(rows["arm_1"], rows["arm_2"], strict=True)]
+        return rows.assign(rank=rank).sort_values("rank", kind="stable").drop(columns="rank")
 
     @cached_property
     def rates(self) -> pd.DataFrame:
@@ -90,7 +90,7 @@ class Results:
     @cached_property
     def preferred_rates(self) -> pd.DataFrame:
         """Win rates against the preferred replies, as in paper B's Table 3; empty if they were not judged."""
-        frames = [stats.frame(said, seed) for seed, said in self.parts.get(PREFERRED, {}).items() if said]
+        frames = [stats.frame(verdicts, seed) for seed, verdicts in self.parts.get(PREFERRED, {}).items() if verdicts]
         return stats.table(pd.concat(frames, ignore_index=True), self.level) if frames else self.rates.iloc[:0]
 
     @cached_property
@@ -103,10 +103,10 @@ class Results:
         if not any(scores.values()):
             raise _not_judged(self.root)
         starts = {name: arm.start for name, arm in self.plan.arms.items()}
-        known = {arm: place for place, arm in enumerate([BASE, *self.plan.order()])}
+        ranks = {arm: rank for rank, arm in enumerate([BASE, *self.plan.order()])}
         rows = pd.concat([heldout.rows(own, starts, seed) for seed, own in scores.items()], ignore_index=True)
-        place = rows["arm"].map(known).fillna(len(known))
-        rows = rows.assign(place=place).sort_values(["seed", "place", "arm"], kind="stable")
+        rank = rows["arm"].map(ranks).fillna(len(ranks))
+        rows = rows.assign(rank=rank).sort_values(["seed", "rank", "arm"], kind="stable")
         return heldout.table(rows, self.level)
 
     @cached_property
@@ -133,7 +133,7 @@ class Results:
     def kept(self) -> pd.DataFrame:
         """What each arm keeps: ``tables.arms``'s columns."""
         found = tables.arms(self.compared, stats.adherence(self.statuses, self.level), self.level)
-        order = {arm: place for place, arm in enumerate(self.plan.order())}
+        order = {arm: rank for rank, arm in enumerate(self.plan.order())}
         return found.sort_values("arm", key=lambda each: each.map(order), kind="stable", ignore_index=True)
 
     @cached_property
@@ -154,8 +154,10 @@ class Results:
     def _statuses(self, verdicts: dict[int, list[Verdict]]) -> pd.DataFrame:
         kind = kind_of(self.pairs.values())
         rows = [
-            stats.statuses((v for v in said if v.judge == self.judge and (v.arm_1, v.arm_2) != GOLD), kind, seed)
-            for seed, said in (verdicts or {0: []}).items()
+            stats.statuses(
+                (v for v in seed_verdicts if v.judge == self.judge and (v.arm_1, v.arm_2) != GOLD), kind, seed
+            )
+            for seed, seed_verdicts in (verdicts or {0: []}).items()
         ]
         return pd.concat(rows, ignore_index=True)
 
@@ -187,16 +189,16 @@ class Results:
     def texts(self) -> dict[tuple[str, str], str]:
         """The first seed's replies by arm and prompt."""
         first = self.replies[min(self.replies)]
-        return {(arm, reply.pair_id): reply.text for arm, said in first.items() for reply in said}
+        return {(arm, reply.pair_id): reply.text for arm, replies in first.items() for reply in replies}
 
     @cached_property
     def arms(self) -> set[str]:
         """The arms that have replies."""
-        return {arm for said in self.replies.values() for arm in said}
+        return {arm for by_arm in self.replies.values() for arm in by_arm}
 
     @property
     def all_replies(self) -> list[Reply]:
-        return [reply for said in self.replies.values() for replies in said.values() for reply in replies]
+        return [reply for by_arm in self.replies.values() for replies in by_arm.values() for reply in replies]
 
     @property
     def first_verdicts(self) -> list[Verdict]:
@@ -228,15 +230,15 @@ def read(root: str | Path, level: float | None = None) -> Results:
     folders = seed_folders(root)
     first = next(iter(folders.values()))
     facts = RunFolder(root).facts or RunFolder(first).facts
-    told: dict[str, Any] = {}
+    recorded_parameters: dict[str, Any] = {}
     for stage in facts.values():
-        told |= stage.get("parameters", {})
+        recorded_parameters |= stage.get("parameters", {})
     # Verdicts of a judge that the run no longer has are not its results; people's are.
-    judged = told.get("judge", {}).get("kind") != "none"
+    judged = recorded_parameters.get("judge", {}).get("kind") != "none"
     folders_judged = {seed: folder / "verdicts" for seed, folder in folders.items()} if judged else {}
     parts = sorted({path.name for folder in folders_judged.values() for path in folder.glob("*") if path.is_dir()})
     planned = {(each["arm_1"], each["arm_2"]) for study in _studies(facts) for each in study.get("contrasts", ())}
-    hosted = told.get("generation", {}).get("replies", {})
+    hosted = recorded_parameters.get("generation", {}).get("replies", {})
 
     def compared(folder: Path) -> list[Verdict]:
         return [
@@ -260,8 +262,8 @@ def read(root: str | Path, level: float | None = None) -> Results:
         replies={seed: _replies(folder) for seed, folder in folders.items()},
         metrics=_metrics(first),
         facts=facts,
-        parameters=told,
-        level=level or told.get("report", {}).get("level", 0.95),
+        parameters=recorded_parameters,
+        level=level or recorded_parameters.get("report", {}).get("level", 0.95),
         parts={
             part: {
                 seed: (compared if part == TRANSFER else _verdicts)(folder / part)

@@ -31,15 +31,15 @@ def conversation(pair: PreferencePair) -> HTML:
     return _texts([{"guardrails": rules, "conversation": turns}])
 
 
-def side_by_side(replies: Mapping[str, str], said: Mapping[str, ReplyAssessment] | None = None) -> HTML:
+def side_by_side(replies: Mapping[str, str], assessments: Mapping[str, ReplyAssessment] | None = None) -> HTML:
     """Replies to one prompt, a row each; with a judge's assessments, what it finds wrong with them."""
-    found = {name: {"the judge": "\n".join(_findings(each))} for name, each in (said or {}).items()}
-    return _texts([{"": name, "reply": text} | found.get(name, {}) for name, text in replies.items()])
+    findings = {name: {"the judge": "\n".join(_findings(each))} for name, each in (assessments or {}).items()}
+    return _texts([{"": name, "reply": text} | findings.get(name, {}) for name, text in replies.items()])
 
 
-def _findings(said: ReplyAssessment) -> Iterator[str]:
+def _findings(assessment: ReplyAssessment) -> Iterator[str]:
     for name in DIMENSIONS:
-        part = said.dimension(name)
+        part = assessment.dimension(name)
         yield f"{'✓' if part.acceptable else '✗'} {name}{part.reason and ': '}{part.reason}"
 
 
@@ -65,9 +65,9 @@ def annotation_prompts(pair: PreferencePair, section: Annotation | None) -> HTML
     """What a language model would be asked in Stage 1 and Stage 2 about the conversation that ``pair`` ends."""
     section = section or Annotation(model="a language model")
     turns = (*pair.turns, Turn(role="agent", text=pair.chosen, tagged=True))
-    told = Conversation(id=pair.conversation_id, turns=turns, guardrails=pair.guardrails)
+    conversation = Conversation(id=pair.conversation_id, turns=turns, guardrails=pair.guardrails)
     annotator = Annotator(Client(Endpoint.of(section), Path("unused")), section)  # nothing is asked, nor stored
-    filled = annotator.requests(told, len(pair.turns), Rejection(pair.rejected, pair.broken))
+    filled = annotator.requests(conversation, len(pair.turns), Rejection(pair.rejected, pair.broken))
     return prompts({stage: request.messages for stage, request in filled.items()})
 
 

@@ -27,11 +27,11 @@ def table_1(rates: pd.DataFrame) -> pd.DataFrame:
         pair = papers.PANELS[row["panel"]]
         side = 1 + pair.index(row["arm"])
         wanted = (rates["arm_1"] == pair[0]) & (rates["arm_2"] == pair[1]) & (rates["dimension"] == row["dimension"])
-        own = rates.loc[wanted, [f"win_{side}", f"win_{side}_low", f"win_{side}_high", "n"]].set_axis(ends, axis=1)
-        rows.append(row | {"opponent": pair[2 - side], "n": 0} | (own.iloc[0].to_dict() if len(own) else {}))
+        measured = rates.loc[wanted, [f"win_{side}", f"win_{side}_low", f"win_{side}_high", "n"]].set_axis(ends, axis=1)
+        rows.append(row | {"opponent": pair[2 - side], "n": 0} | (measured.iloc[0].to_dict() if len(measured) else {}))
     table = pd.DataFrame(rows, columns=["flow", "panel", "arm", "opponent", "dimension", *ends, "paper"])
     table = table.assign(n=table["n"].astype(int), **{name: 100 * table[name] for name in ends[:3]})
-    order = {name: place for place, name in enumerate(("4a", "4b", "3a", *DIMENSIONS))}
+    order = {name: rank for rank, name in enumerate(("4a", "4b", "3a", *DIMENSIONS))}
     return table.sort_values(["panel", "dimension"], key=lambda each: each.map(order), kind="stable", ignore_index=True)
 
 
@@ -108,10 +108,10 @@ def arms(rows: pd.DataFrame, kept: pd.DataFrame | None = None, level: float = 0.
     table = table.rename(columns={"dimension": "measure", "value_low": "low", "value_high": "high"})
     if kept is not None and len(kept):
         names = {"kept": "value", "kept_low": "low", "kept_high": "high", "applications": "n"}
-        own = kept[kept["arm"].isin(set(table["arm"]))].rename(columns=names).assign(measure="applications")
-        table = pd.concat([own, table], ignore_index=True)
+        applications = kept[kept["arm"].isin(set(table["arm"]))].rename(columns=names).assign(measure="applications")
+        table = pd.concat([applications, table], ignore_index=True)
     columns = ["arm", "measure", "value", "low", "high", "n", "conversations", "seeds"]
-    order = {name: place for place, name in enumerate(("applications", *DIMENSIONS))}
+    order = {name: rank for rank, name in enumerate(("applications", *DIMENSIONS))}
     return table[columns].sort_values("measure", key=lambda each: each.map(order), kind="stable", ignore_index=True)
 
 

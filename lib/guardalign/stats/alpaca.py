@@ -194,12 +194,14 @@ def leaderboard_row(
     gamed = pd.DataFrame(list(read(anchors)))
     firsts = gamed.drop_duplicates("index")
     difficulty = dict(zip(firsts["index"].astype(int), firsts["instruction_difficulty"].astype(float), strict=True))
-    places = {each.instruction: place for place, each in enumerate(instructions)}
-    unknown = [each.instruction for each in annotations if each.instruction not in places]
+    positions = {each.instruction: position for position, each in enumerate(instructions)}
+    unknown = [each.instruction for each in annotations if each.instruction not in positions]
     if unknown:
         raise InputError(f"{len(unknown)} annotations are of instructions that were not asked, first: {unknown[0]!r}")
     raw = win_rate(annotations)
-    controlled = length_controlled(annotations, [difficulty[places[each.instruction]] for each in annotations], gamed)
+    controlled = length_controlled(
+        annotations, [difficulty[positions[each.instruction]] for each in annotations], gamed
+    )
     return {
         "win_rate": raw.win_rate,
         "standard_error": raw.standard_error,

@@ -29,13 +29,13 @@ def statuses(verdicts: Iterable[Verdict], kind: Callable[[str, int], str] | None
     """
     named = kind or (lambda _, number: f"guardrail {number}")
     rows = [
-        (arm, named(verdict.pair_id, said.number), verdict.judge, seed, verdict.conversation_id, verdict.pair_id,
-         said.number, said.reason.startswith("not due"), float(said.status == "complied"))
+        (arm, named(verdict.pair_id, guardrail.number), verdict.judge, seed, verdict.conversation_id, verdict.pair_id,
+         guardrail.number, guardrail.reason.startswith("not due"), float(guardrail.status == "complied"))
         for verdict in verdicts
         for arm, reply in ((verdict.arm_1, verdict.reply_1), (verdict.arm_2, verdict.reply_2))
         if reply is not None
-        for said in reply.guardrails
-        if said.status in ("complied", "broken")
+        for guardrail in reply.guardrails
+        if guardrail.status in ("complied", "broken")
     ]  # fmt: skip
     names = ["arm", "guardrail", "judge", "seed", "conversation_id", "pair_id", "number", "undue", "kept"]
     return pd.DataFrame(rows, columns=names)

@@ -55,23 +55,25 @@ def _rows(verdict: Verdict, seed: int) -> list[dict[str, Any]]:
     if verdict.invalid is not None:
         return [common | {"dimension": dimension, "valid": False} for dimension in DIMENSIONS]
     return [
-        common | {"dimension": name, "valid": True, "bin": said.bin, "preference": said.preference} | _measures(said)
-        for name, said in verdict.dimensions.items()
+        common
+        | {"dimension": name, "valid": True, "bin": judgement.bin, "preference": judgement.preference}
+        | _measures(judgement)
+        for name, judgement in verdict.dimensions.items()
     ]
 
 
-def _measures(said: DimensionVerdict) -> dict[str, float]:
+def _measures(judgement: DimensionVerdict) -> dict[str, float]:
     """:data:`MEASURES` of one dimension of one verdict."""
-    better_1, better_2 = said.bin == "1 better", said.bin == "2 better"
+    better_1, better_2 = judgement.bin == "1 better", judgement.bin == "2 better"
     net = float(better_1) - float(better_2)
     return {
-        "win_1": float(said.acceptable_1),
-        "win_2": float(said.acceptable_2),
+        "win_1": float(judgement.acceptable_1),
+        "win_2": float(judgement.acceptable_2),
         "strict": (1 + net) / 2,
         "net": net,
-        "preferred": {"1": 1.0, "tie": 0.5, "2": 0.0}[said.preference],
+        "preferred": {"1": 1.0, "tie": 0.5, "2": 0.0}[judgement.preference],
         "better_1": float(better_1),
-        "both": float(said.bin == "both"),
-        "none": float(said.bin == "none"),
+        "both": float(judgement.bin == "both"),
+        "none": float(judgement.bin == "none"),
         "better_2": float(better_2),
     }

@@ -36,7 +36,7 @@ def cells(prompts: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, np
     seeds, seed_names = pd.factorize(prompts["seed"])
     conversations, conversation_names = pd.factorize(prompts["conversation_id"])
     shape = (len(seed_names), len(conversation_names))
-    place = seeds * shape[1] + conversations
-    summed = [np.bincount(place, prompts[name].to_numpy(dtype=float), shape[0] * shape[1]) for name in columns]
-    counts = np.bincount(place, minlength=shape[0] * shape[1]).astype(float)
+    cell = seeds * shape[1] + conversations
+    summed = [np.bincount(cell, prompts[name].to_numpy(dtype=float), shape[0] * shape[1]) for name in columns]
+    counts = np.bincount(cell, minlength=shape[0] * shape[1]).astype(float)
     return np.reshape(summed, (len(columns), *shape)), counts.reshape(shape)

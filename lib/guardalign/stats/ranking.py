@@ -61,7 +61,7 @@ def strengths(arms: list[str], pairs: list[tuple[str, str]], counts: Floats) -> 
     """Log-strengths (arms,) of mean 0 and ν, from (pairs, 3) counts of :data:`OUTCOMES`, by evalica."""
     import evalica
 
-    numbers = {arm: place for place, arm in enumerate(arms)}  # evalica looks up numbers much faster than text
+    numbers = {arm: index for index, arm in enumerate(arms)}  # evalica looks up numbers much faster than text
     found = evalica.newman(
         [numbers[one] for one, _ in pairs for _ in OUTCOMES],
         [numbers[two] for _, two in pairs for _ in OUTCOMES],
@@ -100,9 +100,9 @@ def _ranked(arms: list[str], units: pd.DataFrame, level: float) -> tuple[pd.Data
         alone = {"arm": arms, "rank": 1, "strength": 0.0, "low": np.nan, "high": np.nan, "wins": 0.5}
         return pd.DataFrame(alone), {"ties": np.nan, "worst": np.nan, "where": ""}
     pairs = list(dict.fromkeys(zip(units["arm_1"], units["arm_2"], strict=True)))
-    place = pd.Series(list(zip(units["arm_1"], units["arm_2"], strict=True))).map(pairs.index).to_numpy()
+    pair_index = pd.Series(list(zip(units["arm_1"], units["arm_2"], strict=True))).map(pairs.index).to_numpy()
     columns = {
-        f"{pair} {outcome}": np.where(place == pair, units[outcome], 0.0)
+        f"{pair} {outcome}": np.where(pair_index == pair, units[outcome], 0.0)
         for pair in range(len(pairs))
         for outcome in OUTCOMES
     }

@@ -34,8 +34,8 @@ def distances(
     for first in range(0, len(order), BATCH):
         batch = order[first : first + BATCH]
         found |= zip(batch, _batch(policy.model, start, [rows[at] for at in batch]), strict=True)
-    told = [found.get(at, (0.0, 0.0)) for at in range(len(rows))]
-    return [Distance(id=each.id, kl=kl, entropy=entropy) for each, (kl, entropy) in zip(examples, told, strict=True)]
+    results = [found.get(at, (0.0, 0.0)) for at in range(len(rows))]
+    return [Distance(id=each.id, kl=kl, entropy=entropy) for each, (kl, entropy) in zip(examples, results, strict=True)]
 
 
 def _tokens(policy: Policy, example: Example, reply: Reply) -> Tokens:
@@ -49,15 +49,15 @@ def _tokens(policy: Policy, example: Example, reply: Reply) -> Tokens:
 def _batch(model: PreTrainedModel, start: PreTrainedModel, rows: Sequence[Tokens]) -> list[tuple[float, float]]:
     """Rows end together, so that the vocabulary's scores are worked out at the replies' positions alone."""
     ids, mask = left_padded((prompt + reply for prompt, reply in rows), model.device)
-    places, kept = (mask.cumsum(-1) - 1).clamp(min=0), max(len(reply) for _, reply in rows) + 1
-    own, other = (
+    positions, kept = (mask.cumsum(-1) - 1).clamp(min=0), max(len(reply) for _, reply in rows) + 1
+    policy_scores, start_scores = (
         torch.log_softmax(
-            each(input_ids=ids, attention_mask=mask, position_ids=places, logits_to_keep=kept).logits.float(), -1
+            each(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=kept).logits.float(), -1
         )
         for each in (model, start)
     )
-    share = own.exp()
-    entropy, kl = -(share * own).sum(-1), (share * (own - other)).sum(-1)
+    share = policy_scores.exp()
+    entropy, kl = -(share * policy_scores).sum(-1), (share * (policy_scores - start_scores)).sum(-1)
     return [
         (float(kl[row, at].mean()), float(entropy[row, at].mean()))
         for row, (_, reply) in enumerate(rows)

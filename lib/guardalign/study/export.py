@@ -80,5 +80,5 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
 
 def _prompt_of(run: RunFolder) -> str:
     """``model.prompt`` of the run, as its stages recorded it."""
-    told = [stage.get("parameters", {}).get("model", {}) for stage in run.facts.values()]
-    return next((model["prompt"] for model in told if "prompt" in model), "plain")
+    recorded = [stage.get("parameters", {}).get("model", {}) for stage in run.facts.values()]
+    return next((model["prompt"] for model in recorded if "prompt" in model), "plain")

@@ -216,19 +216,19 @@ class Study:
         if key in self._kept:
             return self._kept[key]
         own, pairs = self.folder(seed), part(self.rows(*wanted.splits), wanted.part)
-        place = "-".join([name, *(wanted.splits if wanted.splits != ("feedback",) else ())])
-        place += "" if wanted.part is None else f"-{wanted.part[0]}of{wanted.part[1]}"
-        replies = self.answers(name, pairs, own.root / "samples" / f"feedback-{place}.jsonl", seed)
-        said = {reply.pair_id: reply.text for reply in replies}
+        label = "-".join([name, *(wanted.splits if wanted.splits != ("feedback",) else ())])
+        label += "" if wanted.part is None else f"-{wanted.part[0]}of{wanted.part[1]}"
+        replies = self.answers(name, pairs, own.root / "samples" / f"feedback-{label}.jsonl", seed)
+        texts = {reply.pair_id: reply.text for reply in replies}
         judge = chosen_judge(self.settings.judge, self.run.root / "llm")
-        place += "" if wanted.replies == "worse" else f"-{wanted.replies}"
-        kept, verdicts = own_replies(judge, pairs, said, name, wanted.replies)
-        write_rows(own.root / "verdicts" / "feedback" / f"chosen-vs-{place}.jsonl", verdicts)
+        label += "" if wanted.replies == "worse" else f"-{wanted.replies}"
+        kept, verdicts = own_replies(judge, pairs, texts, name, wanted.replies)
+        write_rows(own.root / "verdicts" / "feedback" / f"chosen-vs-{label}.jsonl", verdicts)
         tokenizer = load_tokenizer(base_model(self.settings.model.name))
         kept, too_long = fitted(kept, tokenizer, self.settings.model)  # the arm's own replies may be longer
         if too_long:
             print(f"{name}: {len(too_long)} replies left out, longer than model.max_length")
-        write_rows(own.data(f"feedback-{place}"), kept)
+        write_rows(own.data(f"feedback-{label}"), kept)
         if not kept:
             raise InputError(f"{name}: every reply that is kept is longer than model.max_length")
         self._kept[key] = kept

@@ -80,12 +80,16 @@ def _texts(study: Study, section: SideEffects) -> dict[str, Sequence[Prompt]]:
 
 def _pretraining() -> Iterator[PreferencePair]:
     """The agents' turns that the embedded base model saw last, as chosen replies."""
-    for told in corpus():
-        for place in range(1, len(told.turns), 2):
+    for conversation in corpus():
+        for position in range(1, len(conversation.turns), 2):
             yield PreferencePair(
-                id=f"{told.id}.{place}", conversation_id=told.id, turns=told.turns[:place], guardrails=told.guardrails,
-                chosen=told.turns[place].text, rejected="",
-            )  # fmt: skip
+                id=f"{conversation.id}.{position}",
+                conversation_id=conversation.id,
+                turns=conversation.turns[:position],
+                guardrails=conversation.guardrails,
+                chosen=conversation.turns[position].text,
+                rejected="",
+            )
 
 
 def _rows(
@@ -102,7 +106,7 @@ def _rows(
     replies = study.answers(arm, asked, kept / "instructions" / f"{arm}.jsonl", seed) if asked else []
     for row, reply in zip(instructed, replies, strict=True):
         yield "instructions", reply.pair_id, reply.pair_id, row.followed(reply.text)
-    said = replies_of(own, arm)
+    test_replies = replies_of(own, arm)
     for pair in study.rows("test"):
         if not refuses(pair.chosen):
-            yield "answers", pair.id, pair.conversation_id, float(not refuses(said[pair.id]))
+            yield "answers", pair.id, pair.conversation_id, float(not refuses(test_replies[pair.id]))

@@ -69,8 +69,8 @@ def tune(study: Study, log: Log = print) -> Tuned:
             arm = candidate(plan.arms[name], row["learning_rate"], row["beta"])
             plans[task] = plans[task].model_copy(update={"arms": plans[task].arms | {name: arm}})
     choice = pd.concat(choices, ignore_index=True)
-    told = pd.DataFrame([plan.arms[name].model_dump(include={"method", "start"}) for name in choice["arm"]])
-    return Tuned(pd.concat(tried, ignore_index=True), pd.concat([choice, told], axis=1), plans)
+    arms = pd.DataFrame([plan.arms[name].model_dump(include={"method", "start"}) for name in choice["arm"]])
+    return Tuned(pd.concat(tried, ignore_index=True), pd.concat([choice, arms], axis=1), plans)
 
 
 def _check(study: Study) -> None:
@@ -102,17 +102,17 @@ def _judged(study: Study, plans: Mapping[str, Plan], grids: Grids, log: Log) -> 
     jobs: list[Job] = []
     names: dict[tuple[str, str], str] = {}
     for task, plan in plans.items():
-        made = {}
-        for (own, name), grid in grids.items():
+        candidates = {}
+        for (grid_task, name), grid in grids.items():
             arm = plan.arms[name]
-            for rate, beta in product(grid.rates, grid.betas or (arm.beta,)) if own == task else ():
+            for rate, beta in product(grid.rates, grid.betas or (arm.beta,)) if grid_task == task else ():
                 label = f"{name}.lr{rate:g}.beta{beta:g}"
-                made[label] = candidate(arm, rate, beta, study.plan.tuning.pairs)
+                candidates[label] = candidate(arm, rate, beta, study.plan.tuning.pairs)
                 names[task, label] = name
-        update = {"arms": plan.arms | made, "keep": False, "seeds": study.seeds[:1]}
+        update = {"arms": plan.arms | candidates, "keep": False, "seeds": study.seeds[:1]}
         settings = study.settings.model_copy(update={"study": plan.model_copy(update=update)})
-        place = Study(settings, RunFolder(study.run.root / "tuning"), task, study.data or study.run)
-        jobs += jobs_of(place, list(made), "validation", measured=False)
+        tuning_study = Study(settings, RunFolder(study.run.root / "tuning"), task, study.data or study.run)
+        jobs += jobs_of(tuning_study, list(candidates), "validation", measured=False)
     settle(jobs, study.plan.workers, log)
     found = []
     for job in jobs:
@@ -132,14 +132,14 @@ def values(job: Job) -> pd.DataFrame:
     if read := tasks.reader_of(study.settings, study.task) if study.task != CARE else None:
         scores = [read(row.prompt, reply.text).score for row, reply in zip(rows, replies, strict=True)]
         best = [read(row.prompt, row.chosen.strip()).score for row in rows]
-        told = list(zip([row.conversation_id for row in rows], tasks.wins(scores, best), strict=True))
+        worths = list(zip([row.conversation_id for row in rows], tasks.wins(scores, best), strict=True))
     else:
         judge = chosen_judge(study.settings.judge, study.run.root.parent / "llm")
         assert judge is not None
         items = [(row, reply.text, row.chosen) for row, reply in zip(rows, replies, strict=True)]
-        said = [each for each in judge.compare(items, job.arm, "chosen") if not each.invalid]
-        told = [(each.conversation_id, worth(each)) for each in said]
-    return pd.DataFrame(told, columns=["conversation_id", "value"])
+        verdicts = [each for each in judge.compare(items, job.arm, "chosen") if not each.invalid]
+        worths = [(each.conversation_id, worth(each)) for each in verdicts]
+    return pd.DataFrame(worths, columns=["conversation_id", "value"])
 
 
 def worth(verdict: Verdict) -> float:

@@ -95,7 +95,7 @@ def epoch_order(conversations: Sequence[str], config: TrainingConfig, epoch: int
         # transformers' Trainer seeds its sampler with seed + epoch: the same order, so the same batches as TRL's.
         return torch.randperm(count, generator=torch.Generator().manual_seed(config.seed + epoch)).tolist()
     rng = np.random.default_rng([config.seed, epoch])
-    rank = {name: place for place, name in enumerate(rng.permutation(sorted(set(conversations))))}
+    rank = {name: position for position, name in enumerate(rng.permutation(sorted(set(conversations))))}
     return sorted(rng.permutation(count).tolist(), key=lambda unit: rank[conversations[unit // replies]])
 
 
@@ -111,10 +111,10 @@ def _pairs(data: EncodedExamples, units: Sequence[int]) -> Batch:
 def _singles(data: EncodedExamples, units: Sequence[int], mismatched: bool) -> Batch:
     sequences = {u: (data.rejected if u % 2 else data.chosen)[u // 2] for u in units}
     others = _mismatched(list(sequences.values())) if mismatched else {}
-    extra = {u: others[place] for place, u in enumerate(units) if place in others}
+    extra = {u: others[position] for position, u in enumerate(units) if position in others}
     ordered = sorted(units, key=lambda unit: unit % 2)
-    places = {u: len(ordered) + place for place, u in enumerate(extra)}
-    groups = tuple((i, places[u]) if u in places else (i,) for i, u in enumerate(ordered))
+    positions = {u: len(ordered) + position for position, u in enumerate(extra)}
+    groups = tuple((i, positions[u]) if u in positions else (i,) for i, u in enumerate(ordered))
     return Batch(
         sequences=(*(sequences[u] for u in ordered), *extra.values()),
         examples=tuple(u // 2 for u in ordered),

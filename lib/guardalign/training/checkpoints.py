@@ -59,8 +59,8 @@ def restore(module: nn.Module, optimizer: Any, state: Mapping[str, Any]) -> None
             weight.copy_(_share(state["weights"][name], weight))
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     moments = {
-        place: {name: _share(value, weights[place]) for name, value in each.items()}
-        for place, each in state["optimizer"]["state"].items()
+        index: {name: _share(value, weights[index]) for name, value in each.items()}
+        for index, each in state["optimizer"]["state"].items()
     }
     optimizer.load_state_dict({**state["optimizer"], "state": moments})
 

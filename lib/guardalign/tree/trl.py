@@ -87,11 +87,11 @@ def _packed_forward(
     wanted = labels.cpu().numpy() != -100
     sequences, rows, columns = list[TokenSequence](), list[np.ndarray](), list[np.ndarray]()
     for i in range(len(ids)):
-        places = np.flatnonzero(mask[i])
-        scored = np.flatnonzero(wanted[i, places[1:]]) + 1  # nothing predicts the first token
+        positions = np.flatnonzero(mask[i])
+        scored = np.flatnonzero(wanted[i, positions[1:]]) + 1  # nothing predicts the first token
         if len(scored):
-            sequences.append(TokenSequence(ids[i, places], int(scored[0])))
-            columns.append(places[scored[0] :])
+            sequences.append(TokenSequence(ids[i, positions], int(scored[0])))
+            columns.append(positions[scored[0] :])
             rows.append(np.full(len(columns[-1]), i))
     if not sequences:
         return padded(input_ids=input_ids, attention_mask=attention_mask, labels=labels, **kwargs)

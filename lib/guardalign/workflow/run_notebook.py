@@ -58,9 +58,9 @@ def run_stage(notebook: Path, params: Path, products: Sequence[Path] = ()) -> fl
         output.seek(0)
         log = output.read()
     if code:
-        said = failure(executed) or _last_lines(log)
-        kind = Preempted if said.startswith(f"{Preempted.__name__}: ") else StageFailed
-        raise kind(f"{notebook.stem} failed: {said}\n  See {_shown(executed)}.")
+        message = failure(executed) or _last_lines(log)
+        kind = Preempted if message.startswith(f"{Preempted.__name__}: ") else StageFailed
+        raise kind(f"{notebook.stem} failed: {message}\n  See {_shown(executed)}.")
     # Not by time stamps: the file system may use a different clock.
     for product, state in zip(products, before, strict=True):
         if _state(product) in (None, state):

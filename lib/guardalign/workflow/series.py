@@ -32,7 +32,7 @@ SLURM_LOGS = Path(".snakemake") / "slurm_logs"
 
 
 @dataclass(frozen=True)
-class Place:
+class Resources:
     """Where stages run: here, on ``cores`` cores, or as ``profile`` specifies.
 
     ``profile`` is a folder of ``params/profiles/`` or your own, with a Snakemake ``config.yaml``; how many jobs or
@@ -59,7 +59,7 @@ class Place:
         return ["--workflow-profile", str(folder.resolve())]
 
 
-def run_series(params: Path, place: Place, target: str | None, dry_run: bool, again: bool) -> Path:
+def run_series(params: Path, resources: Resources, target: str | None, dry_run: bool, again: bool) -> Path:
     """Bring ``target`` (None: the report) of a parameter file's run up to date and return its path.
 
     With ``dry_run`` nothing is executed: Snakemake's plan and reasons are printed. With ``again`` every stage is
@@ -76,17 +76,17 @@ def run_series(params: Path, place: Place, target: str | None, dry_run: bool, ag
     with processes.alone_in(run.root):
         _wait_for_earlier_stages(run)
         before = _modified(made)
-        if _modified(run.report) is None and place.profile is None and not dry_run:
+        if _modified(run.report) is None and resources.profile is None and not dry_run:
             _print_estimate(params)
         _undo_future_times(run)
         if run.is_damaged:
             print(f"{run.root / 'run.json'} is damaged: every stage is executed again; finished work is kept.")
             again = True
         log = run.root / "snakemake.log"
-        command = _command(run, params, place, dry_run, again) + (["--", target] if target else [])
+        command = _command(run, params, resources, dry_run, again) + (["--", target] if target else [])
         with log.open("w", encoding="utf-8") as stream:
             # Snakemake cancels remote jobs only on SIGINT.
-            ask = signal.SIGINT if place.profile else None
+            ask = signal.SIGINT if resources.profile else None
             env = processes.environment(
                 TOKENIZERS_PARALLELISM="false", PYDEVD_DISABLE_FILE_VALIDATION="1", PYTHONUTF8="1"
             )
@@ -127,10 +127,10 @@ def this_command(params: Path) -> str:
     return f"{shown} run {params}"
 
 
-def _command(run: RunFolder, params: Path, place: Place, dry_run: bool, again: bool) -> list[str]:
+def _command(run: RunFolder, params: Path, resources: Resources, dry_run: bool, again: bool) -> list[str]:
     """Snakemake in the run's folder. Our lock replaces its own, which a killed run would leave behind."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_root() / "Snakefile")]
-    command += ["--directory", str(run.root), *place.options(), "--rerun-incomplete", "--nolock"]
+    command += ["--directory", str(run.root), *resources.options(), "--rerun-incomplete", "--nolock"]
     if again:
         command += ["--forceall"]
     elif rules := _to_repeat(run):
@@ -159,8 +159,8 @@ def _reason(run: RunFolder, log: Path) -> str:
     text = log.read_text(encoding="utf-8", errors="replace").strip()
     jobs = sorted((run.root / SLURM_LOGS).rglob("*.log"), key=lambda path: path.stat().st_mtime)
     if jobs and str(jobs[-1]) in text:
-        said = jobs[-1].read_text(encoding="utf-8", errors="replace").split("Error in rule")[0].strip()
-        return "\n".join(said.splitlines()[-8:]) + f"\n  See {jobs[-1]}.\n"
+        message = jobs[-1].read_text(encoding="utf-8", errors="replace").split("Error in rule")[0].strip()
+        return "\n".join(message.splitlines()[-8:]) + f"\n  See {jobs[-1]}.\n"
     if re.search("^Error in rule", text, re.MULTILINE):
         return ""
     return "\n".join(text.splitlines()[-12:]) + f"\n  See {_shown(log)}.\n"
@@ -173,12 +173,12 @@ def _print_estimate(params: Path) -> None:
     """
     if os.environ.get("GUARDALIGN_UNCHECKED"):
         return
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as errors:
         command = [sys.executable, "-m", "guardalign.workflow.cli", "estimate", str(params), "--brief"]
-        code = processes.wait(processes.start(command, stderr=said))
-        said.seek(0)
+        code = processes.wait(processes.start(command, stderr=errors))
+        errors.seek(0)
         if code:
-            raise GuardalignError(said.read().strip())
+            raise GuardalignError(errors.read().strip())
 
 
 def _wait_for_earlier_stages(run: RunFolder) -> None:
@@ -213,16 +213,16 @@ def _shown(path: Path) -> str:
 
 def command(parser: ArgumentParser, given: Sequence[str]) -> int:
     parser.add_argument("params", type=Path, help="a parameter file, e.g. params/embedded.yaml")
-    Place.add_arguments(parser)
+    Resources.add_arguments(parser)
     parser.add_argument("--target", help="a file of the run's folder to make instead of the report")
     parser.add_argument("--again", action="store_true", help="rerun every stage; finished models and replies are kept")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, and why")
     arguments = parser.parse_args(given)
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)
-    place = Place(arguments.cores, arguments.profile)
+    resources = Resources(arguments.cores, arguments.profile)
     try:
-        made = run_series(arguments.params, place, arguments.target, arguments.dry_run, arguments.again)
+        made = run_series(arguments.params, resources, arguments.target, arguments.dry_run, arguments.again)
     except processes.Ended as ended:
         print(f"Stopped. `{this_command(arguments.params)}` resumes.", file=sys.stderr)
         return 128 + ended.signal_number

@@ -38,7 +38,7 @@ from guardalign.config.reading import read_mapping
 from guardalign.config.sections import Section
 from guardalign.errors import MissingStage, ParameterError, StageFailed
 from guardalign.files import RunFolder, first_error, project_root, write_text
-from guardalign.workflow.series import Place
+from guardalign.workflow.series import Resources
 
 
 class SweepFile(Section):
@@ -151,20 +151,20 @@ def _put(content: dict[str, Any], key: str, value: Any) -> None:
     content[last] = value
 
 
-def run_points(points: Sequence[Point], place: Place, at_once: int) -> list[Point]:
+def run_points(points: Sequence[Point], resources: Resources, at_once: int) -> list[Point]:
     """Bring every point's run up to date, ``at_once`` of them side by side, and return those that failed.
 
     A single run at a time prints its own lines; of several each one's lines go to ``workflow.log`` in its folder.
     Raises processes.Ended where this process was ended: no other point is started then; ParameterError for an unknown
     profile.
     """
-    place.options()
+    resources.options()
     waiting, failed = list(points), []
     running: dict[subprocess.Popen[bytes], Point] = {}
     while waiting or running:
         while waiting and len(running) < at_once:
             point = waiting.pop(0)
-            running[_started(point, place, quiet=at_once > 1)] = point
+            running[_started(point, resources, quiet=at_once > 1)] = point
         child = processes.wait_for_any(running, signal.SIGTERM)
         point = running.pop(child)
         print(f"{point.name}: {'done' if child.returncode == 0 else 'failed' + _why(point, at_once)}", flush=True)
@@ -172,9 +172,9 @@ def run_points(points: Sequence[Point], place: Place, at_once: int) -> list[Poin
     return failed
 
 
-def _started(point: Point, place: Place, quiet: bool) -> subprocess.Popen[bytes]:
+def _started(point: Point, resources: Resources, quiet: bool) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "guardalign.workflow.cli", "run", str(point.write()), "--cores"]
-    command += [str(place.cores), *(["--profile", place.profile] if place.profile else [])]
+    command += [str(resources.cores), *(["--profile", resources.profile] if resources.profile else [])]
     print(f"{point.name} …", flush=True)
     if not quiet:
         return processes.start(command)
@@ -217,7 +217,7 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     parser.add_argument("sweep", type=Path, help="a file as in params/sweeps/")
     parser.add_argument("--at-once", type=int, default=1, help="points that run side by side")
     parser.add_argument("--dry-run", action="store_true", help="only list the points and check their parameters")
-    Place.add_arguments(parser)
+    Resources.add_arguments(parser)
     arguments = parser.parse_args(given)
     if arguments.at_once < 1:
         parser.error("--at-once must be 1 or more")
@@ -225,7 +225,7 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> None:
     if arguments.dry_run:
         print("\n".join(f"{point.folder.root}" for point in points))
         return
-    failed = run_points(points, Place(arguments.cores, arguments.profile), arguments.at_once)
+    failed = run_points(points, Resources(arguments.cores, arguments.profile), arguments.at_once)
     written = write_tables(run, points)
     if failed:
         raise StageFailed(f"{len(failed)} of {len(points)} points failed: {', '.join(p.name for p in failed)}")

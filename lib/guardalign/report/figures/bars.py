@@ -47,11 +47,11 @@ def comparison_bars(
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, paper_panel: str) -> None:
-    places, left = np.arange(len(rows)), np.zeros(len(rows))
+    positions, left = np.arange(len(rows)), np.zeros(len(rows))
     for name, colour in style.BINS.items():
         hatch = style.BIN_HATCH.get(name)
         bars = axes.barh(
-            places, rows[name], 0.62, left, color=colour, edgecolor=style.ON_LIGHT, linewidth=0.5, hatch=hatch
+            positions, rows[name], 0.62, left, color=colour, edgecolor=style.ON_LIGHT, linewidth=0.5, hatch=hatch
         )
         box = {"boxstyle": "round,pad=0.15", "facecolor": colour, "edgecolor": "none"} if hatch else None
         texts = [f"{100 * share:.0f}" if share >= NARROW else "" for share in rows[name]]
@@ -65,17 +65,17 @@ def _panel(axes: Axes, rows: pd.DataFrame, paper_panel: str) -> None:
         ("better_2", 1 - rows["better_2"], "_high", "_low"),
     ):
         reach = [(rows[name] - rows[f"{name}{end}"]).abs() for end in (low, high)]
-        axes.errorbar(at, places + 0.38, xerr=reach, **whisker)
+        axes.errorbar(at, positions + 0.38, xerr=reach, **whisker)
     beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "linespacing": 1.3}
     published = table_1()
-    for place, (dimension, row) in enumerate(rows.iterrows()):
-        own = [interval(row[f"win_{side}"], row[f"win_{side}_low"], row[f"win_{side}_high"]) for side in (1, 2)]
-        axes.annotate("\n".join(own), (1.015, place), fontsize=8.5, color=style.INK, **beside)
+    for position, (dimension, row) in enumerate(rows.iterrows()):
+        intervals = [interval(row[f"win_{side}"], row[f"win_{side}_low"], row[f"win_{side}_high"]) for side in (1, 2)]
+        axes.annotate("\n".join(intervals), (1.015, position), fontsize=8.5, color=style.INK, **beside)
         if paper := published[published["panel"] == paper_panel][str(dimension)].tolist():
             text = "paper A:\n" + " · ".join(f"{rate:.0f}" for rate in paper)
-            axes.annotate(text, (1.19, place), fontsize=style.SMALL, color=style.MUTED, style="italic", **beside)
+            axes.annotate(text, (1.19, position), fontsize=style.SMALL, color=style.MUTED, style="italic", **beside)
     axes.annotate("win rate of 1 · of 2, %", (1.015, -0.62), fontsize=style.SMALL, color=style.MUTED, **beside)
-    axes.set_yticks(places, [str(name).capitalize() for name in rows.index])
+    axes.set_yticks(positions, [str(name).capitalize() for name in rows.index])
     axes.set_ylim(len(rows) - 0.5, -0.75)
     axes.set_xlim(0, 1)
     style.percent_axis(axes.xaxis)

@@ -78,8 +78,8 @@ def look(arm: str) -> Look:
     colour = _colour(method) or list(COLOURS.values())[mixed % len(COLOURS)]
     variants = [each for each in METHODS if _colour(each) == colour]
     start = found["start"] if found and arm not in _STARTS else arm
-    place = _STARTS.get(start, variants.index(arm) if arm in variants else mixed)
-    return Look(colour, MARKERS[place % len(MARKERS)], LINES[place % len(LINES)])
+    index = _STARTS.get(start, variants.index(arm) if arm in variants else mixed)
+    return Look(colour, MARKERS[index % len(MARKERS)], LINES[index % len(LINES)])
 
 
 def _colour(method: str) -> str | None:

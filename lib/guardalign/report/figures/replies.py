@@ -49,8 +49,8 @@ def _bars(axes: Axes, values: pd.Series, words: Callable[[float], str]) -> None:
     palette = {arm: each.colour for arm, each in looks(values.index).items()}
     sns.barplot(x=values, y=values.index, hue=values.index, order=values.index, palette=palette, ax=axes, width=0.58,
                 legend=False, saturation=0.8)  # fmt: skip
-    for place, value in enumerate(values):
-        axes.annotate(words(value), (value, place), (4, 0), textcoords="offset points", va="center",
+    for position, value in enumerate(values):
+        axes.annotate(words(value), (value, position), (4, 0), textcoords="offset points", va="center",
                       fontsize=style.SMALL, bbox=style.BEHIND)  # fmt: skip
 
 
