@@ -208,7 +208,7 @@ def require(path: Path, notebook: str) -> Path:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The layout of ``outputs/<run>``: the place of each product."""
+    """The layout of ``outputs/<run>``: the path of each product."""
 
     root: Path
 

@@ -79,7 +79,7 @@ def kto(
 ) -> Tensor:
     """Kahneman-Tversky optimisation, one term per reply, (M+N,). Ethayarajh et al. 2024, eq. 8.
 
-    ``desirable`` (bool) tells chosen from rejected replies; ``baseline`` is ``kto_baseline``. ``torch.tanh`` as
+    ``desirable`` (bool) is true for chosen replies; ``baseline`` is ``kto_baseline``. ``torch.tanh`` as
     ``squash`` is the variant of Koh's comparative study: as 1 - tanh(u) = 2 (1 - sigmoid(2u)), it is twice the loss at
     doubled beta (and so doubled baseline).
     """

@@ -23,11 +23,11 @@ import psutil
 from guardalign.errors import GuardalignError, Preempted, StageFailed
 
 DEFAULTS = {
-    # On a CPU in bf16, oneDNN keeps compiled kernels for the last 1,024 shapes, and every prefix tree has a shape of
-    # its own: gigabytes after some hundred steps. 256 is as fast and bounds it.
+    # On a CPU in bf16, oneDNN keeps compiled kernels for the last 1,024 shapes, and every prefix tree has its own
+    # shape: gigabytes after a few hundred steps. 256 is as fast and bounds it.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
-    # Threads that wait for each other spin for milliseconds by default, also against a process they wait for: beside
-    # one busy process a training step took 1.8 s so, with a short spin 1.2 s.
+    # Threads that wait for each other spin for milliseconds by default, also against a process they wait for: next to
+    # one busy process a training step took 1.8 s, with a short spin 1.2 s.
     "GOMP_SPINCOUNT": "1000",
     "PYTHONUNBUFFERED": "1",
 }
@@ -201,8 +201,8 @@ def _count_down(reader: socket.socket, writer: socket.socket, grace: float) -> N
         os._exit(STUCK)
 
 
-def caller_mark() -> str:
-    """This process as ``pid:start``; the start tells it from a later process of the same number."""
+def caller_id() -> str:
+    """This process as ``pid:start``; the start time distinguishes it from a later process with the same id."""
     return f"{os.getpid()}:{psutil.Process().create_time()}"
 
 
@@ -211,9 +211,9 @@ def watch_caller() -> None:
 
     After SIGTERM it saves first, even if the caller has gone by then.
     """
-    mark = os.environ.get(CALLER)
-    if mark:
-        threading.Thread(target=_watch, args=mark.split(":"), daemon=True).start()
+    identity = os.environ.get(CALLER)
+    if identity:
+        threading.Thread(target=_watch, args=identity.split(":"), daemon=True).start()
 
 
 def _watch(pid: str, start: str) -> None:
@@ -255,7 +255,7 @@ def peak_resident() -> int:
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder. Raises GuardalignError if another command works there."""
+    """Hold the lock of a run's folder. Raises GuardalignError if another command is using it."""
     with locked(folder / LOCK) as lock:
         if lock is None:
             raise GuardalignError(f"Another run is working in {folder}: wait for it, or choose another `run:` name.")

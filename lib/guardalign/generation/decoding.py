@@ -197,7 +197,7 @@ class _Branching:
     """The state of one batch of trunks: the cache, and for every row and column which point is decoded there.
 
     ``owner`` (C, P) holds the index of the point of each column, -1 if a column is idle; ``visible`` (C, P, L) which
-    cache slots a column attends to; ``position`` (C, P) the place of its next token in its own sequence;
+    cache slots a column attends to; ``position`` (C, P) the position of its next token in its own sequence;
     ``last_tokens`` (C, P) the prompts' last tokens, which are not in the cache yet.
     """
 
@@ -336,7 +336,7 @@ def decode_plain(
     """The same as ``decode_shared`` by ``model.generate`` on left-padded rows; prompts and completions by index."""
     ids, mask = left_padded(prompts.values(), model.device)
     width = ids.shape[1]
-    # A hub model's own defaults (temperature, penalties) would fill what is left open here: they are not ours.
+    # A hub model's own defaults (temperature, penalties) would fill what is not set here.
     model.generation_config = GenerationConfig(eos_token_id=list(stop), pad_token_id=stop[0] if stop else 0)
     out = model.generate(  # type: ignore[operator]
         input_ids=ids,

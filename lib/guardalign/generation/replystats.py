@@ -31,7 +31,7 @@ def refuses(text: str) -> bool:
 
 
 def repetition(text: str, n: int = 3) -> float:
-    """Share of n-grams of words and punctuation marks that stood in the text before (seq-rep-n, Welleck et al. 2020,
+    """Share of n-grams of words and punctuation marks that occur earlier in the text (seq-rep-n, Welleck et al. 2020,
     arXiv 1908.04319). Each mark of a run (``,,,,``) counts. 0 if the text has fewer than two n-grams.
     """
     tokens = _TOKEN.findall(text.lower())
@@ -56,20 +56,20 @@ def collapse(statistics: pd.DataFrame) -> pd.DataFrame:
     ``statistics`` are :func:`reply_statistics`. The win rate of a collapsed arm means little: a reply without content
     breaks few guardrails.
     """
-    marks = pd.DataFrame({
+    flags = pd.DataFrame({
         "arm": statistics["arm"],
         "cut_off": ~statistics["finished"].astype(bool),
         "repetitive": statistics["repetition"] > REPETITIVE,
         "empty": statistics["words"] == 0,
     })  # fmt: skip
-    marks["degenerate"] = marks[["cut_off", "repetitive", "empty"]].any(axis=1)
-    shares = marks.groupby("arm", sort=False).mean()
+    flags["degenerate"] = flags[["cut_off", "repetitive", "empty"]].any(axis=1)
+    shares = flags.groupby("arm", sort=False).mean()
     return shares.assign(collapsed=shares["degenerate"] >= COLLAPSED).reset_index()
 
 
 def canned(replies: Iterable[Reply], n: int = 6, others: int = 3) -> float:
-    """The share of replies with a phrase of ``n`` words that stands in replies to ``others`` or more other
-    conversations too; NaN without replies."""
+    """The share of replies with a phrase of ``n`` words that also occurs in replies to ``others`` or more other
+    conversations; NaN without replies."""
     phrases = []
     where: dict[tuple[str, ...], set[str]] = {}
     for reply in replies:

@@ -38,7 +38,7 @@ class Store:
         return sorted(self.output.parent.glob(f"{self.output.name}.partial*"))
 
     def resume(self) -> dict[str, Reply]:
-        """``kept``; this process's file is made ready for more rows: a line that was cut in two is removed."""
+        """``kept``; prepares this process's file for more rows: a line cut off in the middle is removed."""
         lines = _whole_lines(self.partial)
         if lines[:1] == [self._head]:
             os.truncate(self.partial, sum(map(len, lines)))

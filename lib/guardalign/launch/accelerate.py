@@ -30,7 +30,7 @@ from guardalign.processes import (
     PROCESSES,
     STUCK,
     Sigterm,
-    caller_mark,
+    caller_id,
     end_tree,
     environment,
 )
@@ -54,15 +54,15 @@ def run_training(
     """
     if kind == "none":
         return train(config, examples, log)
-    settings, mark = accelerate_config(kind), training_fingerprint(config, examples)
-    if done := finished(config.output, mark, log):
+    settings, fingerprint = accelerate_config(kind), training_fingerprint(config, examples)
+    if done := finished(config.output, fingerprint, log):
         log(f"{config.arm}: unchanged since it was trained, left as it is")
         return done
     job, log_file = write_job(config, examples), config.output / "training.log"
     launch("guardalign.training", settings, [job], [config.arm], log_file, log)
-    if (made := finished(config.output, mark, log)) is None:
+    if (result := finished(config.output, fingerprint, log)) is None:
         raise StageFailed(f"{config.arm}: training finished without an error but left no result in {config.output}")
-    return made.model_copy(update={"skipped": False})
+    return result.model_copy(update={"skipped": False})
 
 
 def write_job(config: TrainingConfig, examples: Sequence[Example]) -> Path:
@@ -103,7 +103,7 @@ def launch(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str],
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *port]
     library = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
-    variables = {"PYTHONPATH": path, CALLER: caller_mark(), PROCESSES: str(settings["num_processes"])}
+    variables = {"PYTHONPATH": path, CALLER: caller_id(), PROCESSES: str(settings["num_processes"])}
     log_file.parent.mkdir(parents=True, exist_ok=True)
     child = subprocess.Popen(
         [*launcher, "-m", module, *map(str, jobs)],
@@ -134,7 +134,7 @@ def launch(module: str, config: Path, jobs: Sequence[Path], arms: Sequence[str],
 def _first_to_end(report: str) -> int | None:
     """The exit code of the process that ended first, by the launcher's report.
 
-    A launcher that lost a process ends the others by SIGTERM; that is no pre-emption.
+    A launcher that lost a process ends the others by SIGTERM; that is not a pre-emption.
     """
     codes = ["".join(found) for found in _EXIT_CODE.findall(report)]
     return int(codes[-1]) if codes else None
@@ -158,9 +158,9 @@ def _stream(child: subprocess.Popen[str], log_file: Path, arms: Sequence[str], l
     error = ""
     prefixes = tuple(f"{name}:" for name in arms)
     assert child.stdout is not None
-    with log_file.open("ab", buffering=0) as stream:  # nothing is left to be written, and to fail, at the end
+    with log_file.open("ab", buffering=0) as stream:  # unbuffered: closing the file writes nothing that could fail
         for line in child.stdout:
-            with contextlib.suppress(OSError):  # on a full disk the workers' messages matter more than the log
+            with contextlib.suppress(OSError):  # on a full disk, keep reading the workers' messages without the log
                 stream.write(line.encode(errors="replace"))
             text = line.rstrip()
             last.append(text)

@@ -54,11 +54,11 @@ def examples_of(pairs: Iterable[Prompt], chat: PreTrainedTokenizerBase | None = 
 
 
 def chat_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[ChatMessage]) -> str:
-    """The tokenizer's own chat template up to the assistant's turn; completions follow it as they are.
+    """The tokenizer's own chat template up to the assistant's turn; completions follow it unchanged.
 
     Some templates refuse a system message, some leave it out, some (Mistral's) put it into the conversation's last
-    message, where it would end what a conversation's points have in common. With all of these its text opens the first
-    message of the user. Raises ``InputError`` if there is no template, or if it refuses that too.
+    message, where it would end what a conversation's points have in common. In all of these cases its text is put at
+    the start of the user's first message. Raises ``InputError`` without a template, or if it refuses that too.
     """
     name = tokenizer.name_or_path
     if not tokenizer.chat_template:

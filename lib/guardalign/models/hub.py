@@ -72,7 +72,7 @@ def reaching(name: str) -> Iterator[None]:
 def _hub_answers() -> bool:
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
-    except Exception:  # the client's own kinds, of whatever library it uses
+    except Exception:  # the client's own exceptions, from whichever library it uses
         return False
     return True
 

@@ -189,7 +189,7 @@ def _arguments(path: str, precision: Precision) -> dict[str, Any]:
 
 
 def clear_model(folder: Path) -> None:
-    """Remove the model that an earlier training left in ``folder``: transformers would load its adapter, say, too."""
+    """Remove the model that an earlier training left in ``folder``: transformers would also load its adapter."""
     for file in (*_files(folder), folder / "chat_template.jinja"):
         file.unlink(missing_ok=True)
     shutil.rmtree(folder / "value_head", ignore_errors=True)

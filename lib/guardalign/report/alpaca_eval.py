@@ -1,4 +1,4 @@
-"""A comparison's replies as AlpacaEval's files, and AlpacaEval's figures of the annotations that lie beside them."""
+"""A comparison's replies as AlpacaEval's files, and AlpacaEval's figures from the annotations next to them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def length_controlled(found: Mapping[tuple[str, int], Sequence[alpaca.Annotation
 
 
 def leaderboard(settings: Params, run: RunFolder) -> pd.DataFrame:
-    """AlpacaEval proper: what its judge's ``annotations.json`` beside an arm's answers come to, a row per task and arm.
+    """AlpacaEval proper: a row per task and arm, from its judge's ``annotations.json`` next to an arm's answers.
 
     Win rate, standard error and length-controlled win rate (%) as on its leaderboard; empty if it has not judged.
     """

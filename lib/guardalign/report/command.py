@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, e.g. outputs/embedded")
     parser.add_argument("--compare", action="store_true", help="two or more runs in one page, side by side")
     parser.add_argument("--output", type=Path, help="the page to write (default: RUN/report.html, or compare.html)")
-    chosen = parser.parse_args(given)
+    chosen = parser.parse_args(argv)
     if chosen.compare != (len(chosen.runs) > 1):
         parser.error("give one run, or --compare and two or more")
     from guardalign.report import compare, write  # slow to import
@@ -28,7 +28,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def judge_sample(parser: ArgumentParser, given: Sequence[str]) -> None:
+def judge_sample(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, e.g. outputs/embedded")
     parser.add_argument(
         "--rules", action="store_true", help="single replies, for readers who check the rules' statuses of guardrails"
@@ -38,7 +38,7 @@ def judge_sample(parser: ArgumentParser, given: Sequence[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed draws another sample")
     parser.add_argument("--output", type=Path, help="the folder to write to (default: RUN/people, or RUN/readings)")
-    chosen = parser.parse_args(given)
+    chosen = parser.parse_args(argv)
     from guardalign.report import load, people, read, readings
 
     if chosen.rules:

@@ -1,4 +1,4 @@
-"""A comparison of methods on several tasks, carried out: arms settled, then the run's tables and figures."""
+"""Runs a comparison of methods on several tasks: arms are settled, then the run's tables and figures."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def passes(arm: Arm) -> dict[str, int]:
 
 
 def distinct(texts: Iterable[str], n: int) -> float:
-    """Different n-grams of words over all n-grams of all texts (Li et al. 2016, distinct-n); NaN without any."""
+    """Distinct n-grams of words over all n-grams of all texts (Li et al. 2016, distinct-n); NaN without any."""
     words = [re.findall(r"\w+", text.lower()) for text in texts]
     grams = [gram for own in words for gram in zip(*(own[start:] for start in range(n)), strict=False)]
     return len(set(grams)) / len(grams) if grams else float("nan")

@@ -26,7 +26,7 @@ Drawing = tuple[str, pd.DataFrame, Figure]
 
 
 def draw_all(results: Results) -> list[str]:
-    """Save every figure that the run has data for, judged or not; remove an earlier report's figures that it has not.
+    """Save every figure that the run has data for, judged or not; remove an earlier report's figures that it lacks.
 
     Returns their names in the report's order, then those of figures that other stages saved: a sweep, methods. Raises
     MissingStage if the run has neither verdicts nor scores.
@@ -95,7 +95,7 @@ def _pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
 def training_cost(results: Results) -> pd.DataFrame:
     """One row per arm: steps, seconds, tokens (as rows, and as computed), from its ``training.json``; means over seeds.
 
-    ``seconds_in_all`` adds what the arms took that it was trained from. Empty if nothing was trained.
+    ``seconds_in_all`` includes the arms that it was trained from. Empty if nothing was trained.
 
     Raises InputError if a file is damaged.
     """

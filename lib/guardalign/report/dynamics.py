@@ -41,7 +41,7 @@ def curves(run: RunFolder, plan: Plan) -> pd.DataFrame:
 
 
 def _with_rewards(own: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """One task and seed: the reference's log-probs of each step's batch, read off an arm that has them."""
+    """One task and seed: the reference's log-probs of each step's batch, taken from an arm that has them."""
     own = own.reindex(columns=[*own, *(name for name in (*_REWARDS, "margin", "kl") if name not in own)])
     paired = own[own["method"].isin([name for name, method in METHODS.items() if method.replies == "pair"])]
     known = paired.dropna(subset=_REWARDS)

@@ -113,7 +113,7 @@ def payload(results: Results, most: int = 5_000) -> dict[str, Any]:
 
 
 def reply_text(results: Results, arm: str, pair_id: str) -> str:
-    """What ``arm`` answered; the data's own two replies for the arms "chosen" and "rejected"; "" if unknown."""
+    """The reply of ``arm``; the data's own two replies for the arms "chosen" and "rejected"; "" if unknown."""
     pair = results.pairs.get(pair_id)
     if arm not in results.arms and pair is not None:
         return {"chosen": pair.chosen, "rejected": pair.rejected}.get(arm, "")

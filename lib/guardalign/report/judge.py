@@ -1,4 +1,4 @@
-"""What the page tells of the judge: its name, its accuracy, and its verdicts outside the test split."""
+"""What the page shows about the judge: its name, its accuracy, and its verdicts outside the test split."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PAIR = ["arm_1", "arm_2"]
 
 
 def trust(results: Results) -> dict[str, Any] | None:
-    """The canaries: one line if the judge passes, all of them if it does not.
+    """The canaries' report: its first line if the judge passes, all lines if it does not.
 
-    None for a judge that is no language model and to which no canaries were put.
+    None if the judge is not a language model and has no canaries.
     """
     verdicts = _canaries(results)
     if not verdicts and results.parameters.get("judge", {}).get("kind") not in ("llm", "recorded", "panel"):

@@ -1,4 +1,4 @@
-"""From results to one page: what came out, figures, tables, examples, rendered by jinja2 with autoescape."""
+"""From results to one page: findings, figures, tables, examples, rendered by jinja2 with autoescape."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONTENTS = (
 )  # fmt: skip
 SHOWN = ("contrasts", "arms", "win_rates", "table1", "table3", "judging", "transfer", "sampled", "tricky_replies",
          "data_card", "held_out")  # fmt: skip
-"""The run's tables that the page shows elsewhere, or that say the same as one of its own."""
+"""The run's tables that the page shows elsewhere, or that repeat one of its own."""
 PLACED = (
     "contrasts", "arms", "contrasts_other", "parts", "guardrails", "figure4", "figure3", "table1", "table3", "replies",
     "ranking", "cost", "training",

@@ -122,7 +122,7 @@ def export(sample: Sequence[Shown], folder: Path) -> list[Path]:
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """A row per reply and guardrail that somebody read: reply, conversation_id, arm, seed, guardrail, kind, ``asked``
+    """A row per reply and guardrail that was read: reply, conversation_id, arm, seed, guardrail, kind, ``asked``
     (the guardrail's text), ``text`` (the reply's), a column with the status that each reader gave, and one for the
     rules, which read the replies now. Empty without readings.
 

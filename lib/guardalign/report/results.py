@@ -51,7 +51,7 @@ class Results:
 
     @property
     def judged(self) -> bool:
-        """Whether there is a valid verdict on two arms; the data's own pairs alone are none."""
+        """Whether there is a valid verdict on two arms; verdicts on the data's own pairs do not count."""
         return any(
             verdict.invalid is None and (verdict.arm_1, verdict.arm_2) != GOLD
             for verdicts in self.verdicts.values()

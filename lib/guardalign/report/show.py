@@ -52,7 +52,7 @@ def _texts(rows: Sequence[Mapping[str, str]]) -> HTML:
 
 
 def prompts(filled: Mapping[str, Sequence[Message]]) -> HTML:
-    """Prompts as they leave for a language model, each behind its name: click to read."""
+    """Prompts as they leave for a language model, each folded behind its name."""
     message = "<p><b>{}</b></p><pre style='white-space:pre-wrap;max-width:60em'>{}</pre>"
     return HTML("".join(
         f"<details><summary>{escape(name)}</summary>"
@@ -66,7 +66,7 @@ def annotation_prompts(pair: PreferencePair, section: Annotation | None) -> HTML
     section = section or Annotation(model="a language model")
     turns = (*pair.turns, Turn(role="agent", text=pair.chosen, tagged=True))
     conversation = Conversation(id=pair.conversation_id, turns=turns, guardrails=pair.guardrails)
-    annotator = Annotator(Client(Endpoint.of(section), Path("unused")), section)  # nothing is asked, nor stored
+    annotator = Annotator(Client(Endpoint.of(section), Path("unused")), section)  # sends and stores nothing
     filled = annotator.requests(conversation, len(pair.turns), Rejection(pair.rejected, pair.broken))
     return prompts({stage: request.messages for stage, request in filled.items()})
 

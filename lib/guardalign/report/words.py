@@ -44,7 +44,7 @@ def notation(name: str) -> Markup:
 
 
 def sentence(row: pd.Series | dict[str, Any], level: float = 0.95) -> Markup:
-    """What came out of one contrast on one measure: a row of ``tables.differences``.
+    """The result of one contrast on one measure: a row of ``tables.differences``.
 
     The interval, of ``level``, is in the direction of the words; it and the p-value tell whether a difference was
     detected.
@@ -65,7 +65,7 @@ def sentence(row: pd.Series | dict[str, Any], level: float = 0.95) -> Markup:
 
 
 def training_seeds(number: int) -> str:
-    """What the intervals of so many training seeds cover."""
+    """What intervals over this number of training seeds cover."""
     if number > 1:
         return f"{number} training seeds: intervals cover the choice of conversations and of seeds."
     return "One training seed: intervals are of these trained models, not of what training again would change."

@@ -5,10 +5,10 @@
 >>> table = stats.table(rows, contrasts=[("sft", "ipo")])   # one row per comparison and dimension, with intervals
 >>> stats.opponents(table)                            # how much an arm's rate depends on its opponent
 >>> stats.planning(rows)                              # what these data could show, and what it would take
->>> said = stats.statuses(verdicts, kind=…)           # one row per application of a guardrail and arm
->>> stats.adherence(said)                             # applications kept, and prompts with all of them kept
->>> stats.exchanged(said, [("sft", "ipo")])           # applications gained and lost
->>> stats.live(stats.compliance(said))                # by guardrail and arm; which kinds tell arms apart
+>>> statuses = stats.statuses(verdicts, kind=…)       # one row per application of a guardrail and arm
+>>> stats.adherence(statuses)                         # applications kept, and prompts with all of them kept
+>>> stats.exchanged(statuses, [("sft", "ipo")])       # applications gained and lost
+>>> stats.live(stats.compliance(statuses))            # by guardrail and arm; which kinds distinguish arms
 >>> stats.rank(rows)                                  # Bradley–Terry with ties; .scores, .fit
 >>> stats.kappa(rows, "judge a", "judge b"), stats.krippendorff_alpha(rows)
 >>> stats.cohens_kappa(one, two, conversations)       # of any two lists of answers, with an interval

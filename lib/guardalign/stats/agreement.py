@@ -1,4 +1,4 @@
-"""Do judges agree: with one another, with people, with pairs whose better side is known?
+"""Agreement of judges: with one another, with people, and with pairs whose better side is known.
 
 People are judges like any other: their answers are rows of the same frame, under their name.
 """
@@ -19,7 +19,7 @@ UNIT = ["comparison", "seed", "pair_id", "dimension"]
 def kappa(rows: pd.DataFrame, judge_a: str, judge_b: str) -> pd.DataFrame:
     """Cohen's κ of two judges' four bins, a row per dimension: ``kappa``, ``agreement`` (share equal), ``n``.
 
-    Units are prompts that both judged; a judge asked in both orders speaks by the first. κ is NaN if both judges
+    Units are prompts that both judged; of a judge asked in both orders, the first counts. κ is NaN if both judges
     gave one and the same bin throughout (agreement by chance is 1).
     """
     result = []

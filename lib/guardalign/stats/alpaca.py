@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 
 
 class Annotation(BaseModel):
-    """One comparison as AlpacaEval writes it; keys that are not needed here are passed over."""
+    """One comparison as AlpacaEval writes it; other keys are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -87,7 +87,7 @@ def write_annotations(path: Path, annotations: Sequence[Annotation]) -> None:
 def read_annotations(path: Path) -> list[Annotation]:
     """``annotations.json`` of one model against one baseline.
 
-    Raises InputError if it is something else, or if a comparison of the same two outputs occurs twice.
+    Raises InputError for any other file, or if a comparison of the same two outputs occurs twice.
     """
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -120,7 +120,7 @@ def length_controlled(
     """AlpacaEval's length-controlled win rate (``length_controlled_v1``).
 
     ``difficulty`` (n,) is each annotation's instruction's. Win ~ tanh(Δ length / its standard deviation) + difficulty +
-    1, Δ being the baseline's characters less the model's; predicted at Δ = 0. L1-regularised, the strength chosen by
+    1, Δ being the baseline's characters minus the model's; predicted at Δ = 0. L1-regularised, the strength chosen by
     five folds. If all outcomes are equal there is nothing to fit; with fewer than five preferences the win rate is NaN.
     ``anchors`` are annotations of the baseline against itself at other lengths, with columns ``preference`` (0 to 1),
     ``std_delta_len`` and ``instruction_difficulty``; they weigh 0.1 each and have no constant.
@@ -188,7 +188,7 @@ def leaderboard_row(
 ) -> dict[str, float]:
     """``win_rate``, ``standard_error``, ``length_controlled_winrate`` and its error (%), ``avg_length`` (characters).
 
-    Of AlpacaEval's own instructions, whose difficulties are in the file of its anchors, by their place in the list.
+    Of AlpacaEval's own instructions, whose difficulties are in the file of its anchors, by their position in the list.
     Raises InputError if an annotation is of another instruction.
     """
     gamed = pd.DataFrame(list(read(anchors)))

@@ -69,7 +69,7 @@ def exchanged(rows: pd.DataFrame, contrasts: Sequence[tuple[str, str]], level: f
     """One row per contrast and judge: applications that arm 2 keeps and arm 1 does not, and the reverse.
 
     Columns: arm_1, arm_2, judge, ``applications`` (that apply to both replies, over all seeds), ``gained``, ``lost``
-    (numbers of them; a small net may hide many of both), ``net`` (gained less lost, per application), ``net_low``,
+    (numbers of them; a small net may hide many of both), ``net`` (gained minus lost, per application), ``net_low``,
     ``net_high``, ``conversations``, ``seeds``. ``rows`` are :func:`statuses`; contrasts whose arms share no
     application are left out.
     """

@@ -22,7 +22,7 @@ def planning(rows: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     conversation; ``detectable`` is the true difference that a study of this size finds with probability 0.8;
     ``conversations_<s>`` how many conversations, of as many prompts as these, find a difference of 5 points with s
     seeds, s being 3, 5 and 10 (infinity if more than 10,000 would not do: then more seeds are needed). A run of one
-    seed cannot tell how seeds vary: it has ``conversations_1``, for a claim about its trained models.
+    seed does not show how seeds vary: it has ``conversations_1``, for a claim about its trained models.
     """
     found = []
     for key, group in prompts(rows).groupby(KEYS, sort=False):

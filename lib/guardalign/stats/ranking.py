@@ -75,7 +75,7 @@ def strengths(arms: list[str], pairs: list[tuple[str, str]], counts: Floats) -> 
 
 
 def _oriented(units: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of arms in one order, so that (a, b) and (b, a) are one comparison."""
+    """Each pair of arms in one order, so that (a, b) and (b, a) are one comparison."""
     units = units.assign(tie=units["both"] + units["none"])
     turned = units["arm_1"] > units["arm_2"]
     swapped = {"arm_1": "arm_2", "arm_2": "arm_1", "better_1": "better_2", "better_2": "better_1"}
@@ -127,15 +127,15 @@ def _influence(observed: Floats, fitted: Floats, ends: list[tuple[int, int]], ar
     """Residuals (arms, seeds, conversations) whose mean has the variance of the log-strengths.
 
     ``observed`` is (pairs, 3, seeds, conversations), ``fitted`` (pairs, 3). Parameters are the log-strengths and
-    log ν; what an outcome says about them is linear: a win counts for its side, a tie half for both and for ν.
+    log ν; an outcome's sufficient statistics are linear: a win counts for its side, a tie half for both and for ν.
     """
-    says = np.zeros((len(ends), 3, arms + 1))
+    statistics = np.zeros((len(ends), 3, arms + 1))
     for pair, (one, two) in enumerate(ends):
-        says[pair, 0, one] = says[pair, 2, two] = says[pair, 1, arms] = 1.0
-        says[pair, 1, [one, two]] = 0.5
-    expected = np.einsum("po,pok->pk", fitted, says)
-    score = np.einsum("posc,pok->ksc", observed, says) - np.einsum("posc,pk->ksc", observed, expected)
-    around = says - expected[:, None]
+        statistics[pair, 0, one] = statistics[pair, 2, two] = statistics[pair, 1, arms] = 1.0
+        statistics[pair, 1, [one, two]] = 0.5
+    expected = np.einsum("po,pok->pk", fitted, statistics)
+    score = np.einsum("posc,pok->ksc", observed, statistics) - np.einsum("posc,pk->ksc", observed, expected)
+    around = statistics - expected[:, None]
     information = np.einsum("p,po,pok,pol->kl", observed.sum((1, 2, 3)), fitted, around, around)
     seeds, conversations = observed.shape[2:]
     return seeds * conversations * np.tensordot(np.linalg.pinv(information)[:arms], score, axes=1)

@@ -40,9 +40,9 @@ def pack(run: RunFolder) -> Path:
         content = json.loads(record.read_text(encoding="utf-8"))
         gone = dropped(record.parent) or model_fingerprint(str(record.parent))
         text = json.dumps(content | {"dropped": gone}, indent=1) + "\n"
-        # Where the run was made is true nowhere else.
+        # Paths of the original run do not apply elsewhere.
         members[record] = text.replace(f"{run.root}/", "").replace(str(Path.home()), "~").encode()
-        for beside in (METRICS, *TEXT_FILES):  # replies are known by the tokenizer too
+        for beside in (METRICS, *TEXT_FILES):  # the tokenizer enters the replies' fingerprint too
             if (path := record.with_name(beside)).exists():
                 members[path] = path.read_bytes()
     archive = run.root / ARCHIVE
@@ -63,7 +63,7 @@ def unpack(run: RunFolder) -> bool:
         missing = [each for each in tar.getmembers() if not (run.root / each.name).exists()]
         with tempfile.TemporaryDirectory(prefix=".unpacked.", dir=run.root) as aside:
             tar.extractall(aside, missing, filter="data")
-            for each in missing:  # each appears whole: an interrupted call leaves none that is cut off
+            for each in missing:  # each file appears whole, even if the call is interrupted
                 (run.root / each.name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(Path(aside) / each.name, run.root / each.name)
     return True
@@ -74,8 +74,8 @@ def _belongs(path: Path, root: Path) -> bool:
     return path.is_file() and bool(folders & FOLDERS) and not folders & LEFT_OUT and ".partial" not in path.name
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     """``guardalign pack``."""
     parser.add_argument("params", help="the run's parameter file")
-    archive = pack(RunFolder.named(Params.load(parser.parse_args(given).params).run))
+    archive = pack(RunFolder.named(Params.load(parser.parse_args(argv).params).run))
     print(f"{archive}: {archive.stat().st_size / 2**20:.1f} MiB")

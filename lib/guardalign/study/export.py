@@ -61,19 +61,19 @@ def plain_template(tokenizer: PreTrainedTokenizerBase) -> str:
     return bos + "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("run", help="the run's name, or its folder")
     parser.add_argument("arm", help="an arm of the run, such as M_1SFT_ipo")
     parser.add_argument("destination", type=Path, help="the folder to make")
     parser.add_argument("--merge", action="store_true", help="merge an adapter into its base")
-    arguments = parser.parse_args(given)
+    arguments = parser.parse_args(argv)
     here = Path(arguments.run)
     run = RunFolder(here) if (here / "models").is_dir() else RunFolder.named(arguments.run)
     folder = run.model(arguments.arm)
     if not (folder / RECORD).exists():
         known = ", ".join(sorted(each.parent.name for each in folder.parent.glob(f"*/{RECORD}"))) or "none"
         raise ParameterError(f"{folder} holds no trained arm; this run has {known}")
-    model_fingerprint(str(folder))  # refuses a damaged one
+    model_fingerprint(str(folder))  # raises if the arm is damaged
     export(folder, arguments.destination, arguments.merge, _prompt_of(run))
     print(f"Written: {arguments.destination}")
 

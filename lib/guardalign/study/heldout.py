@@ -33,17 +33,22 @@ def score_arm(
     ``restore`` is called before the model is loaded, and puts its weights back if they were dropped.
     """
     path = run.root / "scores" / f"{arm}.jsonl"
-    mark = path.with_suffix(".made")
-    made = fingerprint(model_fingerprint(folder), model.precision, model.prompt, list(pairs))
-    if path.exists() and intact(path) and mark.exists() and mark.read_text(errors="replace") == made:
+    fingerprint_path = path.with_suffix(".made")
+    current = fingerprint(model_fingerprint(folder), model.precision, model.prompt, list(pairs))
+    if (
+        path.exists()
+        and intact(path)
+        and fingerprint_path.exists()
+        and fingerprint_path.read_text(errors="replace") == current
+    ):
         return read_rows(path, PairScore)
     restore()
     policy, tokenizer = load_frozen(folder, model.precision), load_tokenizer(folder)
     examples = examples_of(pairs, tokenizer if model.prompt == "chat" else None)
     scores = evaluate_pairs(policy, tokenizer, examples, max_length=model.max_length)
-    mark.unlink(missing_ok=True)  # there is never one of other scores
+    fingerprint_path.unlink(missing_ok=True)  # there is never one of other scores
     write_rows(path, scores)
-    write_text(mark, made)
+    write_text(fingerprint_path, current)
     return scores
 
 

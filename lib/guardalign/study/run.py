@@ -98,7 +98,7 @@ class Study:
     # Training
 
     def train(self, stage: Stage) -> list[TrainingResult]:
-        """Train the arms of ``stage`` with every seed; those that are trained already and unchanged stay."""
+        """Train the arms of ``stage`` with every seed; those that are already trained and unchanged are kept."""
         return [self.train_arm(name, seed) for seed in self.seeds for name in self.plan.part(stage)]
 
     def train_arm(

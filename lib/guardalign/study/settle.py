@@ -92,7 +92,7 @@ class Job:
 
     @property
     def prompts(self) -> list[Any]:
-        """What the arm answers; notebook 06 asks for the same."""
+        """The prompts that the arm answers, as in notebook 06."""
         return [*self.study.rows(self.split), *(self.study.rows("transfer") if self.split == "test" else [])]
 
     @property
@@ -175,7 +175,7 @@ class Job:
     def settle(self, log: Log = print) -> Outcome:
         """Train the arm, let it answer, measure it, and drop its weights if the plan keeps none."""
         study, own = self.study, self.study.folder(self.seed)
-        if dropped(self.model):  # and now wanted for other replies
+        if dropped(self.model):  # and now needed for other replies
             (self.model / RECORD).unlink()
         processes.forget_peak()
         if torch.cuda.is_available():
@@ -208,8 +208,8 @@ class Job:
         return distances(policy, origin, self.study.examples(self.study.rows(self.split)), replies)
 
     def _share_reference(self) -> None:
-        """Compute this model's log-probs of the replies once, for all arms that start here: side by side, each would
-        compute them, and which of them it then reads would be a matter of time."""
+        """Compute this model's log-probs of the replies once, for all arms that start here: running side by side, each
+        would compute them, and which copy an arm reads would depend on timing."""
         study = self.study
         reading = [
             name
@@ -290,11 +290,11 @@ def _silent(_: object) -> None:
     """The caller reports each outcome."""
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     """``guardalign settle``: a study's own arms, seed by seed, so that seeds finish one after the other."""
     parser.add_argument("params", help="a parameter file whose data notebook 01 has made")
     parser.add_argument("--arms", nargs="+", default=(), metavar="ARM", help="these and those they need (default: all)")
-    asked = parser.parse_args(given)
+    asked = parser.parse_args(argv)
     settings = Params.load(asked.params)
     study = Study(settings, RunFolder.named(settings.run))
     for name in asked.arms:

@@ -40,7 +40,7 @@ class Tuned:
 
 
 def candidate(arm: Arm, rate: float, beta: float, count: int | None = None) -> Arm:
-    """The arm at another rate and β, on its first ``count`` pairs (default: all), and in nothing else different."""
+    """The arm at another rate and β, on its first ``count`` pairs (default: all); otherwise unchanged."""
     own = OPTIONS.get(arm.method)
     changes: dict[str, Any] = {"learning_rate": rate, "beta": beta}
     changes |= {"options": arm.options | {own[0]: own[1] * beta}} if own else {}
@@ -126,7 +126,7 @@ def _judged(study: Study, plans: Mapping[str, Plan], grids: Grids, log: Log) -> 
 def values(job: Job) -> pd.DataFrame:
     """What each of a job's replies is worth: conversation_id and ``value``.
 
-    Own data: ``worth``. A twin: 1, ½ or 0 against the preferred reply. What the judge gave no verdict on is left out.
+    Own data: ``worth``. A twin: 1, ½ or 0 against the preferred reply. Replies without a verdict are left out.
     """
     study, rows, replies = job.study, job.study.rows(job.split), job.replies
     if read := tasks.reader_of(study.settings, study.task) if study.task != CARE else None:
@@ -146,7 +146,7 @@ def worth(verdict: Verdict) -> float:
     """What the first reply is worth: 0 if it is unnatural or invents something; else the share of its due guardrails
     that it keeps, or 0 or 1 where the judge read no single guardrails.
 
-    The share tells candidates apart with fewer prompts than "all guardrails kept" does.
+    The share separates candidates with fewer prompts than "all guardrails kept" does.
     """
     found = verdict.dimensions
     if not (found["naturalness"].acceptable_1 and found["hallucination"].acceptable_1):

@@ -138,7 +138,7 @@ def _mismatched(sequences: Sequence[TokenSequence]) -> dict[int, TokenSequence]:
 
 
 def share(batch: Batch, rank: int, world: int) -> list[tuple[int, ...]]:
-    """A process's groups of a batch, sorted so that neighbours share prefixes; all processes get about as many."""
+    """A process's groups of a batch, sorted so that neighbours share prefixes and divided about evenly."""
     groups = sorted(batch.groups, key=lambda group: batch.sequences[group[0]].order)
     bounds = np.linspace(0, len(groups), world + 1).round().astype(int)
     return groups[bounds[rank] : bounds[rank + 1]]

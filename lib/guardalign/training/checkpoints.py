@@ -78,7 +78,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     Raises GuardalignError if the disk is full; the checkpoints before are left as they are.
     """
     path = folder / f"step-{step:08d}.pt"
-    # Through a Python stream: torch's own writer does not say why a file could not be written.
+    # Through a Python stream: torch's own writer does not report why a file could not be written.
     with replacing(path) as part, part.open("wb") as stream:
         torch.save(state, stream)
     # Later checkpoints were damaged, or training would have resumed from them.

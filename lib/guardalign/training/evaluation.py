@@ -15,7 +15,7 @@ from guardalign.models.encoding import encode
 from guardalign.tree.prefix_tree import TokenSequence, pack, tree_row
 from guardalign.tree.scoring import TreeScorer
 
-ROW_TOKENS = 8192  # without gradients, less memory than a much shorter row of training takes
+ROW_TOKENS = 8192  # without gradients: less memory than a much shorter training row
 
 
 class PairScore(Row):

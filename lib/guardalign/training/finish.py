@@ -31,7 +31,7 @@ def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) ->
     return fingerprint(config.facts(), models, [example.model_dump() for example in examples])
 
 
-def finished(output: Path, mark: str, log: Log = print) -> TrainingResult | None:
+def finished(output: Path, expected: str, log: Log = print) -> TrainingResult | None:
     """The result of an earlier run with the same fingerprint, if the arm's folder ``output`` holds one, whole.
 
     A damaged one is logged and ignored: the arm is trained again.
@@ -41,7 +41,7 @@ def finished(output: Path, mark: str, log: Log = print) -> TrainingResult | None
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["fingerprint"] != mark:
+        if content["fingerprint"] != expected:
             return None
         model_fingerprint(str(output))
         read_metrics(output)

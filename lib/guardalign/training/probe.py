@@ -1,4 +1,4 @@
-"""Samples from the policy during training: repetitive replies are the mark of a collapsed policy."""
+"""Samples from the policy during training: repetitive replies indicate a collapsed policy."""
 
 from __future__ import annotations
 

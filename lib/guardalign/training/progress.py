@@ -77,7 +77,7 @@ class Progress:
         self.warnings: list[str] = []
 
     def rewind(self, step: int) -> None:
-        """Drop the rows after ``step``: they are going to be computed again."""
+        """Drop the rows after ``step``, which will be computed again."""
         if not self.path.exists():
             return
         rows = [line for line in self.path.read_text(encoding="utf-8").split("\n") if line and _step(line) <= step]

@@ -184,8 +184,8 @@ def train_online(
     through policy, reference and reward model, a pair's two replies train the reward model.
     """
     asked = (settings, model_fingerprint(start), list(examples), list(held_out), batch_size, max_new_tokens, seed)
-    mark = fingerprint(*asked)
-    if done := finished(output, mark):
+    arm_fingerprint = fingerprint(*asked)
+    if done := finished(output, arm_fingerprint):
         return done
     reward, prompts = output / "reward_model", [each.prompt for each in examples]
     began = time.monotonic()
@@ -208,8 +208,8 @@ def train_online(
     }
     write_rows(output / METRICS, [row | {"memory_gib": peak_memory()} for row in history])
     result = TrainingResult(
-        arm=name, output=output, fingerprint=mark, steps=settings.steps, seconds=reward_seconds + policy_seconds,
-        metrics=metrics,
+        arm=name, output=output, fingerprint=arm_fingerprint, steps=settings.steps,
+        seconds=reward_seconds + policy_seconds, metrics=metrics,
     )  # fmt: skip
     record(output, result)
     return result

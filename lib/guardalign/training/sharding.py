@@ -36,7 +36,7 @@ def by_deepspeed() -> bool:
 def claim() -> bool:
     """Whether this launch shards weights; the tree engine does it itself from here on.
 
-    accelerate's mark is taken out of the environment: transformers would read it too, and load empty weights in all
+    accelerate's variable is removed from the environment: transformers would read it too, and load empty weights in all
     processes but the first.
     """
     if os.environ.pop(ASKED, "").lower() in ("1", "true"):

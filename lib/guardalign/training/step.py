@@ -102,7 +102,7 @@ def forward_backward(
     packed = pack(batch.sequences, groups, config.row_tokens)
     own = [tree_row(batch.sequences, [i for g in row for i in groups[g]]) for row in packed]
     # All processes gather sharded weights and average gradients together: one with fewer rows than others computes
-    # stand-ins, whose scores count nothing.
+    # placeholders, whose scores have no weight.
     spare = _most(len(own), world, device) - len(own)
     rows = own + ([tree_row(batch.sequences, batch.groups[0])] * spare if spare else [])
     entropy: Entropy = "trained" if method.value_head and loss_of.options.ppo_entropy_weight else "measured"

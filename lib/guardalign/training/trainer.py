@@ -43,8 +43,8 @@ def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print)
     full disk or too little memory, ``NotFinite`` if a loss or gradient is not finite, and ``Preempted`` after SIGTERM:
     the step is completed and a checkpoint saved, from which the same call resumes.
     """
-    mark = training_fingerprint(config, examples)
-    if done := finished(config.output, mark, log):
+    fingerprint = training_fingerprint(config, examples)
+    if done := finished(config.output, fingerprint, log):
         log(f"{config.arm}: unchanged since it was trained, left as it is")
         return done
     with _errors_named(config):
@@ -53,8 +53,8 @@ def train(config: TrainingConfig, examples: Sequence[Example], log: Log = print)
                 raise GuardalignError(f"{config.arm}: arms of both engines cannot share one sharded launch")
             from guardalign.training.trl_engine import train_with_trl
 
-            return train_with_trl(config, examples, mark, log)
-        return _Run(config, examples, mark, log).run()
+            return train_with_trl(config, examples, fingerprint, log)
+        return _Run(config, examples, fingerprint, log).run()
 
 
 @contextmanager
@@ -79,8 +79,8 @@ def _errors_named(config: TrainingConfig) -> Iterator[None]:
 class _Run:
     """One arm's training in this process (one of several under ``accelerate launch``)."""
 
-    def __init__(self, config: TrainingConfig, examples: Sequence[Example], mark: str, log: Log) -> None:
-        self.config, self.mark = config, mark
+    def __init__(self, config: TrainingConfig, examples: Sequence[Example], fingerprint: str, log: Log) -> None:
+        self.config, self.fingerprint = config, fingerprint
         self.sharded = sharding.claim()
         if sharding.by_deepspeed():
             raise GuardalignError(f"{config.arm}: DeepSpeed needs engine: trl; kind fsdp2 shards for the tree engine")
@@ -139,7 +139,7 @@ class _Run:
         result = TrainingResult(
             arm=self.config.arm,
             output=self.config.output,
-            fingerprint=self.mark,
+            fingerprint=self.fingerprint,
             steps=len(self.batches),
             seconds=self._seconds(),
             logical_tokens=int(self.totals["logical"]),
@@ -214,7 +214,7 @@ class _Run:
         }
 
     def _probe(self, step: int, progress: Progress) -> dict[str, float]:
-        """Every ``probe_steps`` and at the end, look whether the policy's own replies repeat themselves."""
+        """Every ``probe_steps`` and at the end, check whether the policy's own replies repeat themselves."""
         every = self.config.probe_steps
         idle = not self.main and not self.sharded  # sharded weights are gathered by all
         if idle or not every or ((step + 1) % every and step + 1 < len(self.batches)):
@@ -266,10 +266,10 @@ class _Run:
         return torch.from_numpy(embed([example.prompt for example in self.data.examples]))
 
     def _resume(self, progress: Progress) -> int:
-        """Restore the newest checkpoint of this very training, if there is one; returns the steps already done."""
+        """Restore the newest checkpoint with this training's fingerprint, if any; returns the steps already done."""
         folder = self.config.output / CHECKPOINTS
         state = checkpoints.latest(folder, lambda line: self.log(f"{self.config.arm}: WARNING: {line}"))
-        if state is not None and state["fingerprint"] != self.mark:
+        if state is not None and state["fingerprint"] != self.fingerprint:
             other = checkpoints.differences(state["facts"], self.config.facts())
             origin = f"another configuration ({other})" if other else "other data or another model"
             self.log(f"{self.config.arm}: WARNING: {folder} is of {origin}; starting over")
@@ -295,7 +295,7 @@ class _Run:
 
     def _checkpoint(self, step: int, progress: Progress) -> None:
         state = {
-            "fingerprint": self.mark,
+            "fingerprint": self.fingerprint,
             "facts": self.config.facts(),
             "step": step,
             "totals": self.totals | {"seconds": self._seconds()},

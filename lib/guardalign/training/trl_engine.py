@@ -43,17 +43,17 @@ _NAMES = {
     "logps/chosen": "logps_chosen",
     "logps/rejected": "logps_rejected",
 }
-_MARK = "fingerprint.txt"
+_FINGERPRINT = "fingerprint.txt"
 
 
-def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: str, log: Log) -> TrainingResult:
+def train_with_trl(config: TrainingConfig, examples: Sequence[Example], fingerprint: str, log: Log) -> TrainingResult:
     """Train with TRL's DPO, KTO or SFT trainer. Raises ``GuardalignError`` for a method or option it does not have."""
     _check(config)
     start = time.monotonic()
     tokenizer = load_tokenizer(config.model)
     data = encode_examples(tokenizer, examples, config)
-    with PartialState(cpu=on_cpu()).main_process_first():  # what is left of another configuration is removed once
-        resumed = _resume(config, mark, log)
+    with PartialState(cpu=on_cpu()).main_process_first():  # files of another configuration are removed once
+        resumed = _resume(config, fingerprint, log)
     done = 0 if resumed is None else int(resumed.rpartition("-")[2])
     transformers.set_seed(config.seed)
     with without_bars():
@@ -73,7 +73,7 @@ def train_with_trl(config: TrainingConfig, examples: Sequence[Example], mark: st
     result = TrainingResult(
         arm=config.arm,
         output=config.output,
-        fingerprint=mark,
+        fingerprint=fingerprint,
         steps=trainer.state.global_step,
         seconds=time.monotonic() - start,
         logical_tokens=tokens,
@@ -201,13 +201,13 @@ def _arguments(config: TrainingConfig, examples: int) -> dict[str, Any]:
     }
 
 
-def _resume(config: TrainingConfig, mark: str, log: Log) -> str | None:
+def _resume(config: TrainingConfig, fingerprint: str, log: Log) -> str | None:
     folder = config.output / CHECKPOINTS
-    path = folder / _MARK
-    if path.exists() and path.read_text(encoding="utf-8").strip() != mark:
+    path = folder / _FINGERPRINT
+    if path.exists() and path.read_text(encoding="utf-8").strip() != fingerprint:
         log(f"{config.arm}: {folder} is of another configuration, data or model; starting over")
         shutil.rmtree(folder, ignore_errors=True)
-    write_text(path, mark)
+    write_text(path, fingerprint)
     last = get_last_checkpoint(str(folder))
     return last if last is not None and (Path(last) / "trainer_state.json").exists() else None
 

@@ -41,6 +41,6 @@ def clean(params: Path) -> Path:
     return folder
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("params", type=Path, help="the run's parameter file")
-    print(f"Removed {clean(parser.parse_args(given).params)}")
+    print(f"Removed {clean(parser.parse_args(argv).params)}")

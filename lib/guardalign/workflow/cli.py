@@ -1,4 +1,4 @@
-"""``guardalign COMMAND …``: everything that is started outside a notebook.
+"""``guardalign COMMAND …``: everything that is run outside a notebook.
 
 A new command is one line in ``COMMANDS``: its name, its help, and a function that takes an ``ArgumentParser`` to which
 it adds its arguments, and the arguments as given. It is imported when it is called; a ``GuardalignError`` that it
@@ -33,12 +33,12 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 1 refused or failed, 2 wrongly called, 75 pre-empted, 128 + n ended by signal n."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding stops nothing
-    arguments = list(sys.argv[1:] if given is None else given)
+            stream.reconfigure(errors="backslashreplace")  # a terminal with another encoding does not stop the command
+    arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     if not arguments:
         parser.print_help()

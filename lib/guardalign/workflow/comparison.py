@@ -1,4 +1,4 @@
-"""``guardalign comparison PARAMS``: every method on every task; what is done is kept."""
+"""``guardalign comparison PARAMS``: every method on every task; finished work is kept."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from guardalign.config.params import Params
 from guardalign.files import RunFolder
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("params", type=Path, help="a parameter file with tasks, e.g. params/comparison.yaml")
-    settings = Params.load(parser.parse_args(given).params)
+    settings = Params.load(parser.parse_args(argv).params)
     from guardalign.report.comparison import carry_out  # slow to import
 
     start, run = time.monotonic(), RunFolder.named(settings.run)

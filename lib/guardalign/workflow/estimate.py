@@ -321,11 +321,11 @@ def _size(size: float) -> str:
     return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:.0f} MiB"
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("params", type=Path, help="a parameter file")
     parser.add_argument("--device", choices=DEVICES, help="for machines with this GPU (default: this machine)")
     parser.add_argument("--brief", action="store_true", help="one line")
-    asked = parser.parse_args(given)
+    asked = parser.parse_args(argv)
     settings = Params.load(asked.params)
     folder = RunFolder.named(settings.run).root
     machine = Machine.of(asked.device, 1) if asked.device else Machine.here(folder)

@@ -96,11 +96,11 @@ def _notebook(name: str) -> Path:
     return found[0]
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("notebook", help="its file, name or number, e.g. 03_flow1_alignment or 03")
     parser.add_argument("params", type=Path, help="a parameter file, e.g. params/embedded.yaml")
     parser.add_argument("--product", type=Path, action="append", default=[], help="a file the notebook must make")
-    arguments = parser.parse_args(given)
+    arguments = parser.parse_args(argv)
     notebook = _notebook(arguments.notebook)
     print(f"{time.strftime('%H:%M:%S')}  {notebook.stem} …", flush=True)
     seconds = run_stage(notebook, arguments.params, [path.resolve() for path in arguments.product])

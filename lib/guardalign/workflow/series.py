@@ -211,13 +211,13 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> int:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> int:
     parser.add_argument("params", type=Path, help="a parameter file, e.g. params/embedded.yaml")
     Resources.add_arguments(parser)
     parser.add_argument("--target", help="a file of the run's folder to make instead of the report")
     parser.add_argument("--again", action="store_true", help="rerun every stage; finished models and replies are kept")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, and why")
-    arguments = parser.parse_args(given)
+    arguments = parser.parse_args(argv)
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)
     resources = Resources(arguments.cores, arguments.profile)
@@ -231,8 +231,8 @@ def command(parser: ArgumentParser, given: Sequence[str]) -> int:
     return 0
 
 
-def check_command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def check_command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("params", type=Path, nargs="+", help="parameter files")
-    for path in parser.parse_args(given).params:
+    for path in parser.parse_args(argv).params:
         checked(path)
         print(f"{path}: every parameter is known and in range.")

@@ -213,12 +213,12 @@ def write_tables(run: str, points: Sequence[Point]) -> list[Path]:
     return written + ([report.compare(judged, whole.root / "compare.html")] if len(judged) > 1 else [])
 
 
-def command(parser: ArgumentParser, given: Sequence[str]) -> None:
+def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("sweep", type=Path, help="a file as in params/sweeps/")
     parser.add_argument("--at-once", type=int, default=1, help="points that run side by side")
     parser.add_argument("--dry-run", action="store_true", help="only list the points and check their parameters")
     Resources.add_arguments(parser)
-    arguments = parser.parse_args(given)
+    arguments = parser.parse_args(argv)
     if arguments.at_once < 1:
         parser.error("--at-once must be 1 or more")
     run, points = read_sweep(arguments.sweep)

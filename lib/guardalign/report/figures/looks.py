@@ -1,6 +1,6 @@
 """Name and look of every arm, the same in all figures: one colour per method, one marker and line per start.
 
-Colours are Okabe & Ito's (told apart with any colour vision); in grey, marker and line tell arms apart.
+Colours are Okabe & Ito's (distinguishable with any colour vision); in grey, marker and line distinguish arms.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ BIN_HATCH = {"none": "////"}
 ACCENT = "#0072b2"
 SEQUENTIAL = "Blues_r"
 BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}
-"""The box behind a text that lies on lines."""
+"""The box behind a text that overlaps lines."""
 WIDTH = 8.0
 SMALL = 8.0
 """The smallest text, in points: a page that shows a point as 9/8 pixels or more keeps all text at 9 pixels."""
