@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class GuardalignError(Exception):
-    """Anything the package refuses or cannot do; the message is for the person who started it."""
+    """Anything the package refuses or cannot do; the message is for the user."""
 
     def _render_traceback_(self) -> list[str]:
         """How a notebook shows it: IPython calls this, and users need no traceback."""
@@ -24,7 +24,7 @@ class NoVerdict(GuardalignError):
 
 
 class MissingStage(GuardalignError):
-    """What an earlier notebook makes is not there; names the notebook."""
+    """The product of an earlier notebook is missing; names the notebook."""
 
 
 class ForeignRun(GuardalignError):
@@ -32,7 +32,7 @@ class ForeignRun(GuardalignError):
 
 
 class Preempted(GuardalignError):
-    """SIGTERM came; what was done is saved, and the same call resumes from there."""
+    """SIGTERM was received; progress is saved, and the same call resumes from it."""
 
 
 class OutOfMemory(GuardalignError):

@@ -89,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
 def write_rows(path: Path, rows: Iterable[BaseModel | dict[str, Any]]) -> None:
     """Write one JSON object per line, and the file's checksum (``vouch``).
 
-    The old checksum is removed before the file is replaced: there is never one of another content.
+    The old checksum is removed before the file is replaced: a checksum is never next to other content.
     """
     path = Path(path)
     with replacing(path) as part:

@@ -119,7 +119,7 @@ def test_what_trl_does_not_have_is_refused(base, tmp_path):
         train(config(base, tmp_path / "a", "rpo", engine="trl"), EXAMPLES, quiet)
     with pytest.raises(GuardalignError, match="average"):
         train(config(base, tmp_path / "b", "sft", engine="trl", options={}), EXAMPLES, quiet)
-    with pytest.raises(GuardalignError, match="4 replies or pairs are no multiple of 1"):
+    with pytest.raises(GuardalignError, match="4 replies or pairs are not a multiple of 1"):
         train(config(base, tmp_path / "c", "dpo", engine="trl", trl_micro_batch_size=3), EXAMPLES, quiet)
 
 

@@ -62,7 +62,7 @@ class Store:
             os.fsync(file.fileno())
 
     def finish(self, replies: Sequence[Reply]) -> None:
-        """Write the output. The old stamp is removed first: there is never one of another content."""
+        """Write the output. The old fingerprint is removed first, so that it is never next to other content."""
         self.stamp.unlink(missing_ok=True)
         write_rows(self.output, replies)
         write_text(self.stamp, self._head.decode())

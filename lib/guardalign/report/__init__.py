@@ -49,16 +49,16 @@ def publish(results: Results, figure_names: list[str], output: str | Path | None
     """
     path = Path(output) if output else results.root / "report.html"
     if results.judged:
-        made = {"win_rates": results.rates, "contrasts": results.differences, "arms": results.kept}
-        made["table1"] = table_1(results.rates)
+        tables = {"win_rates": results.rates, "contrasts": results.differences, "arms": results.kept}
+        tables["table1"] = table_1(results.rates)
         if len(results.preferred_rates):
-            made["table3"] = table_3(against_preferred(results.preferred_rates))
+            tables["table3"] = table_3(against_preferred(results.preferred_rates))
     else:
-        made = {"held_out": results.held_out}
+        tables = {"held_out": results.held_out}
     for name in TABLES:
         table_path = results.root / "tables" / f"{name}.csv"
-        if name in made:
-            write_text(table_path, made[name].to_csv(index=False))
+        if name in tables:
+            write_text(table_path, tables[name].to_csv(index=False))
         else:
             table_path.unlink(missing_ok=True)
     notebooks.convert(results.root)

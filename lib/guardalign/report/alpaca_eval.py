@@ -70,16 +70,16 @@ def _judged(folder: Path) -> list[alpaca.Annotation]:
     return []
 
 
-def length_controlled(found: Mapping[tuple[str, int], Sequence[alpaca.Annotation]], task: str) -> pd.DataFrame:
+def length_controlled(annotations: Mapping[tuple[str, int], Sequence[alpaca.Annotation]], task: str) -> pd.DataFrame:
     """AlpacaEval's win rate, its standard error and length-controlled win rate of each arm (%), means over seeds.
 
     The standard error is of one seed's model, over prompts. The difficulty of a prompt is estimated from all arms'
     wins on it.
     """
-    wins = {name: pd.Series({each.instruction: each.win for each in own}) for name, own in found.items()}
+    wins = {name: pd.Series({each.instruction: each.win for each in rows}) for name, rows in annotations.items()}
     difficulty = alpaca.estimated_difficulty(pd.DataFrame(wins))
     table = []
-    for (arm, _), compared in found.items():
+    for (arm, _), compared in annotations.items():
         raw = alpaca.win_rate(compared)
         controlled = alpaca.length_controlled(compared, [float(difficulty[each.instruction]) for each in compared])
         table.append({

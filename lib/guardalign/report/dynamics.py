@@ -40,21 +40,21 @@ def curves(run: RunFolder, plan: Plan) -> pd.DataFrame:
     return found.groupby(["task", "seed"], sort=False, group_keys=False)[list(found)].apply(_with_rewards, plan)
 
 
-def _with_rewards(own: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def _with_rewards(curves: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """One task and seed: the reference's log-probs of each step's batch, taken from an arm that has them."""
-    own = own.reindex(columns=[*own, *(name for name in (*_REWARDS, "margin", "kl") if name not in own)])
-    paired = own[own["method"].isin([name for name, method in METHODS.items() if method.replies == "pair"])]
-    known = paired.dropna(subset=_REWARDS)
-    lenders = {_batches(plan.arms[arm]): arm for arm in reversed(known["arm"].unique())}
-    for arm, steps in paired.drop(known.index).groupby("arm", sort=False):
-        lender = known[known["arm"] == lenders.get(_batches(plan.arms[str(arm)]))].set_index("step")
+    curves = curves.reindex(columns=[*curves, *(name for name in (*_REWARDS, "margin", "kl") if name not in curves)])
+    paired = curves[curves["method"].isin([name for name, method in METHODS.items() if method.replies == "pair"])]
+    rewarded = paired.dropna(subset=_REWARDS)
+    lenders = {_batches(plan.arms[arm]): arm for arm in reversed(rewarded["arm"].unique())}
+    for arm, steps in paired.drop(rewarded.index).groupby("arm", sort=False):
+        lender = rewarded[rewarded["arm"] == lenders.get(_batches(plan.arms[str(arm)]))].set_index("step")
         for reward, logps in zip(_REWARDS, ("logps_chosen", "logps_rejected"), strict=True):
             reference = lender[logps] - lender[reward] / lender["beta"]
-            own.loc[steps.index, reward] = steps["beta"] * (steps[logps] - steps["step"].map(reference))
-        rewards = own.loc[steps.index, _REWARDS]
-        own.loc[steps.index, "margin"] = rewards["reward_chosen"] - rewards["reward_rejected"]
-        own.loc[steps.index, "kl"] = rewards.sum(axis=1, skipna=False) / 2 / steps["beta"]
-    return own
+            curves.loc[steps.index, reward] = steps["beta"] * (steps[logps] - steps["step"].map(reference))
+        rewards = curves.loc[steps.index, _REWARDS]
+        curves.loc[steps.index, "margin"] = rewards["reward_chosen"] - rewards["reward_rejected"]
+        curves.loc[steps.index, "kl"] = rewards.sum(axis=1, skipna=False) / 2 / steps["beta"]
+    return curves
 
 
 def _batches(arm: Arm) -> tuple[object, ...]:

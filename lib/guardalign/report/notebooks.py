@@ -85,12 +85,12 @@ def _exporter() -> Any:
     return exporter
 
 
-def _formula(found: re.Match[str]) -> str:
+def _formula(match: re.Match[str]) -> str:
     """TeX as MathML, which browsers set without a script; invalid TeX is left unchanged."""
-    if found["code"]:
-        return found[0]
-    display = "block" if found["block"] else "inline"
+    if match["code"]:
+        return match[0]
+    display = "block" if match["block"] else "inline"
     try:
-        return mathml((found["block"] or found["inline"]).strip(), display=display)
+        return mathml((match["block"] or match["inline"]).strip(), display=display)
     except Exception:  # latex2mathml has no common base of its errors
-        return escape(found[0], quote=False)
+        return escape(match[0], quote=False)

@@ -253,7 +253,7 @@ def read(root: str | Path, level: float | None = None) -> Results:
     }
     if root not in folders.values():
         verdicts[min(folders)] += _verdicts(root / "people")
-    made = [path for path in sorted((root / "tables").glob("*.csv")) if path.stat().st_size]
+    table_paths = [path for path in sorted((root / "tables").glob("*.csv")) if path.stat().st_size]
     return Results(
         name=root.resolve().name,
         root=root,
@@ -271,7 +271,7 @@ def read(root: str | Path, level: float | None = None) -> Results:
             }
             for part in parts
         },
-        tables={path.stem: pd.read_csv(path) for path in made},
+        tables={path.stem: pd.read_csv(path) for path in table_paths},
     )
 
 
@@ -280,11 +280,11 @@ def recorded(facts: dict[str, Any]) -> Plan:
 
     Empty if no stage recorded one.
     """
-    known = _studies(facts)
-    if not known:
+    studies = _studies(facts)
+    if not studies:
         return Plan.model_construct(arms={})
-    arms = {name: arm for study in known for name, arm in study["arms"].items()}
-    last = max(known, key=lambda study: len(study.get("contrasts", ())))
+    arms = {name: arm for study in studies for name, arm in study["arms"].items()}
+    last = max(studies, key=lambda study: len(study.get("contrasts", ())))
     ordered = [name for name in last["arms"]] + [name for name in arms if name not in last["arms"]]
     return Plan.model_validate(last | {"arms": {name: arms[name] for name in ordered}})
 

@@ -46,14 +46,14 @@ def against_preferred(rates: pd.DataFrame) -> pd.DataFrame:
     return found.replace({"method": papers.B_METHODS | {"M_1SFT": papers.B_METHODS["sft"]}}).reset_index(drop=True)
 
 
-def table_3(here: pd.DataFrame) -> pd.DataFrame:
+def table_3(rates: pd.DataFrame) -> pd.DataFrame:
     """Paper B's Table 3 next to this run's methods: method, source, here, here_low, here_high, hh, hh_low, … (in %).
 
-    ``here`` has ``method`` (as the paper spells it), ``win``, ``low`` and ``high`` (fractions, against the preferred
+    ``rates`` has ``method`` (as the paper spells it), ``win``, ``low`` and ``high`` (fractions, against the preferred
     reply). Methods of one side only are kept, with NaN on the other.
     """
     ends = {"win": "here", "low": "here_low", "high": "here_high"}
-    scaled = 100 * here.set_index("method").rename(columns=ends)
+    scaled = 100 * rates.set_index("method").rename(columns=ends)
     published = papers.table_3().set_index("method").add_prefix("paper ")
     order = list(dict.fromkeys([*published.index, *scaled.index]))
     return published.join(scaled, how="outer").loc[order].reset_index()

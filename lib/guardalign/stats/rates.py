@@ -47,7 +47,7 @@ def table(rows: pd.DataFrame, level: float = 0.95, contrasts: Sequence[tuple[str
 def opponents(rates: pd.DataFrame) -> pd.DataFrame:
     """Paper A's win rate of every arm against each of its opponents, from :func:`table`'s result.
 
-    Columns: arm, opponent, judge, dimension, win, low, high, n, and ``range``: the arm's largest less its smallest
+    Columns: arm, opponent, judge, dimension, win, low, high, n, and ``range``: the arm's largest minus its smallest
     rate over opponents, on that dimension. A judge that assesses each reply on its own has a range of 0 on the same
     prompts; paper A's one arm met twice moved by 2.7 points in adherence (Table 1: 76.9 and 74.2 %).
     """

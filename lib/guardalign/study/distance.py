@@ -47,7 +47,7 @@ def _tokens(policy: Policy, example: Example, reply: Reply) -> Tokens:
 
 @torch.no_grad()
 def _batch(model: PreTrainedModel, start: PreTrainedModel, rows: Sequence[Tokens]) -> list[tuple[float, float]]:
-    """Rows end together, so that the vocabulary's scores are worked out at the replies' positions alone."""
+    """Rows end together, so that scores over the vocabulary are computed at the replies' positions only."""
     ids, mask = left_padded((prompt + reply for prompt, reply in rows), model.device)
     positions, kept = (mask.cumsum(-1) - 1).clamp(min=0), max(len(reply) for _, reply in rows) + 1
     policy_scores, start_scores = (

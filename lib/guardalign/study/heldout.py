@@ -46,7 +46,7 @@ def score_arm(
     policy, tokenizer = load_frozen(folder, model.precision), load_tokenizer(folder)
     examples = examples_of(pairs, tokenizer if model.prompt == "chat" else None)
     scores = evaluate_pairs(policy, tokenizer, examples, max_length=model.max_length)
-    fingerprint_path.unlink(missing_ok=True)  # there is never one of other scores
+    fingerprint_path.unlink(missing_ok=True)  # a fingerprint is never next to other scores
     write_rows(path, scores)
     write_text(fingerprint_path, current)
     return scores

@@ -118,7 +118,7 @@ class Study:
         )  # fmt: skip
 
     def config_of(self, name: str, seed: int) -> TrainingConfig:
-        """The training that makes an arm of the model it starts from."""
+        """The configuration that trains an arm from its start."""
         arm, model, own = self.plan.arms[name], self.settings.model, self.folder(seed)
         return TrainingConfig(
             arm=name,
@@ -148,7 +148,7 @@ class Study:
         return name if name == NONE else self.model_of(name, seed)
 
     def _steps(self, name: str, seed: int) -> int | None:
-        """An arm's optimiser steps where epochs do not decide them."""
+        """An arm's optimiser steps if they do not follow from its epochs."""
         steps = self.plan.arms[name].steps
         return sum(self.steps_of(other, seed) for other in steps) if isinstance(steps, tuple) else steps
 

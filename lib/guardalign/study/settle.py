@@ -42,7 +42,7 @@ from guardalign.tree.scoring import TreeScorer
 
 
 class Outcome(Row):
-    """What settling an arm took: training steps and seconds, peak memory, tokens; ``facts`` are the method's own."""
+    """The cost of settling an arm: training steps and seconds, peak memory, tokens; ``facts`` are the method's own."""
 
     arm: str
     task: str

@@ -106,5 +106,5 @@ def fit(sourced: Sourced, model: Model, tokenizer: PreTrainedTokenizerBase) -> S
 
 
 def split_conversations(conversations: list[Conversation], source: Source) -> Counter[str]:
-    """How many conversations each split gets, before any pair is made of them."""
+    """How many conversations each split gets, before pairs are made from them."""
     return Counter(split_of(each.id, source.seed, source.shares) for each in conversations)

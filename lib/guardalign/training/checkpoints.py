@@ -110,7 +110,7 @@ def _check_sums(path: Path) -> None:
         raise zipfile.BadZipFile(f"{broken} has a different checksum")
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+def differences(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> str:
     """Which settings differ between a checkpoint's facts and a configuration's, in words."""
-    names = [name for name in here if there.get(name) != here[name]]
-    return ", ".join(f"{name} {there.get(name)!r} in the checkpoint, {here[name]!r} now" for name in names)
+    names = [name for name in current if recorded.get(name) != current[name]]
+    return ", ".join(f"{name} {recorded.get(name)!r} in the checkpoint, {current[name]!r} now" for name in names)

@@ -52,9 +52,9 @@ def claimed() -> bool:
 def check(config: TrainingConfig) -> None:
     """Raise GuardalignError for what cannot be sharded."""
     if config.precision in ("int8", "nf4"):
-        raise GuardalignError(f"{config.arm}: precision {config.precision} cannot be sharded: take bf16, or kind ddp")
+        raise GuardalignError(f"{config.arm}: precision {config.precision} cannot be sharded: use bf16, or kind ddp")
     if config.optimizer == "paged_adamw_8bit":
-        raise GuardalignError(f"{config.arm}: optimizer paged_adamw_8bit cannot be sharded: take adamw")
+        raise GuardalignError(f"{config.arm}: optimizer paged_adamw_8bit cannot be sharded: use adamw")
 
 
 def shard(scorer: TreeScorer, device: torch.device) -> None:

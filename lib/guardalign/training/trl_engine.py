@@ -171,7 +171,7 @@ def _arguments(config: TrainingConfig, examples: int) -> dict[str, Any]:
     micro = config.trl_micro_batch_size or max(total // processes, 1)
     if total % (micro * processes):
         raise GuardalignError(
-            f"{config.arm}: TRL divides a batch evenly: {total} replies or pairs are no multiple of {processes} "
+            f"{config.arm}: TRL divides a batch evenly: {total} replies or pairs are not a multiple of {processes} "
             f"process(es) times {micro}"
         )
     steps = config.steps or config.epochs * config.steps_per_epoch(examples)

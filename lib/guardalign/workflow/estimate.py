@@ -262,31 +262,31 @@ def _largest(settings: Params, data: Data, method: str, processes: int) -> Row:
     return Row(most, min(most, prompts * most / tokens), tokens > most)
 
 
-def check(found: Estimate, machine: Machine, folder: Path) -> None:
+def check(estimate: Estimate, machine: Machine, folder: Path) -> None:
     """Compare the needs with the machine; ``folder`` is the run's, whose existing files are counted.
 
     Raises TooSmall naming everything that is short and what to change.
     """
-    short, need, have = [], found.workers * found.process / GIB, machine.memory / GIB
-    if found.gpu:
+    short, need, have = [], estimate.workers * estimate.process / GIB, machine.memory / GIB
+    if estimate.gpu:
         have = min((size / GIB for _, size in machine.gpus), default=float("inf"))
-        if len(machine.gpus) < found.processes:
+        if len(machine.gpus) < estimate.processes:
             short.append(
-                f"launch.kind wants {found.processes} GPUs on this machine, which has {len(machine.gpus)}: "
+                f"launch.kind needs {estimate.processes} GPUs on this machine, which has {len(machine.gpus)}: "
                 "set num_processes in params/accelerate, or choose another kind."
             )
     else:
-        need *= found.processes
+        need *= estimate.processes
     if need > have:
         short.append(
-            f"{'each GPU' if found.gpu else 'memory'}: {need:.1f} GiB wanted, {have:.1f} there. Lower "
+            f"{'each GPU' if estimate.gpu else 'memory'}: {need:.1f} GiB needed, {have:.1f} available. Lower "
             "training.row_tokens, generation.batch_size or study.workers, switch training.gradient_checkpointing on, "
             "or train adapters (model.lora; model.precision: nf4)."
         )
-    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
-    if (need := sum(found.disk.values()) - there) > machine.disk:
+    existing = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
+    if (need := sum(estimate.disk.values()) - existing) > machine.disk:
         short.append(
-            f"disk: {need / GIB:.1f} GiB wanted, {machine.disk / GIB:.1f} free. Give `run:` a folder on another disk, "
+            f"disk: {need / GIB:.1f} GiB needed, {machine.disk / GIB:.1f} free. Give `run:` a folder on another disk, "
             "train adapters (model.lora), set study.keep to false, or compare fewer methods."
         )
     if short:
@@ -296,19 +296,19 @@ def check(found: Estimate, machine: Machine, folder: Path) -> None:
         )
 
 
-def needs(found: Estimate) -> dict[str, str]:
-    """What is needed, by name; behind a colon what it is made of."""
-    shape, data, (calls, dollars) = found.shape, found.data, found.judging
-    several = f" for each of {n} processes" if (n := found.processes * found.workers) > 1 else ""
-    time = f"{found.hours:.1f} hours" if found.hours >= 1 else f"{found.hours * 60:.0f} minutes"
-    tokens, device = sum(each.tokens for each in found.work) / 1e6, "GPUs" if found.gpu else "the CPU"
+def needs(estimate: Estimate) -> dict[str, str]:
+    """The needs by name; after a colon, their parts."""
+    shape, data, (calls, dollars) = estimate.shape, estimate.data, estimate.judging
+    several = f" for each of {n} processes" if (n := estimate.processes * estimate.workers) > 1 else ""
+    time = f"{estimate.hours:.1f} hours" if estimate.hours >= 1 else f"{estimate.hours * 60:.0f} minutes"
+    tokens, device = sum(each.tokens for each in estimate.work) / 1e6, "GPUs" if estimate.gpu else "the CPU"
     cost = "price not known" if dollars is None else f"${dollars:.0f}"
     return {
         "model": f"{shape.parameters / 1e6:.1f}M weights, {shape.trained / 1e6:.1f}M trained on {device}",
         "data": f"{data.origin}; a prompt {data.prompt:.0f} tokens, a reply {data.reply:.0f}",
-        "memory": f"{_size(found.process)}{several}: {_parts(found.memory | {'or decoding': found.writing})}",
-        "disk": f"{_size(sum(found.disk.values()))}: {_parts(found.disk)}",
-        "time": f"{time}: {len(found.work)} trainings of {tokens:.1f}M tokens, and their replies",
+        "memory": f"{_size(estimate.process)}{several}: {_parts(estimate.memory | {'or decoding': estimate.writing})}",
+        "disk": f"{_size(sum(estimate.disk.values()))}: {_parts(estimate.disk)}",
+        "time": f"{time}: {len(estimate.work)} trainings of {tokens:.1f}M tokens, and their replies",
         "judge": f"{calls} calls, {cost}" if calls else "no calls",
     }
 

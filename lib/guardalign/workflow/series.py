@@ -72,10 +72,10 @@ def run_series(params: Path, resources: Resources, target: str | None, dry_run: 
     if target == "tables/tuning.csv":
         settings.check_tuning()
     run = RunFolder.named(settings.run)
-    made = run.root / target if target else run.report
+    product = run.root / target if target else run.report
     with processes.alone_in(run.root):
         _wait_for_earlier_stages(run)
-        before = _modified(made)
+        before = _modified(product)
         if _modified(run.report) is None and resources.profile is None and not dry_run:
             _print_estimate(params)
         _undo_future_times(run)
@@ -96,13 +96,13 @@ def run_series(params: Path, resources: Resources, target: str | None, dry_run: 
             raise StageFailed(f"{_reason(run, log)}The series stopped; `{this_command(params)}` resumes it.")
     if dry_run:
         print(log.read_text(encoding="utf-8"))
-    elif before == _modified(made):
+    elif before == _modified(product):
         print("Every stage is up to date.")
     elif target is None:
         from guardalign.report import notebooks  # slow to import
 
         notebooks.convert(run.root)  # once more: the notebook that wrote the report was still running then
-    return made
+    return product
 
 
 def checked(params: Path) -> Params:
@@ -222,12 +222,12 @@ def command(parser: ArgumentParser, argv: Sequence[str]) -> int:
         processes.die_with_parent(signal.SIGTERM)
     resources = Resources(arguments.cores, arguments.profile)
     try:
-        made = run_series(arguments.params, resources, arguments.target, arguments.dry_run, arguments.again)
+        product = run_series(arguments.params, resources, arguments.target, arguments.dry_run, arguments.again)
     except processes.Ended as ended:
         print(f"Stopped. `{this_command(arguments.params)}` resumes.", file=sys.stderr)
         return 128 + ended.signal_number
     if not arguments.dry_run:
-        print(f"{'Made' if arguments.target else 'Report'}: {_shown(made)}")
+        print(f"{'Made' if arguments.target else 'Report'}: {_shown(product)}")
     return 0
 
 

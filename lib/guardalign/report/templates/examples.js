@@ -49,18 +49,18 @@
   };
 
   const broken = (example, kind) =>
-    example[4].some((place) =>
-      assessments[place][1].some(([number, status]) => statuses[status] === "broken" && prompts[example[1]][3][number - 1] === kind));
+    example[4].some((index) =>
+      assessments[index][1].some(([number, status]) => statuses[status] === "broken" && prompts[example[1]][3][number - 1] === kind));
 
   const haystacks = [];
-  const haystack = (place) => {
-    if (haystacks[place] === undefined) {
-      const [, prompt, replies] = examples[place];
+  const haystack = (index) => {
+    if (haystacks[index] === undefined) {
+      const [, prompt, replies] = examples[index];
       const [id, domain, guardrails, , turns] = prompts[prompt];
       const parts = [id, domain, ...guardrails.map((t) => texts[t]), ...turns.map((t) => texts[t[1]]), ...replies.map((t) => texts[t])];
-      haystacks[place] = parts.join("\n").toLowerCase();
+      haystacks[index] = parts.join("\n").toLowerCase();
     }
-    return haystacks[place];
+    return haystacks[index];
   };
 
   const dimensionItem = (name, [acceptable, reason]) => {
@@ -76,24 +76,24 @@
   const replyBox = (heading, text, assessment) => {
     const box = make("div", "reply", make("h4", "", ...heading));
     const quotes = assessment
-      ? [...assessment[0].flatMap((part) => part[2]), ...assessment[1].map((part) => part[2])].map((place) => texts[place])
+      ? [...assessment[0].flatMap((part) => part[2]), ...assessment[1].map((part) => part[2])].map((index) => texts[index])
       : [];
     box.append(text ? marked(text, quotes) : make("p", "none", "(empty reply)"));
     if (assessment) {
-      const said = make("ul", "said");
-      assessment[0].forEach((part, place) => said.append(dimensionItem(dimensions[place], part)));
-      assessment[1].filter((part) => statuses[part[1]] !== "not applicable").forEach((part) => said.append(guardrailItem(part)));
-      box.append(said);
+      const findings = make("ul", "findings");
+      assessment[0].forEach((part, index) => findings.append(dimensionItem(dimensions[index], part)));
+      assessment[1].filter((part) => statuses[part[1]] !== "not applicable").forEach((part) => findings.append(guardrailItem(part)));
+      box.append(findings);
     }
     return box;
   };
 
   const card = (example) => {
-    const [comparison, prompt, replies, verdict, said, flips, invalid] = example;
+    const [comparison, prompt, replies, verdict, assessed, flips, invalid] = example;
     const [id, domain, guardrails, , turns, chosen] = prompts[prompt];
     const [one, two] = comparisons[comparison];
     const where = make("p", "where", make("b", "", armName(one), " against ", armName(two)), "  ·  " + id + (domain ? "  ·  " + domain : ""));
-    const words = verdict.length ? dimensions.map((name, place) => name + ": " + bins[verdict[place]]).join("  ·  ") : "no valid verdict: " + invalid;
+    const words = verdict.length ? dimensions.map((name, index) => name + ": " + bins[verdict[index]]).join("  ·  ") : "no valid verdict: " + invalid;
     const item = make("li", "", where, make("p", "where", words + (flips ? "  ·  the preference changes with the order" : "")));
     const rules = make("ol", "guardrails", ...guardrails.map((text) => make("li", "", texts[text])));
     item.append(make("details", "", make("summary", "", guardrails.length + " guardrails"), rules));
@@ -101,7 +101,7 @@
     const last = lines.pop();
     if (lines.length) item.append(make("details", "", make("summary", "", lines.length + " earlier messages"), make("div", "turns", ...lines)));
     item.append(make("div", "turns", ...(last ? [last] : [])));
-    item.append(make("div", "pair", replyBox(["1: ", armName(one)], texts[replies[0]], assessments[said[0]]), replyBox(["2: ", armName(two)], texts[replies[1]], assessments[said[1]])));
+    item.append(make("div", "pair", replyBox(["1: ", armName(one)], texts[replies[0]], assessments[assessed[0]]), replyBox(["2: ", armName(two)], texts[replies[1]], assessments[assessed[1]])));
     item.append(make("details", "", make("summary", "", "The data’s own reply"), make("p", "", texts[chosen])));
     return item;
   };
@@ -111,11 +111,11 @@
     if (all) select.append(new Option(all, ""));
     names.forEach(([value, name]) => select.append(new Option(name, value)));
   };
-  fill("f-comparison", "all comparisons", comparisons.map((pair, place) => [place, pair.map(armName).join(" against ")]));
-  fill("f-dimension", "", dimensions.map((name, place) => [place, name]));
-  fill("f-bin", "any verdict", [...bins.map((name, place) => [place, name]), ["flips", "changes with the order"], ["invalid", "no valid verdict"]]);
+  fill("f-comparison", "all comparisons", comparisons.map((pair, index) => [index, pair.map(armName).join(" against ")]));
+  fill("f-dimension", "", dimensions.map((name, index) => [index, name]));
+  fill("f-bin", "any verdict", [...bins.map((name, index) => [index, name]), ["flips", "changes with the order"], ["invalid", "no valid verdict"]]);
   const shorter = (text) => (text.length > 70 ? text.slice(0, 69) + "…" : text);
-  fill("f-kind", "any or none", kinds.map((name, place) => [place, shorter(name)]).sort((a, b) => a[1].localeCompare(b[1])));
+  fill("f-kind", "any or none", kinds.map((name, index) => [index, shorter(name)]).sort((a, b) => a[1].localeCompare(b[1])));
 
   let found = [];
   let page = 0;
@@ -123,7 +123,7 @@
   const show = () => {
     const pages = Math.max(1, Math.ceil(found.length / PER_PAGE));
     page = Math.min(page, pages - 1);
-    byId("list").replaceChildren(...found.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map((place) => card(examples[place])));
+    byId("list").replaceChildren(...found.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map((index) => card(examples[index])));
     byId("count").textContent = found.length + " of " + examples.length + " examples";
     byId("page").textContent = "page " + (page + 1) + " of " + pages;
     byId("previous").disabled = page === 0;
@@ -136,13 +136,13 @@
     const bin = byId("f-bin").value;
     const kind = byId("f-kind").value;
     const words = byId("f-search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const matches = (example, place) =>
+    const matches = (example, index) =>
       (comparison === "" || example[0] === Number(comparison)) &&
       (bin === "" || (bin === "flips" ? example[5] === 1 : bin === "invalid" ? example[3].length === 0 : example[3][dimension] === Number(bin))) &&
       (kind === "" || broken(example, Number(kind))) &&
-      words.every((word) => haystack(place).includes(word));
+      words.every((word) => haystack(index).includes(word));
     found = [];
-    examples.forEach((example, place) => { if (matches(example, place)) found.push(place); });
+    examples.forEach((example, index) => { if (matches(example, index)) found.push(index); });
     page = 0;
     show();
   };

@@ -4,11 +4,11 @@
   const items = JSON.parse(byId("items").textContent);
   const questions = JSON.parse(byId("questions").textContent);
   const dimensions = Object.keys(questions);
-  const place = "guardalign-" + byId("items").dataset.name;
+  const storageKey = "guardalign-" + byId("items").dataset.name;
 
   // Private windows may refuse storage; the page then works without remembering.
-  const remember = (text) => { try { localStorage.setItem(place, text); } catch (error) { return; } };
-  const recall = () => { try { return localStorage.getItem(place); } catch (error) { return null; } };
+  const remember = (text) => { try { localStorage.setItem(storageKey, text); } catch (error) { return; } };
+  const recall = () => { try { return localStorage.getItem(storageKey); } catch (error) { return null; } };
   let state;
   try { state = JSON.parse(recall()); } catch (error) { state = null; }
   state = state || { person: "", answers: {} };
@@ -23,8 +23,8 @@
 
   const key = (item, dimension) => item.item + "/" + dimension;
   const complete = (item) => dimensions.every((dimension) => {
-    const said = state.answers[key(item, dimension)] || {};
-    return said.a_acceptable && said.b_acceptable && said.preferred;
+    const answer = state.answers[key(item, dimension)] || {};
+    return answer.a_acceptable && answer.b_acceptable && answer.preferred;
   });
 
   const choice = (item, dimension, field, legend, values) => {
