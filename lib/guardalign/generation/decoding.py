@@ -254,8 +254,8 @@ class _Branching:
     def step(self, tokens: Tensor) -> Tensor:
         """Append one token per column, (C, P), and return the logits after it, (C, P, V)."""
         rows, columns = tokens.shape
-        own = torch.eye(columns, dtype=torch.bool, device=tokens.device).expand(rows, -1, -1)
-        self.visible = torch.cat([self.visible, own], -1)
+        itself = torch.eye(columns, dtype=torch.bool, device=tokens.device).expand(rows, -1, -1)
+        self.visible = torch.cat([self.visible, itself], -1)
         mask = torch.zeros((rows, 1, *self.visible.shape[1:]), dtype=self.model.dtype, device=tokens.device)
         mask.masked_fill_(~self.visible[:, None], torch.finfo(mask.dtype).min)
         logits = self.model(

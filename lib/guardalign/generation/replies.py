@@ -126,9 +126,9 @@ def generate(
                 f"{arm}: out of memory. Lower generation.batch_size (now {settings.batch_size}; replies stay the same)."
             ) from error
     ranks.wait()
-    made = store.kept()
+    by_pair = store.kept()
     ranks.wait()
-    replies = [made[pair.id] for pair in pairs]
+    replies = [by_pair[pair.id] for pair in pairs]
     if ranks.index == 0:
         store.finish(replies)
     ranks.wait()
@@ -150,7 +150,7 @@ def dealt(pairs: Sequence[Prompt], count: int) -> list[list[Prompt]]:
     conversations: dict[str, list[Prompt]] = {}
     for pair in pairs:
         conversations.setdefault(pair.conversation_id, []).append(pair)
-    length = {name: sum(len(prompt_of(pair)) for pair in own) for name, own in conversations.items()}
+    length = {name: sum(len(prompt_of(pair)) for pair in group) for name, group in conversations.items()}
     parts: list[list[Prompt]] = [[] for _ in range(count)]
     loads = [0] * count
     for name in sorted(conversations, key=lambda name: (-length[name], name)):

@@ -74,9 +74,9 @@ def canned(replies: Iterable[Reply], n: int = 6, others: int = 3) -> float:
     where: dict[tuple[str, ...], set[str]] = {}
     for reply in replies:
         words = _WORD.findall(reply.text.lower())
-        own = set(zip(*(words[start:] for start in range(n)), strict=False))
-        phrases.append(own)
-        for phrase in own:
+        grams = set(zip(*(words[start:] for start in range(n)), strict=False))
+        phrases.append(grams)
+        for phrase in grams:
             where.setdefault(phrase, set()).add(reply.conversation_id)
-    held = [any(len(where[phrase]) > others for phrase in own) for own in phrases]
+    held = [any(len(where[phrase]) > others for phrase in grams) for grams in phrases]
     return sum(held) / len(held) if held else float("nan")

@@ -167,10 +167,10 @@ def _encode_all(
 ) -> list[TokenSequence]:
     sequences = []
     for first in range(0, len(prompts), TEXTS_AT_ONCE):
-        own = slice(first, first + TEXTS_AT_ONCE)
-        texts = [prompt + completion for prompt, completion in zip(prompts[own], completions[own], strict=True)]
+        batch = slice(first, first + TEXTS_AT_ONCE)
+        texts = [prompt + completion for prompt, completion in zip(prompts[batch], completions[batch], strict=True)]
         encoded: Any = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-        for prompt, ids, offsets in zip(prompts[own], encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        for prompt, ids, offsets in zip(prompts[batch], encoded["input_ids"], encoded["offset_mapping"], strict=True):
             ends = np.array([end for _, end in offsets])
             tokens = _with_bos(tokenizer, ids)
             start = int(np.searchsorted(ends, len(prompt), side="right")) + len(tokens) - len(ids)

@@ -93,15 +93,15 @@ def redrawn(path: str, folder: Path, seed: int) -> str:
 
     With the usual small initial weights such a model finds all tokens about equally likely.
     """
-    own = folder / fingerprint(path, seed)
-    if not own.exists():
+    target = folder / fingerprint(path, seed)
+    if not target.exists():
         from transformers import AutoModelForCausalLM
 
-        with new_folder(own) as part, torch.random.fork_rng(devices=[]), without_bars():
+        with new_folder(target) as part, torch.random.fork_rng(devices=[]), without_bars():
             torch.manual_seed(seed)
             AutoModelForCausalLM.from_config(read_config(path)).save_pretrained(part)
             load_tokenizer(path).save_pretrained(part)
-    return str(own)
+    return str(target)
 
 
 def _load_base(path: str, precision: Precision) -> Any:
@@ -228,15 +228,15 @@ def model_fingerprint(path: str) -> str:
     record = folder / RECORD
     if known := dropped(folder):
         return known
-    own = content_of(folder)
+    content = content_of(folder)
     if record.exists():
         try:
-            recorded = json.loads(record.read_text(encoding="utf-8")).get("weights", own)
+            recorded = json.loads(record.read_text(encoding="utf-8")).get("weights", content)
         except (ValueError, AttributeError) as error:
             raise InputError(f"{record} is damaged: {error}; {AGAIN}") from None
-        if recorded != own:
+        if recorded != content:
             raise InputError(f"{folder} is damaged: its weights are not those that were trained; {AGAIN}")
-    return fingerprint(model_fingerprint(adapter_base(path)), *_files(folder)) if is_adapter(path) else own
+    return fingerprint(model_fingerprint(adapter_base(path)), *_files(folder)) if is_adapter(path) else content
 
 
 def content_of(folder: Path) -> str:

@@ -76,11 +76,11 @@ def parts(
     for part in PARTS:
         # First and later turns are of the test split; a transfer prompt is in one part alone.
         at_turn = (rows["turn"] == part) & (rows["seen"] != "transfer")
-        own = rows[rows["undue"] if part == UNDUE else ((rows["seen"] == part) | at_turn) & ~rows["undue"]]
-        if own.empty:
+        part_rows = rows[rows["undue"] if part == UNDUE else ((rows["seen"] == part) | at_turn) & ~rows["undue"]]
+        if part_rows.empty:
             continue
-        kept = stats.adherence(own, level).set_index("arm")["kept"]
-        table = stats.exchanged(own, contrasts, level)
+        kept = stats.adherence(part_rows, level).set_index("arm")["kept"]
+        table = stats.exchanged(part_rows, contrasts, level)
         found.append(table.assign(part=part, kept_1=table["arm_1"].map(kept), kept_2=table["arm_2"].map(kept)))
     columns = ["part", "arm_1", "arm_2", "judge", "applications", "gained", "lost", "net", "net_low", "net_high"]
     columns += ["kept_1", "kept_2", "conversations", "seeds"]
@@ -101,12 +101,12 @@ def transfer(
     wide, found = rows.pivot_table(index=keys, columns="arm", values="kept"), []
     for (one, two), part in product(contrasts, UNSEEN):
         change = (wide[two] - wide[one]).dropna().rename("net").reset_index()
-        own = change[change["seen"].isin(["known", part])]
-        there, gain = own["seen"] == part, own.groupby("seen")["net"].transform("mean")
+        part_changes = change[change["seen"].isin(["known", part])]
+        there, gain = part_changes["seen"] == part, part_changes.groupby("seen")["net"].transform("mean")
         if there.any() and not there.all():
             weight = np.where(there, -1 / there.mean(), 1 / (1 - there.mean()))
-            less = gain[~there].iloc[0] - gain[there].iloc[0] + weight * (own["net"] - gain)
-            table = stats.means(own.assign(less=less), ["judge"], {"less": stats.UNBOUNDED}, level)
+            less = gain[~there].iloc[0] - gain[there].iloc[0] + weight * (part_changes["net"] - gain)
+            table = stats.means(part_changes.assign(less=less), ["judge"], {"less": stats.UNBOUNDED}, level)
             found.append(table.assign(part=part, arm_1=one, arm_2=two))
     columns = ["part", "arm_1", "arm_2", "judge", "less", "less_low", "less_high", "conversations", "seeds"]
     return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)

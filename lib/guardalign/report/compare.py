@@ -32,11 +32,11 @@ def compare(runs: Sequence[str | Path | Results], output: str | Path = "compare.
 
 def rates_by_run(results: Sequence[Results], names: Sequence[str]) -> pd.DataFrame:
     """A row per comparison (arm_1, arm_2) and dimension; each run's win rates, difference and prompts, readable."""
-    own = []
+    columns = []
     for result, name in zip(results, names, strict=True):
         keys = pd.MultiIndex.from_frame(result.rates[["arm_1", "arm_2", "dimension"]])
-        own.append(readable(result.rates, ("win_1", "win_2", "net", "n")).set_axis(keys).add_suffix(f" · {name}"))
-    return pd.concat(own, axis=1).fillna("not in this run").reset_index()
+        columns.append(readable(result.rates, ("win_1", "win_2", "net", "n")).set_axis(keys).add_suffix(f" · {name}"))
+    return pd.concat(columns, axis=1).fillna("not in this run").reset_index()
 
 
 def differing(results: Sequence[Results], names: Sequence[str]) -> pd.DataFrame:

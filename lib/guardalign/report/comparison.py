@@ -53,7 +53,7 @@ def carry_out(settings: Params, run: RunFolder) -> None:
     plan = settings.study
     summary = _settled(settings, run, dict.fromkeys(plan.tasks, plan), list(plan.arms), "identical")
     steps, tuned = dynamics.curves(run, plan), None
-    made = {
+    results = {
         "table1": settings_beside_paper(settings),
         "table2": dynamics.table_2(steps),
         "table3_identical": table_3(summary),
@@ -64,11 +64,11 @@ def carry_out(settings: Params, run: RunFolder) -> None:
     if plan.tuning:
         chosen = tune(Study(settings, run))
         tuned = _settled(settings, run, chosen.plans, list(plan.tuning.arms), "tuned")
-        made |= {"tuning": chosen.tried, "tuning_choice": chosen.choice}
-        made |= {"table3_tuned": table_3(tuned), "gains_tuned": gains(tuned)}
+        results |= {"tuning": chosen.tried, "tuning_choice": chosen.choice}
+        results |= {"table3_tuned": table_3(tuned), "gains_tuned": gains(tuned)}
     if not (judged := alpaca_eval.leaderboard(settings, run)).empty:
-        made["alpaca_eval"] = judged
-    for name, table in made.items():
+        results["alpaca_eval"] = judged
+    for name, table in results.items():
         write_text(run.tables(f"{name}.csv"), table.to_csv(index=False))
     _draw(run, summary, tuned, steps, settings.report.level)
 
@@ -84,12 +84,12 @@ def _settled(
         task: jobs_of(Study(settings.model_copy(update={"study": plan}), folder, task), names)
         for task, plan in plans.items()
     }
-    outcomes = iter(settle([job for own in jobs.values() for job in own], settings.study.workers))
+    outcomes = iter(settle([job for task_jobs in jobs.values() for job in task_jobs], settings.study.workers))
     rows, extra = [], []
-    for task, own in jobs.items():
-        rows.append(frame(own))
-        more = beside(own, [next(outcomes) for _ in own])
-        if found := alpaca_eval.exchange(run.root / "alpaca_eval", protocol, own, rows[-1]):
+    for task, task_jobs in jobs.items():
+        rows.append(frame(task_jobs))
+        more = beside(task_jobs, [next(outcomes) for _ in task_jobs])
+        if found := alpaca_eval.exchange(run.root / "alpaca_eval", protocol, task_jobs, rows[-1]):
             more = more.merge(alpaca_eval.length_controlled(found, task), on=KEYS, how="left")
         extra.append(more)
     together, level = pd.concat(rows, ignore_index=True), settings.report.level
@@ -119,9 +119,9 @@ def frame(jobs: Sequence[Job]) -> pd.DataFrame:
     preferred = scores(each.chosen.strip() for each in examples)
     starts = {job.arm: job.planned.start for job in jobs}
     for seed in dict.fromkeys(job.seed for job in jobs):
-        own = [job for job in jobs if job.seed == seed]
-        scored = heldout.rows({job.arm: job.scores for job in own}, starts, seed)
-        for job in own:
+        seed_jobs = [job for job in jobs if job.seed == seed]
+        scored = heldout.rows({job.arm: job.scores for job in seed_jobs}, starts, seed)
+        for job in seed_jobs:
             replies = job.replies
             score = scores(reply.text for reply in replies)
             part = scored[scored["arm"] == job.arm].reset_index(drop=True)
@@ -139,9 +139,9 @@ def against_each_other(rows: pd.DataFrame, level: float) -> pd.DataFrame:
     All of it is exploration: ``win`` has an interval (``win_low``, ``win_high``) and no test.
     """
     parts = []
-    for task, own in rows.groupby("task", sort=False):
-        scores = own.pivot(index=["seed", "conversation_id"], columns="arm", values="score")
-        for one, two in combinations(dict.fromkeys(own["arm"]), 2):
+    for task, task_rows in rows.groupby("task", sort=False):
+        scores = task_rows.pivot(index=["seed", "conversation_id"], columns="arm", values="score")
+        for one, two in combinations(dict.fromkeys(task_rows["arm"]), 2):
             won = pd.Series(tasks.wins(scores[one], scores[two]), index=scores.index, name="win").reset_index()
             parts.append(won.assign(task=task, arm_1=one, arm_2=two))
     by = ["task", "arm_1", "arm_2"]
@@ -177,7 +177,7 @@ def passes(arm: Arm) -> dict[str, int]:
 def distinct(texts: Iterable[str], n: int) -> float:
     """Distinct n-grams of words over all n-grams of all texts (Li et al. 2016, distinct-n); NaN without any."""
     words = [re.findall(r"\w+", text.lower()) for text in texts]
-    grams = [gram for own in words for gram in zip(*(own[start:] for start in range(n)), strict=False)]
+    grams = [gram for tokens in words for gram in zip(*(tokens[start:] for start in range(n)), strict=False)]
     return len(set(grams)) / len(grams) if grams else float("nan")
 
 
@@ -229,9 +229,11 @@ def table_3(summary: pd.DataFrame) -> pd.DataFrame:
     printed = papers.table_3().set_index("method").reindex(here["method"].unique()).rename_axis("method")
     columns: dict[str, pd.Series] = {}
     for name, task in TWINS.items():
-        own = here[here["task"] == name].set_index("method")
-        if len(own) and "win" in own:
-            columns |= {f"{name} {end}".strip(): 100 * own[f"win{end and '_' + end}"] for end in ("", "low", "high")}
+        task_rates = here[here["task"] == name].set_index("method")
+        if len(task_rates) and "win" in task_rates:
+            columns |= {
+                f"{name} {end}".strip(): 100 * task_rates[f"win{end and '_' + end}"] for end in ("", "low", "high")
+            }
         columns[f"paper: {task.like}"] = printed[task.column]
     return pd.DataFrame(columns, index=printed.index).reset_index()
 

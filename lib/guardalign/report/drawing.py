@@ -73,8 +73,8 @@ def _judged(results: Results) -> Iterator[Drawing]:
     for number in ("4", "3"):
         wanted = [pair for panel, pair in PANELS.items() if panel[0] == number and pair in pairs]
         if wanted:
-            own = rates[[pair in wanted for pair in pairs]]
-            yield f"figure{number}", own, figures.comparison_bars(own, wanted, *looked)
+            panel_rates = rates[[pair in wanted for pair in pairs]]
+            yield f"figure{number}", panel_rates, figures.comparison_bars(panel_rates, wanted, *looked)
     if set(pairs) & set(PANELS.values()):
         yield "table1", tables.table_1(rates), figures.table_1(rates, results.name, results.level)
     if len(results.preferred_rates):

@@ -69,10 +69,10 @@ def table_2(steps: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (task, arm, _), curve in steps[steps["arm"] != "sft"].groupby(["task", "arm", "seed"], sort=False):
-        own = curve[[name for name in MEASURES if name in curve]].dropna(axis=1, how="all")
-        fifth = max(1, len(own) // 5)
-        ends = {"first": own[:fifth].mean(), "last": own[-fifth:].mean()}
-        row = {f"{name} {end}": values[name] for name in map(str, own) for end, values in ends.items()}
+        measured = curve[[name for name in MEASURES if name in curve]].dropna(axis=1, how="all")
+        fifth = max(1, len(measured) // 5)
+        ends = {"first": measured[:fifth].mean(), "last": measured[-fifth:].mean()}
+        row = {f"{name} {end}": values[name] for name in map(str, measured) for end, values in ends.items()}
         rows.append({"task": task, "arm": arm} | row)
     table = pd.DataFrame(rows).groupby(["task", "arm"], sort=False).mean().reset_index()
     return table.assign(paper=table["arm"].map(OBSERVED).fillna("not in the paper"))

@@ -21,16 +21,16 @@ VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPE
 
 def render(template: str, script: str = "", **values: object) -> str:
     """A page from a template, with autoescape; ``script``, a file next to it, is the only one that may run there."""
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("guardalign.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    made.filters |= {"arm": plain, "readable": readable}
-    made.tests["number"] = lambda cell: bool(re.fullmatch(r"[−+]?[\d,.]+", cell))
+    environment.filters |= {"arm": plain, "readable": readable}
+    environment.tests["number"] = lambda cell: bool(re.fullmatch(r"[−+]?[\d,.]+", cell))
     run, allowed = "", "'none'"
     if script:
         run = asset(script)
         allowed = f"'sha256-{base64.b64encode(hashlib.sha256(run.encode()).digest()).decode()}'"
-    return made.get_template(template).render(
+    return environment.get_template(template).render(
         css=Markup(asset("page.css")), script=Markup(run), script_hashes=Markup(allowed), **values
     )
 

@@ -34,7 +34,7 @@ def _files(root: Path, suffix: str) -> list[Path]:
 
 def convert(root: Path) -> list[Path]:
     """Bring the pages of a run's executed notebooks up to date; returns the ones that were made."""
-    return [made for path in _files(root, "ipynb") if _stale(path) and (made := _convert(path))]
+    return [page for path in _files(root, "ipynb") if _stale(path) and (page := _convert(path))]
 
 
 def links(root: Path, beside: Path) -> list[tuple[str, str]]:

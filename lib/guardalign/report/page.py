@@ -217,8 +217,8 @@ def _table_1(rates: pd.DataFrame) -> pd.DataFrame:
     for keys, rows in tables.table_1(rates).groupby(["flow", "panel", "arm", "opponent"], sort=False):
         line = {"flow": keys[0], "arm": plain(keys[2]), "against": plain(keys[3])}
         for each in rows.to_dict("records"):
-            own = interval(each["here"] / 100, each["here_low"] / 100, each["here_high"] / 100)
-            line[f"{each['dimension']}, this run"] = own if each["n"] else "not judged"
+            measured = interval(each["here"] / 100, each["here_low"] / 100, each["here_high"] / 100)
+            line[f"{each['dimension']}, this run"] = measured if each["n"] else "not judged"
             line[f"paper A, {each['dimension']}"] = f"{each['paper']:.1f}"
         lines.append(line)
     return pd.DataFrame(lines)

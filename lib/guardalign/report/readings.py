@@ -162,11 +162,11 @@ def agreement(rows: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     found = []
     for one, two in itertools.combinations([*readers, RULES], 2):
         both = rows.dropna(subset=[one, two])
-        for kind, own in ((ALL, both), *both.groupby("kind")):
-            first, second = own[one] == "broken", own[two] == "broken"
+        for kind, group in ((ALL, both), *both.groupby("kind")):
+            first, second = group[one] == "broken", group[two] == "broken"
             found.append({
-                "kind": kind, "one": one, "two": two, **cohens_kappa(first, second, own["conversation_id"], level),
-                "same_status": (own[one] == own[two]).mean(), "broken_1": first.mean(), "broken_2": second.mean(),
+                "kind": kind, "one": one, "two": two, **cohens_kappa(first, second, group["conversation_id"], level),
+                "same_status": (group[one] == group[two]).mean(), "broken_1": first.mean(), "broken_2": second.mean(),
             })  # fmt: skip
     return pd.DataFrame(found)
 

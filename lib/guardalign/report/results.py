@@ -104,7 +104,7 @@ class Results:
             raise _not_judged(self.root)
         starts = {name: arm.start for name, arm in self.plan.arms.items()}
         ranks = {arm: rank for rank, arm in enumerate([BASE, *self.plan.order()])}
-        rows = pd.concat([heldout.rows(own, starts, seed) for seed, own in scores.items()], ignore_index=True)
+        rows = pd.concat([heldout.rows(by_arm, starts, seed) for seed, by_arm in scores.items()], ignore_index=True)
         rank = rows["arm"].map(ranks).fillna(len(ranks))
         rows = rows.assign(rank=rank).sort_values(["seed", "rank", "arm"], kind="stable")
         return heldout.table(rows, self.level)

@@ -85,10 +85,13 @@ def differences(
         "conversations": known["conversations"], "judge": known["judge"],
     })  # fmt: skip
     if exchanged is not None and len(exchanged):
-        own = exchanged.assign(measure="applications", p=float("nan"), difference=100 * exchanged["net"])
-        own = own.assign(low=100 * own["net_low"], high=100 * own["net_high"],
-                         prompts=(own["applications"] / own["seeds"]).round().astype(int))  # fmt: skip
-        table = pd.concat([table, own[list(table.columns)]], ignore_index=True)
+        applications = exchanged.assign(measure="applications", p=float("nan"), difference=100 * exchanged["net"])
+        applications = applications.assign(
+            low=100 * applications["net_low"],
+            high=100 * applications["net_high"],
+            prompts=(applications["applications"] / applications["seeds"]).round().astype(int),
+        )
+        table = pd.concat([table, applications[list(table.columns)]], ignore_index=True)
     wanted = {frozenset(pair) for pair in named}
     pairs = zip(table["arm_1"], table["arm_2"], strict=True)
     return table.assign(named=[frozenset(pair) in wanted for pair in pairs])

@@ -89,15 +89,15 @@ def gold_accuracy(rows: pd.DataFrame, better: str = "chosen", worse: str = "reje
     """
     forward = rows[(rows["arm_1"] == better) & (rows["arm_2"] == worse)]
     turned = rows[(rows["arm_1"] == worse) & (rows["arm_2"] == better)]
-    own = pd.concat([forward.assign(side="1"), turned.assign(side="2")])
-    valid = own[own["valid"]]
+    both = pd.concat([forward.assign(side="1"), turned.assign(side="2")])
+    valid = both[both["valid"]]
     marked = valid.assign(
         accuracy=valid["preference"] == valid["side"], separated=valid["bin"] == valid["side"] + " better"
     )
     by = ["judge", "dimension"]
     result = marked.groupby(by, sort=False)[["accuracy", "separated"]].mean()
     result["n"] = marked.groupby(by).size()
-    result["invalid"] = 1 - own.groupby(by)["valid"].mean()
+    result["invalid"] = 1 - both.groupby(by)["valid"].mean()
     return result.reset_index()
 
 

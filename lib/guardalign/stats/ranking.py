@@ -91,7 +91,7 @@ def _groups(units: pd.DataFrame) -> list[tuple[list[str], pd.DataFrame]]:
         leads[arms.index(two), arms.index(one)] = better_2 + tie
     labels = connected_components(leads, connection="strong")[1]
     groups = [[arm for arm, label in zip(arms, labels, strict=True) if label == group] for group in pd.unique(labels)]
-    return [(own, units[units["arm_1"].isin(own) & units["arm_2"].isin(own)]) for own in groups]
+    return [(members, units[units["arm_1"].isin(members) & units["arm_2"].isin(members)]) for members in groups]
 
 
 def _ranked(arms: list[str], units: pd.DataFrame, level: float) -> tuple[pd.DataFrame, dict[str, object]]:

@@ -32,8 +32,8 @@ def table(rows: pd.DataFrame, level: float = 0.95, contrasts: Sequence[tuple[str
     named = {frozenset(pair) for pair in contrasts}
     tested = [frozenset(pair) in named for pair in zip(result["arm_1"], result["arm_2"], strict=True)]
     result["p"] = result["net_p"].where(pd.Series(tested, dtype=bool) & (result["dimension"] == TESTED))
-    for _, own in result.groupby("judge"):
-        result.loc[own.index, "p_holm"] = holm(own["p"].to_numpy())
+    for _, judge_rows in result.groupby("judge"):
+        result.loc[judge_rows.index, "p_holm"] = holm(judge_rows["p"].to_numpy())
     excluded = (result["net_low"] > 0) | (result["net_high"] < 0)
     result["clear"] = excluded & ~(result["p_holm"] >= 1 - level)
     result["level"] = level
@@ -52,9 +52,9 @@ def opponents(rates: pd.DataFrame) -> pd.DataFrame:
     prompts; paper A's one arm met twice moved by 2.7 points in adherence (Table 1: 76.9 and 74.2 %).
     """
     sides = []
-    for own, other in ("12", "21"):
-        names = {f"arm_{own}": "arm", f"arm_{other}": "opponent"}
-        names |= {f"win_{own}": "win", f"win_{own}_low": "low", f"win_{own}_high": "high"}
+    for side, other in ("12", "21"):
+        names = {f"arm_{side}": "arm", f"arm_{other}": "opponent"}
+        names |= {f"win_{side}": "win", f"win_{side}_low": "low", f"win_{side}_high": "high"}
         sides.append(rates[[*names, "judge", "dimension", "n"]].rename(columns=names))
     columns = ["arm", "opponent", "judge", "dimension", "win", "low", "high", "n"]
     both = pd.concat(sides, ignore_index=True)[columns]

@@ -58,13 +58,13 @@ def token_logps(
     """Log-probs (nats) of the replies' tokens under the model in ``folder``, (completion_length,) each; kept in
     ``path``. ``restore`` as in ``score_arm``."""
     asked = [(each.tokens.tolist(), each.start) for each in sequences]
-    made = fingerprint(model_fingerprint(folder), model.precision, asked)
+    current = fingerprint(model_fingerprint(folder), model.precision, asked)
     known = path.exists() and intact(path)
-    if known and (kept := json.loads(path.read_text(encoding="utf-8")))["made"] == made:
+    if known and (kept := json.loads(path.read_text(encoding="utf-8")))["made"] == current:
         return [torch.tensor(each) for each in kept["logps"]]
     restore()
     found = completion_logprobs(load_frozen(folder, model.precision), sequences)
-    write_text(path, json.dumps({"made": made, "logps": [each.tolist() for each in found]}) + "\n")
+    write_text(path, json.dumps({"made": current, "logps": [each.tolist() for each in found]}) + "\n")
     vouch(path)
     return found
 
@@ -77,9 +77,9 @@ def stored(folder: Path) -> dict[str, list[PairScore]]:
 def rows(scores: Mapping[str, Sequence[PairScore]], starts: Mapping[str, str], seed: int = 0) -> pd.DataFrame:
     """One row per arm and pair; ``starts`` names the arm that each was trained from, ``seed`` the training run."""
     found = []
-    for arm, own in scores.items():
+    for arm, arm_scores in scores.items():
         before = {score.id: score for score in scores.get(starts.get(arm, ""), ())}
-        for score in own:
+        for score in arm_scores:
             start = before[score.id] if before else score
             rejected = score.rejected or 0.0
             margin, start_margin = score.chosen - rejected, start.chosen - (start.rejected or 0.0)

@@ -79,8 +79,8 @@ class Study:
     def folder(self, seed: int | None = None) -> RunFolder:
         """Folder of the arms of a seed (default: the first)."""
         seed = self.seeds[0] if seed is None else seed
-        own = self.run.root if self.task == CARE else self.run.root / self.task
-        return RunFolder(own / f"seed-{seed}" if len(self.seeds) > 1 else own)
+        task_folder = self.run.root if self.task == CARE else self.run.root / self.task
+        return RunFolder(task_folder / f"seed-{seed}" if len(self.seeds) > 1 else task_folder)
 
     def rows(self, *splits: Split) -> list[Any]:
         """The task's pairs of these splits: ``PreferencePair`` of the run's own data, ``Example`` of other tasks."""
@@ -119,12 +119,12 @@ class Study:
 
     def config_of(self, name: str, seed: int) -> TrainingConfig:
         """The configuration that trains an arm from its start."""
-        arm, model, own = self.plan.arms[name], self.settings.model, self.folder(seed)
+        arm, model, folder = self.plan.arms[name], self.settings.model, self.folder(seed)
         return TrainingConfig(
             arm=name,
             model=self.model_of(arm.start, seed),
             reference=self._reference(arm.reference, seed) if arm.reference else None,
-            output=own.model(name),
+            output=folder.model(name),
             steps=self._steps(name, seed),
             seed=seed if arm.seed is None else arm.seed,
             first_epoch=self.epochs_before(name),
@@ -188,8 +188,8 @@ class Study:
 
     def metrics(self, names: Sequence[str]) -> dict[str, pd.DataFrame]:
         """What each arm's training with the first seed recorded, one row per step."""
-        own = self.folder()
-        return {name: pd.DataFrame(read_metrics(own.model(name))) for name in names}
+        folder = self.folder()
+        return {name: pd.DataFrame(read_metrics(folder.model(name))) for name in names}
 
     # Pairs
 
@@ -198,8 +198,8 @@ class Study:
         wanted, seed = self.plan.arms[name].pairs, self.seeds[0] if seed is None else seed
         found = part(self.rows(*wanted.splits), wanted.part)
         if wanted.judged:
-            own = {pair.id: pair for pair in self.own_replies(wanted.judged, wanted, seed)}
-            found = [own[pair.id] if wanted.rejected != "data" else pair for pair in found if pair.id in own]
+            judged = {pair.id: pair for pair in self.own_replies(wanted.judged, wanted, seed)}
+            found = [judged[pair.id] if wanted.rejected != "data" else pair for pair in found if pair.id in judged]
         return exchanged(found[: wanted.count], wanted.swapped, seed)
 
     def mistakes(self, name: str, splits: Sequence[Split]) -> list[PreferencePair]:
@@ -215,20 +215,20 @@ class Study:
         key = (name, wanted.splits, wanted.part, wanted.replies, seed)
         if key in self._kept:
             return self._kept[key]
-        own, pairs = self.folder(seed), part(self.rows(*wanted.splits), wanted.part)
+        folder, pairs = self.folder(seed), part(self.rows(*wanted.splits), wanted.part)
         label = "-".join([name, *(wanted.splits if wanted.splits != ("feedback",) else ())])
         label += "" if wanted.part is None else f"-{wanted.part[0]}of{wanted.part[1]}"
-        replies = self.answers(name, pairs, own.root / "samples" / f"feedback-{label}.jsonl", seed)
+        replies = self.answers(name, pairs, folder.root / "samples" / f"feedback-{label}.jsonl", seed)
         texts = {reply.pair_id: reply.text for reply in replies}
         judge = chosen_judge(self.settings.judge, self.run.root / "llm")
         label += "" if wanted.replies == "worse" else f"-{wanted.replies}"
         kept, verdicts = own_replies(judge, pairs, texts, name, wanted.replies)
-        write_rows(own.root / "verdicts" / "feedback" / f"chosen-vs-{label}.jsonl", verdicts)
+        write_rows(folder.root / "verdicts" / "feedback" / f"chosen-vs-{label}.jsonl", verdicts)
         tokenizer = load_tokenizer(base_model(self.settings.model.name))
         kept, too_long = fitted(kept, tokenizer, self.settings.model)  # the arm's own replies may be longer
         if too_long:
             print(f"{name}: {len(too_long)} replies left out, longer than model.max_length")
-        write_rows(own.data(f"feedback-{label}"), kept)
+        write_rows(folder.data(f"feedback-{label}"), kept)
         if not kept:
             raise InputError(f"{name}: every reply that is kept is longer than model.max_length")
         self._kept[key] = kept
@@ -241,10 +241,10 @@ class Study:
     ) -> GenerationJob:
         """How an arm's model writes its replies into ``output``: at the run's temperature, or at another one."""
         seed = self.seeds[0] if seed is None else seed
-        own = self.settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
-        own |= {} if temperature is None else {"temperature": temperature}
+        options = self.settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
+        options |= {} if temperature is None else {"temperature": temperature}
         prompt = self.settings.model.prompt
-        settings = GenerationSettings(**own, seed=seed if own["temperature"] else 0, prompt=prompt)
+        settings = GenerationSettings(**options, seed=seed if options["temperature"] else 0, prompt=prompt)
         return GenerationJob(model=self.model_of(name, seed), arm=name, settings=settings, output=output)
 
     def answers(
@@ -300,9 +300,9 @@ class Study:
 
     def score(self, name: str, seed: int, pairs: Sequence[Prompt], folder: RunFolder | None = None) -> list[PairScore]:
         """Log-probs of the pairs' own replies under an arm, kept in ``scores/`` of ``folder`` (default: the seed's)."""
-        own, model = folder or self.folder(seed), self.settings.model
+        run_folder, model = folder or self.folder(seed), self.settings.model
         return heldout.score_arm(
-            own, name, self.model_of(name, seed), pairs, model, lambda: self.weights_of(name, seed)
+            run_folder, name, self.model_of(name, seed), pairs, model, lambda: self.weights_of(name, seed)
         )
 
     def held_out(self, names: Sequence[str], pairs: Sequence[PreferencePair]) -> pd.DataFrame:

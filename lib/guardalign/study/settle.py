@@ -141,8 +141,8 @@ class Job:
     def known(self) -> Outcome | None:
         """The outcome of an earlier run with the same fingerprint; one that is damaged, or that lacks replies or
         measures that are wanted now, counts as none."""
-        made = [self._file(each) for each in ("outcomes", "replies", *self._measures)]
-        if not all(path.exists() and intact(path) for path in made):
+        paths = [self._file(each) for each in ("outcomes", "replies", *self._measures)]
+        if not all(path.exists() and intact(path) for path in paths):
             return None
         (found,) = read_rows(self.outcome, Outcome)
         if found.fingerprint != self.fingerprint:
@@ -174,7 +174,7 @@ class Job:
 
     def settle(self, log: Log = print) -> Outcome:
         """Train the arm, let it answer, measure it, and drop its weights if the plan keeps none."""
-        study, own = self.study, self.study.folder(self.seed)
+        study, folder = self.study, self.study.folder(self.seed)
         if dropped(self.model):  # and now needed for other replies
             (self.model / RECORD).unlink()
         processes.forget_peak()
@@ -182,7 +182,7 @@ class Job:
             torch.cuda.reset_peak_memory_stats()
         result = study.train_arm(self.arm, self.seed, log=log)
         memory = [row.get("memory_gib", 0.0) for row in read_metrics(self.model)]
-        replies = study.answers(self.arm, self.prompts, own.replies(self.arm), self.seed, log)
+        replies = study.answers(self.arm, self.prompts, folder.replies(self.arm), self.seed, log)
         if self.instructions:
             study.answers(self.arm, self._instruction_prompts(), self._file("instructions"), self.seed, log)
         if "scores" in self._measures:

@@ -56,8 +56,8 @@ def effects(rows: pd.DataFrame, weights: Mapping[str, Mapping[str, float]], leve
     Arms are paired by seed and text. Columns: measure, effect, value, value_low, value_high, n, conversations, seeds.
     """
     found = []
-    for name, own in rows.groupby("measure", sort=False):
-        wide = own.pivot_table(index=["seed", "conversation_id", "id"], columns="arm", values="value")
+    for name, measure_rows in rows.groupby("measure", sort=False):
+        wide = measure_rows.pivot_table(index=["seed", "conversation_id", "id"], columns="arm", values="value")
         for effect, weighted in weights.items():
             ends = (sum(min(0, each) for each in weighted.values()), sum(max(0, each) for each in weighted.values()))
             bounds = ends if name in SHARES else stats.UNBOUNDED
@@ -96,17 +96,17 @@ def _rows(
     study: Study, arm: str, seed: int, texts: Mapping[str, Sequence[Prompt]], instructed: Sequence[Instructed]
 ) -> Iterator[tuple[str, str, str, float]]:
     """Measure, id, conversation_id and value."""
-    own = study.folder(None if arm == BASE else seed)
-    kept = own.root / "side_effects"
+    folder = study.folder(None if arm == BASE else seed)
+    side_effects = folder.root / "side_effects"
     for name, prompts in texts.items():
-        for each in study.score(arm, seed, prompts, RunFolder(kept / name)):
+        for each in study.score(arm, seed, prompts, RunFolder(side_effects / name)):
             likelier, likelihood = each.chosen > (each.rejected or 0.0), each.chosen / each.chosen_tokens
             yield name, each.id, each.conversation_id, float(likelier) if name == "harmless" else likelihood
     asked = [row.pair for row in instructed]
-    replies = study.answers(arm, asked, kept / "instructions" / f"{arm}.jsonl", seed) if asked else []
+    replies = study.answers(arm, asked, side_effects / "instructions" / f"{arm}.jsonl", seed) if asked else []
     for row, reply in zip(instructed, replies, strict=True):
         yield "instructions", reply.pair_id, reply.pair_id, row.followed(reply.text)
-    test_replies = replies_of(own, arm)
+    test_replies = replies_of(folder, arm)
     for pair in study.rows("test"):
         if not refuses(pair.chosen):
             yield "answers", pair.id, pair.conversation_id, float(not refuses(test_replies[pair.id]))

@@ -41,9 +41,9 @@ class Tuned:
 
 def candidate(arm: Arm, rate: float, beta: float, count: int | None = None) -> Arm:
     """The arm at another rate and β, on its first ``count`` pairs (default: all); otherwise unchanged."""
-    own = OPTIONS.get(arm.method)
+    option = OPTIONS.get(arm.method)
     changes: dict[str, Any] = {"learning_rate": rate, "beta": beta}
-    changes |= {"options": arm.options | {own[0]: own[1] * beta}} if own else {}
+    changes |= {"options": arm.options | {option[0]: option[1] * beta}} if option else {}
     changes |= {"pairs": arm.pairs.model_copy(update={"count": count})} if count else {}
     return arm.model_copy(update=changes)
 
@@ -165,9 +165,9 @@ def choose(worth: pd.DataFrame) -> pd.DataFrame:
     the rate, or β, is the smallest or largest of those tried.
     """
     rows = []
-    for (task, arm), own in worth.groupby(KEYS, sort=False):
+    for (task, arm), worths in worth.groupby(KEYS, sort=False):
         sums, counts = (
-            own.pivot_table("value", ["learning_rate", "beta"], "conversation_id", how, fill_value=0).sort_index(
+            worths.pivot_table("value", ["learning_rate", "beta"], "conversation_id", how, fill_value=0).sort_index(
                 level=["learning_rate", "beta"], ascending=[True, False]
             )
             for how in ("sum", "count")

@@ -80,5 +80,5 @@ def clip(trainable: list[nn.Parameter], most: float) -> float:
 def whole_weights(module: nn.Module) -> dict[str, Tensor]:
     """All weights on the CPU of the first process, tied ones once. All processes call this; the others get Nones."""
     tied = dict(module.named_parameters(remove_duplicate=False)).keys() - dict(module.named_parameters()).keys()
-    own = {name: weight for name, weight in module.state_dict().items() if name not in tied}
-    return whole(own, keep=dist.get_rank() == 0)
+    weights = {name: weight for name, weight in module.state_dict().items() if name not in tied}
+    return whole(weights, keep=dist.get_rank() == 0)

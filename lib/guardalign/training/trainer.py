@@ -252,11 +252,14 @@ class _Run:
     def _check_vocabulary(self) -> None:
         if self.config.reference_model == self.config.model:
             return
-        own, other = self.tokenizer.get_vocab(), load_tokenizer(self.config.reference_model).get_vocab()
-        if own != other:
+        policy_vocabulary, reference_vocabulary = (
+            self.tokenizer.get_vocab(),
+            load_tokenizer(self.config.reference_model).get_vocab(),
+        )
+        if policy_vocabulary != reference_vocabulary:
             raise GuardalignError(
                 f"{self.config.arm}: policy {self.config.model} and reference {self.config.reference_model} have "
-                f"different vocabularies ({len(own)} and {len(other)} tokens)"
+                f"different vocabularies ({len(policy_vocabulary)} and {len(reference_vocabulary)} tokens)"
             )
 
     def _embeddings(self) -> Tensor | None:

@@ -120,8 +120,8 @@ def build_trainer(config: TrainingConfig, examples: Sequence[Example], tokenizer
         rows = _on_disk([{"prompt": examples[i].prompt, "completion": examples[i].chosen} for i in order], config)
         return SFTTrainer(model, SFTConfig(**arguments), train_dataset=rows, processing_class=tokenizer)
     # TRL itself copies the policy (or its adapter) as the reference.
-    own = config.reference_model == config.model
-    reference = None if own else load_frozen(config.reference_model, config.precision)
+    frozen_self = config.reference_model == config.model
+    reference = None if frozen_self else load_frozen(config.reference_model, config.precision)
     arguments |= {"beta": config.beta, "precompute_ref_log_probs": True}
     if config.method == "kto":
         from trl import KTOConfig, KTOTrainer

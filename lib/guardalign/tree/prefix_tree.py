@@ -163,13 +163,13 @@ def pack(sequences: Sequence[TokenSequence], groups: Sequence[Sequence[int]], bu
     room, previous = 0, list[TokenSequence]()
     for g in sorted(range(len(groups)), key=lambda g: sequences[groups[g][0]].order):
         members = sorted((sequences[i] for i in groups[g]), key=lambda s: s.order)
-        own = _distinct(members, [])
-        if own > budget:
-            raise TreeError(f"{own} distinct tokens do not fit a row's budget of {budget}")
+        tokens = _distinct(members, [])
+        if tokens > budget:
+            raise TreeError(f"{tokens} distinct tokens do not fit a row's budget of {budget}")
         cost = _distinct(members, previous)
         if not rows or cost > room:
             rows.append([])
-            room, cost = budget, own
+            room, cost = budget, tokens
         rows[-1].append(g)
         room -= cost
         previous = members

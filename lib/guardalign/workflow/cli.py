@@ -47,9 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.parse_args(arguments)  # --help, --version, or exit 2
     summary, where = next(rest for name, *rest in COMMANDS if name == arguments[0])
     module, function = where.split(":")
-    own = ArgumentParser(prog=f"guardalign {arguments[0]}", description=f"{summary[0].upper()}{summary[1:]}.")
+    command_parser = ArgumentParser(
+        prog=f"guardalign {arguments[0]}", description=f"{summary[0].upper()}{summary[1:]}."
+    )
     try:
-        return getattr(import_module(module), function)(own, arguments[1:]) or 0
+        return getattr(import_module(module), function)(command_parser, arguments[1:]) or 0
     except Ended as ended:
         return 128 + ended.signal_number
     except KeyboardInterrupt:

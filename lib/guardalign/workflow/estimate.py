@@ -118,8 +118,8 @@ def works(settings: Params, data: Data) -> list[Work]:
     arms, size = settings.study.arms, settings.training.batch_size
 
     def pairs(name: str) -> int:
-        own = arms[name].pairs
-        return min(data.points(*own.splits) // (own.part or (1, 1))[1], own.count or sys.maxsize)
+        wanted = arms[name].pairs
+        return min(data.points(*wanted.splits) // (wanted.part or (1, 1))[1], wanted.count or sys.maxsize)
 
     def steps(name: str) -> int:
         own = arms[name].steps

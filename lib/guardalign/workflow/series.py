@@ -51,8 +51,8 @@ class Resources:
         """Snakemake's options for it. Raises ParameterError if the profile is not there."""
         if self.profile is None:
             return ["--cores", str(self.cores)]
-        own = Path(self.profile)
-        folder = own if own.is_dir() else project_root() / "params" / "profiles" / self.profile
+        named = Path(self.profile)
+        folder = named if named.is_dir() else project_root() / "params" / "profiles" / self.profile
         if not (folder / "config.yaml").exists():
             known = ", ".join(sorted(path.parent.name for path in folder.parent.glob("*/config.yaml")))
             raise ParameterError(f"No profile {self.profile!r}: give a folder with a config.yaml, or one of {known}.")

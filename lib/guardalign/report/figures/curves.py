@@ -36,9 +36,11 @@ def training_curves(metrics: Mapping[str, pd.DataFrame], plan: Plan, profile: st
     a point.
     """
     methods = {arm: plan.arms[arm].method if arm in plan.arms else arm for arm in metrics}
-    lines = pd.concat([_lines(own, row=methods[arm], line=arm) for arm, own in metrics.items()], ignore_index=True)
+    lines = pd.concat(
+        [_lines(steps_of, row=methods[arm], line=arm) for arm, steps_of in metrics.items()], ignore_index=True
+    )
     rows = {method: wrap(METHODS.get(method, method), 12) for method in methods.values()}
-    steps = sorted({int(own["step"].max()) for own in metrics.values()})
+    steps = sorted({int(steps_of["step"].max()) for steps_of in metrics.values()})
     lengths = count(steps[0], "step") if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,} steps"
     looked = {arm: (plain(arm), each) for arm, each in looks(metrics).items()}
     figure = _grid(lines, rows, ["loss", "margin", "accuracy", "kl"], looked)
@@ -53,7 +55,7 @@ def dynamics(steps: pd.DataFrame, observed: dict[str, str], profile: str = "") -
     words = {arm: f"{plain(arm)}\n{wrap(text, 22)}" for arm, text in (observed | {"rpo": "not in paper B"}).items()}
     shown = steps[steps["arm"].isin(words)]
     lines = [
-        _lines(own, row=str(arm), line=str(task)) for (arm, task), own in shown.groupby(["arm", "task"], sort=False)
+        _lines(curve, row=str(arm), line=str(task)) for (arm, task), curve in shown.groupby(["arm", "task"], sort=False)
     ]
     looked = {task: (task, look) for task, look in zip(dict.fromkeys(shown["task"]), TASKS, strict=False)}
     rows = {arm: text for arm, text in words.items() if arm in set(shown["arm"])}

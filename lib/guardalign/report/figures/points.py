@@ -172,11 +172,11 @@ def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: st
     """
     looked, points, ticks, joined = looks(lines), [], {}, {}
     shift = {line: 0.11 * (at - (len(lines) - 1) / 2) for at, line in enumerate(lines)}
-    for panel, own in table.groupby("panel", sort=False):
-        values = list(own["x"].unique())
+    for panel, panel_rows in table.groupby("panel", sort=False):
+        values = list(panel_rows["x"].unique())
         joined[panel] = all(isinstance(each, Number) for each in values)
         ticks[panel] = sorted(values) if joined[panel] else values
-        points.append(own.assign(at=own["x"].map(ticks[panel].index) + own["line"].map(shift)))
+        points.append(panel_rows.assign(at=panel_rows["x"].map(ticks[panel].index) + panel_rows["line"].map(shift)))
     shown = pd.concat(points, ignore_index=True)
     with style.styled():
         rows = -(-len(ticks) // 2)

@@ -62,11 +62,11 @@ def cost(
     ``costs`` has arm and ``seconds_in_all``; ``kept`` is ``tables.arms``'s result.
     """
     known = kept[kept["measure"] == "adherence"].merge(costs, on="arm")
-    own = looks(known["arm"])
+    look_of = looks(known["arm"])
     with style.styled():
         figure, (axes,) = style.canvas(4.2)
         for row in known.to_dict("records"):
-            look, reach = own[row["arm"]], [[row["value"] - row["low"]], [row["high"] - row["value"]]]
+            look, reach = look_of[row["arm"]], [[row["value"] - row["low"]], [row["high"] - row["value"]]]
             axes.errorbar(row["seconds_in_all"], row["value"], yerr=reach, fmt=look.marker, color=look.colour,
                           elinewidth=1, markersize=7, label=named(row["arm"], marks))  # fmt: skip
         axes.set_xlim(0, 1.1 * known["seconds_in_all"].max())
