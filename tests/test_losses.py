@@ -89,11 +89,11 @@ def test_kto_pair_gradient_through_the_baselines_is_an_option():
         return w.grad
 
     s = [logistic(BETA * (x - 0.75)) for x in (2.0, -1.0)]
-    own = vector(*(-BETA * p * (1 - p) / 4 for p in s))
-    torch.testing.assert_close(gradient(False), own)
+    expected = vector(*(-BETA * p * (1 - p) / 4 for p in s))
+    torch.testing.assert_close(gradient(False), expected)
     t = [logistic(BETA * (0.5 - x)) for x in (0.5, 1.0)]
     through = sum(-BETA * p * (1 - p) / 4 / 2 for p in t)  # every w_i moves K_w by 1/2
-    torch.testing.assert_close(gradient(True), own + through)
+    torch.testing.assert_close(gradient(True), expected + through)
 
 
 def test_advantages_equal_the_recursion():
@@ -176,8 +176,8 @@ def test_gradients_agree_with_finite_differences(method, options):
     o = LossOptions(beta=0.3, slic_delta=1.2345, ppo_entropy_weight=0.1, **options)
 
     def loss(policy: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-        given = {**batch.__dict__, "policy": policy, "values": values}
-        return METHODS[method].terms(ScoredBatch(**given), o).mean()
+        fields = {**batch.__dict__, "policy": policy, "values": values}
+        return METHODS[method].terms(ScoredBatch(**fields), o).mean()
 
     if METHODS[method].value_head:  # returns hold the values themselves and are constants of the loss
 

@@ -109,7 +109,7 @@ except processes.Ended:
 """
 
 
-def test_a_child_with_work_elsewhere_is_asked_by_its_own_signal():
+def test_a_child_with_remote_work_gets_its_own_signal_first():
     parent = subprocess.Popen([sys.executable, "-c", ASKS, CALLS_OFF], stdout=subprocess.PIPE, text=True)
     assert parent.stdout.readline() == "ready\n"
     parent.terminate()

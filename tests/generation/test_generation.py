@@ -59,8 +59,8 @@ def make_pairs(conversations: int, points: int, seed: int = 0) -> list[Preferenc
         turns: list[Turn] = []
         for point in range(rng.randint(1, points)):
             turns.append(Turn(role="user", text=say(2, 9)))
-            own = {"id": f"c{number}-{point}", "conversation_id": f"c{number}", "guardrails": guardrails}
-            pairs.append(PreferencePair(**own, turns=tuple(turns), chosen=say(2, 9), rejected="no"))
+            common = {"id": f"c{number}-{point}", "conversation_id": f"c{number}", "guardrails": guardrails}
+            pairs.append(PreferencePair(**common, turns=tuple(turns), chosen=say(2, 9), rejected="no"))
             turns.append(Turn(role="agent", text=pairs[-1].chosen))
     return pairs
 
@@ -244,7 +244,7 @@ def test_an_adapter_replies_as_its_unmerged_model(checkpoint, tmp_path):
     assert contents(of_base) != contents(replies)
 
 
-def test_unchanged_output_is_left_alone_and_any_change_is_noticed(checkpoint, tmp_path):
+def test_unchanged_output_is_kept_and_any_change_is_noticed(checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint, tmp_path / "model")
     pairs, output, lines = make_pairs(3, 2), tmp_path / "replies" / "arm.jsonl", []
 

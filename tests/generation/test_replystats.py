@@ -36,7 +36,7 @@ def test_repetition_by_hand(text, n, share):
         ("Nothing prevents you from changing it.", False),
     ],
 )
-def test_a_refusal_is_known_by_its_words(text, refused):
+def test_a_refusal_is_recognised_by_its_words(text, refused):
     assert refuses(text) is refused
 
 

@@ -46,8 +46,8 @@ def base(tmp_path_factory) -> Path:
 
 
 def config(base: Path, output: Path, method: str = "dpo", **settings) -> TrainingConfig:
-    given = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 2, "warmup_ratio": 0.0, "arm": "arm", **settings}
-    return TrainingConfig(model=str(base), output=output, method=method, **given)
+    options = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 2, "warmup_ratio": 0.0, "arm": "arm", **settings}
+    return TrainingConfig(model=str(base), output=output, method=method, **options)
 
 
 def launch_all(arms: list[TrainingConfig], examples: list[Example], kind: str) -> list[TrainingResult]:

@@ -66,7 +66,7 @@ def by_hub(tmp_path_factory) -> dict[str, str]:
         ("unknown", "model type `of_next_year`"),
     ],
 )
-def test_what_the_hub_refuses_is_said_with_what_to_do(by_hub, name, says):
+def test_an_error_of_the_hub_says_what_to_do(by_hub, name, says):
     assert says in by_hub[f"org/{name}"]
 
 
@@ -132,19 +132,19 @@ def with_own_code(folder: Path, mark: Path) -> Path:
 
 
 def test_code_that_comes_with_a_model_runs_only_where_it_is_allowed_by_name(tmp_path, monkeypatch):
-    folder, mark = with_own_code(tmp_path / "model", tmp_path / "ran"), tmp_path / "ran"
+    folder, trace = with_own_code(tmp_path / "model", tmp_path / "ran"), tmp_path / "ran"
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     for allowed in ("", "org/another", "1"):
         monkeypatch.setenv(hub.REMOTE_CODE, allowed)
         with pytest.raises(hub.ModelUnavailable, match=f"{hub.REMOTE_CODE}="):
             load_frozen(str(folder))
-    assert not mark.exists()
+    assert not trace.exists()
     monkeypatch.setenv(hub.REMOTE_CODE, f"org/another, {folder}")
-    assert type(load_frozen(str(folder))).__name__ == "Own" and mark.exists()
+    assert type(load_frozen(str(folder))).__name__ == "Own" and trace.exists()
     assert load_tokenizer(str(folder)).eos_token == "</s>"
 
 
-def test_an_arms_folder_goes_by_the_repository_its_code_is_from(tmp_path, monkeypatch):
+def test_an_arms_folder_is_known_by_the_repository_of_its_code(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text(json.dumps({"auto_map": {"AutoConfig": "org/coded--own.OwnConfig"}}))
     monkeypatch.setenv(hub.REMOTE_CODE, "org/coded")
     assert hub.may_run_code(str(tmp_path))

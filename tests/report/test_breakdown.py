@@ -106,11 +106,11 @@ def test_gains_by_kind_come_largest_first():
     assert breakdown.by_kind(rows, ("sft", "kto")).empty
 
 
-def test_a_phrase_is_canned_if_it_stands_in_replies_to_several_other_conversations():
+def test_a_phrase_is_canned_if_it_occurs_in_replies_to_several_other_conversations():
     def reply(conversation, text):
         return Reply(pair_id=f"{conversation}.1", conversation_id=conversation, arm="sft", text=text, tokens=9)
 
     same = "I am happy to help you today"
-    own = [reply(f"c{n}", f"{same}, {n}") for n in range(4)] + [reply("c4", "Another reply with six words in it")]
-    assert canned(own) == 0.8
-    assert canned([*own[:3], own[4]]) == 0 and canned([own[0]] * 4) == 0
+    replies = [reply(f"c{n}", f"{same}, {n}") for n in range(4)] + [reply("c4", "Another reply with six words in it")]
+    assert canned(replies) == 0.8
+    assert canned([*replies[:3], replies[4]]) == 0 and canned([replies[0]] * 4) == 0

@@ -154,7 +154,7 @@ def test_annotations_of_another_judge_are_read_back_too(done, tmp_path):
     assert alpaca_eval.leaderboard(small(tmp_path, sources={TASK: source}), run).empty, "judged before that training"
 
 
-def test_the_online_arm_stands_beside_the_others_with_its_cost(done):
+def test_the_online_arm_is_in_the_table_with_its_cost(done):
     settings, run, table = done
     row = table.loc["rlhf"]
     assert row["replies_drawn"] == 2 * 4 * 2
@@ -196,8 +196,8 @@ def test_curves_have_margins_entropy_and_distance_for_every_method(done):
     first = pairwise[pairwise["step"] == 1]
     assert first["margin"].abs().max() < 5e-3 and first["entropy"].nunique() == 1
     slic, dpo = (steps[steps["arm"] == arm].set_index("step") for arm in ("slic", "dpo"))
-    own = 0.1 * (slic["logps_chosen"] - slic["logps_rejected"] - dpo["logps_chosen"] + dpo["logps_rejected"])
-    assert slic["margin"].to_numpy() == pytest.approx((own + dpo["margin"]).to_numpy(), abs=1e-3)
+    expected = 0.1 * (slic["logps_chosen"] - slic["logps_rejected"] - dpo["logps_chosen"] + dpo["logps_rejected"])
+    assert slic["margin"].to_numpy() == pytest.approx((expected + dpo["margin"]).to_numpy(), abs=1e-3)
     assert (steps.groupby("arm")["critic_loss"].count() > 0).loc[["ppo_offline", "ppo_later", "dpo"]].tolist() == [
         True, True, False,
     ]  # fmt: skip

@@ -249,7 +249,7 @@ def lightness(colour):
     return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
 
 
-def test_the_four_bins_are_told_apart_in_grey():
+def test_the_four_bins_can_be_distinguished_in_grey():
     levels = sorted(lightness(colour) for colour in style.BINS.values())
     assert min(np.diff(levels)) > 8
 
@@ -309,7 +309,7 @@ def test_an_arm_looks_the_same_everywhere_and_arms_of_one_figure_differ_in_grey(
     assert plain("M_1SFT_ipo") == "SFT then IPO" and plain("my_arm") == "my_arm"
 
 
-def test_loss_curves_have_their_least_value_where_the_method_says():
+def test_loss_curves_have_their_minimum_where_the_method_has_it():
     """IPO at Δ = 1/(2β), on means over 10 tokens at 10 times that; the hinge is flat from 1/β on; DPO has none."""
     chosen = {name: METHODS[name] for name in ("ipo_sum", "ipo_mean", "hinge", "dpo", "ppo_offline", "sft")}
     figure = figures.loss_curves(chosen, beta=0.5, reach=20)

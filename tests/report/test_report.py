@@ -90,7 +90,7 @@ def test_the_first_screen_answers_every_contrast_named_beforehand(run, text):
         assert (run / "tables" / f"{name}.csv").exists()
 
 
-def test_a_sentence_speaks_in_the_direction_of_its_interval_and_claims_no_more():
+def test_a_sentence_follows_the_direction_of_its_interval_and_claims_no_more():
     row = {"arm_1": "M_1SFT", "arm_2": "M_kto", "measure": "adherence", "difference": -5.0, "low": -9.0, "high": -1.0,
            "p": 0.021, "seeds": 3, "conversations": 48}  # fmt: skip
     sentence = words.sentence(row).striptags().replace("\u00a0", " ")
@@ -176,7 +176,7 @@ def test_nothing_is_fetched_and_only_the_pages_script_may_run(text):
     assert "unsafe-inline" not in policy.split("script-src")[1]
 
 
-def test_links_lead_only_to_what_lies_beside_the_page(run, tmp_path):
+def test_links_lead_only_to_files_next_to_the_page(run, tmp_path):
     (run / "figures" / "arms.csv").unlink()
     elsewhere = report.write(run, tmp_path / "sent" / "report.html")
     report.publish(report.read(run), [path.stem for path in (run / "figures").glob("*.svg")])
@@ -210,7 +210,7 @@ def test_figures_can_be_heard_and_tables_have_headers(text):
     assert '<html lang="en">' in text
 
 
-def test_examples_hold_what_was_said_once(run, text):
+def test_examples_hold_every_text_once(run, text):
     data = block(text)
     assert len(data["examples"]) == data["total"] == 3 * 16 * 3
     comparison, prompt, _, bins, *_ = data["examples"][0]
@@ -318,7 +318,7 @@ def test_verdicts_on_arms_that_are_no_longer_compared_are_left_out(tmp_path):
     assert len(stats.gold_accuracy(results.rows)) == 3
 
 
-def test_a_run_tells_its_own_level(tmp_path):
+def test_a_run_names_its_own_level(tmp_path):
     contrasts = {("M_1SFT", "M_1SFT_ipo"): 0.2, ("M_1SFT", "M_ipo"): 0.1}
     root = simulated.run_folder(tmp_path / "run", contrasts, conversations=8)
     facts = {"06_judging": {"parameters": {"report": {"level": 0.9}}}}

@@ -44,7 +44,7 @@ def test_units_of_one_conversation_count_less():
     assert alone["kappa_high"] - alone["kappa_low"] < 0.6 * (found["kappa_high"] - found["kappa_low"])
 
 
-def test_readers_who_never_differ_are_not_certain_and_one_answer_tells_nothing():
+def test_readers_who_never_differ_are_not_certain_and_one_answer_gives_no_kappa():
     found = stats.cohens_kappa([1, 0] * 10, [1, 0] * 10, range(20))
     assert found["kappa"] == found["kappa_high"] == 1 and found["kappa_low"] == pytest.approx(2 * 0.025 ** (1 / 20) - 1)
     same = stats.cohens_kappa([1] * 5, [1] * 5, range(5))
@@ -57,7 +57,7 @@ def test_readers_who_never_differ_are_not_certain_and_one_answer_tells_nothing()
 
 
 @pytest.mark.parametrize(("kappa", "share"), [(0.8, 0.3), (0.6, 0.5), (0.9, 0.1)])
-def test_so_many_ratings_give_the_width_that_was_asked_for(kappa, share):
+def test_the_planned_number_of_ratings_gives_the_requested_width(kappa, share):
     size = stats.ratings_needed(kappa, share, width=0.05)
     one, two = rated(kappa, share, (2000, size), np.random.default_rng(2))
     same, first, second = (one == two).mean(1), one.mean(1), two.mean(1)

@@ -151,7 +151,7 @@ def test_no_number_of_conversations_makes_up_for_too_few_seeds():
     assert needed(np.array([0.05, 0.3, 0.4]) ** 2, 0.05, 30, 0.8, 0.95) < 500
 
 
-def test_planning_speaks_of_one_trained_model_where_one_seed_was_trained():
+def test_planning_is_for_one_trained_model_if_one_seed_was_trained():
     rng = np.random.default_rng(7)
     rows = pd.DataFrame({
         "comparison": "a-vs-b", "arm_1": "a", "arm_2": "b", "judge": "j", "dimension": "adherence", "valid": True,

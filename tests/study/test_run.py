@@ -68,11 +68,11 @@ def test_steps_are_those_of_the_arms_that_it_matches(experiment):
 def test_seeds_have_folders_of_their_own_and_share_the_data(experiment, tmp_path):
     several = study() | {"seeds": [3, 4]}
     settings = params.read(parameters(tmp_path / "run", tmp_path / "base", study=several))
-    made = Study(settings, experiment.run)
-    assert [made.folder(seed).root.name for seed in made.seeds] == ["seed-3", "seed-4"]
-    assert made.config_of("M_1SFT", 4).output == made.run.root / "seed-4" / "models" / "M_1SFT"
-    assert made.config_of("M_1SFT", 4).seed == 4 and len(made.pairs_of("M_1SFT", 4)) == 13
-    assert [pair.split for pair in made.pairs_of("N_1SFT", 4)] == ["train"] * 9
+    control = Study(settings, experiment.run)
+    assert [control.folder(seed).root.name for seed in control.seeds] == ["seed-3", "seed-4"]
+    assert control.config_of("M_1SFT", 4).output == control.run.root / "seed-4" / "models" / "M_1SFT"
+    assert control.config_of("M_1SFT", 4).seed == 4 and len(control.pairs_of("M_1SFT", 4)) == 13
+    assert [pair.split for pair in control.pairs_of("N_1SFT", 4)] == ["train"] * 9
 
 
 def test_a_control_learns_from_the_same_prompts_with_the_datas_rejected_replies(experiment):

@@ -50,7 +50,7 @@ def test_a_notebooks_example_needs_no_weights_a_second_time(original):
     assert len(again) == 2 and all(map(torch.equal, before, again)) and dropped(original.folder().model(SFT))
 
 
-def test_replies_or_scores_that_are_gone_are_made_again(original):
+def test_missing_replies_or_scores_are_computed_again(original):
     for name in ("replies", "scores"):
         (job,) = (each for each in jobs_of(original, [IPO]) if each.name.endswith(f"seed-1/{IPO}"))
         path = original.folder().root / name / f"{IPO}.jsonl"
@@ -98,9 +98,9 @@ def test_the_base_models_greedy_replies_are_every_seeds(original, monkeypatch, s
 
 
 def test_an_arm_answers_the_instructions_that_are_asked_now(original, tmp_path):
-    path, given = tmp_path / "asked.json", {"train": 8, "validation": 4, "test": 4}
-    given["sources"] = {TASK: {"kind": "twin", "instructions": str(path)}}
-    settings = small(tmp_path / "run", **given)
+    path, sizes = tmp_path / "asked.json", {"train": 8, "validation": 4, "test": 4}
+    sizes["sources"] = {TASK: {"kind": "twin", "instructions": str(path)}}
+    settings = small(tmp_path / "run", **sizes)
     model = settings.model.model_copy(update={"name": original.settings.model.name, "precision": "fp32"})
     study = Study(settings.model_copy(update={"model": model}), RunFolder(tmp_path / "run"), TASK)
     for words in ("one", "another"):
@@ -135,7 +135,7 @@ def test_a_killed_worker_is_no_traceback(original):
         settle([replace(job, study=study) for job in jobs], workers=2)
 
 
-def test_a_folder_in_use_is_left_alone(original, tmp_path, capsys):
+def test_a_folder_in_use_is_not_touched(original, tmp_path, capsys):
     content = original.settings.sections()
     params = write_parameters(tmp_path / "own.yaml", content)
     with alone_in(original.run.root), pytest.raises(GuardalignError, match="Another run"), alone_in(original.run.root):

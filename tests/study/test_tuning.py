@@ -43,14 +43,14 @@ def test_a_candidates_training_is_the_arms_but_for_rate_and_beta(tmp_path):
     arm = settings.study.arms["M_1SFT_kto"].model_copy(update={"options": {"kl_gradient": True}})
     arms = settings.study.arms | {"M_1SFT_kto": arm, "other": candidate(arm, 2e-5, 0.7)}
     settings = settings.model_copy(update={"study": settings.study.model_copy(update={"arms": arms})})
-    made = Study(settings, RunFolder(tmp_path / "run"))
-    write_text(made.run.model("M_1SFT") / "training.json", "{}")
-    own, other = (made.config_of(name, 1).facts() for name in ("M_1SFT_kto", "other"))
+    study = Study(settings, RunFolder(tmp_path / "run"))
+    write_text(study.run.model("M_1SFT") / "training.json", "{}")
+    own, other = (study.config_of(name, 1).facts() for name in ("M_1SFT_kto", "other"))
     assert {name for name in own if own[name] != other[name]} == {"learning_rate", "beta"}
     assert (other["learning_rate"], other["beta"]) == (2e-5, 0.7) and other["lora"]["rank"] == 4
 
 
-def test_methods_without_a_beta_vary_what_stands_in_its_place():
+def test_methods_without_a_beta_vary_the_option_used_instead():
     slic = candidate(Arm(method="slic", learning_rate=1e-4), 1e-5, 0.5)
     assert slic.options == {"slic_delta": 5.0}
     assert candidate(DPO, 1e-5, 0.5).options == {} and candidate(DPO, 1e-5, 0.5, count=8).pairs.count == 8
@@ -63,7 +63,7 @@ def test_the_best_candidate_is_chosen_and_ties_stay_near_the_start():
     assert row["rim"] and row["candidates"] == 3
 
 
-def test_agreement_tells_a_clear_choice_from_a_chance():
+def test_agreement_distinguishes_a_clear_choice_from_chance():
     rng = np.random.default_rng(0)
     clear = {(1e-5, 0.1): rng.random(80) < 0.2, (1e-4, 0.1): rng.random(80) < 0.8}
     alike = {(1e-5, 0.1): rng.random(80) < 0.5, (1e-4, 0.1): rng.random(80) < 0.5}
@@ -107,7 +107,7 @@ def test_arms_are_tuned_after_what_they_start_from_and_the_grid_grows_where_it_m
     assert lines == [] and again.choice.equals(tuned.choice)
 
 
-def test_what_cannot_be_tuned_is_said(tmp_path):
+def test_what_cannot_be_tuned_is_refused(tmp_path):
     with pytest.raises(ParameterError, match=r"study\.tuning"):
         tune(Study(params.read(parameters(tmp_path, tmp_path, study=study() | {"tuning": None})), RunFolder(tmp_path)))
     with pytest.raises(ParameterError, match=r"judge\.kind"):

@@ -192,12 +192,12 @@ class Server:
         if self.idempotent and key in self._made:
             return self._made[key]
         self.billed[key] += 1
-        made = completion(body, *spoil(self.answer(body), fault, body))
-        made["usage"] |= self.usage
-        self.tokens += made["usage"]["total_tokens"]
+        answer = completion(body, *spoil(self.answer(body), fault, body))
+        answer["usage"] |= self.usage
+        self.tokens += answer["usage"]["total_tokens"]
         if self.idempotent:
-            self._made[key] = made
-        return made
+            self._made[key] = answer
+        return answer
 
     async def _deliver(self, fault: str | None, made: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         data = json.dumps(made).encode()

@@ -85,8 +85,10 @@ def start(
     ``cluster`` holds the variables that lead to a scheduler.
     """
     command = [sys.executable, "-m", "guardalign.workflow.cli", "run", str(params), *options]
-    own = environment() | ({} if checked else {"GUARDALIGN_UNCHECKED": "1"}) | dict(cluster or {})
-    return subprocess.Popen(command, env=own, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    variables = environment() | ({} if checked else {"GUARDALIGN_UNCHECKED": "1"}) | dict(cluster or {})
+    return subprocess.Popen(
+        command, env=variables, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def run(params: Path, *options: str, checked: bool = False) -> tuple[int, str]:

@@ -204,8 +204,8 @@ def _logs(folder: Path) -> str:
 
 
 def _ask(environment: dict[str, str], *command: str) -> str:
-    own = os.environ | environment
-    return subprocess.run(command, env=own, capture_output=True, text=True, timeout=30).stdout
+    variables = os.environ | environment
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=30).stdout
 
 
 def _cancel_all(environment: dict[str, str]) -> None:

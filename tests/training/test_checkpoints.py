@@ -110,7 +110,7 @@ def test_with_every_checkpoint_damaged_training_starts_over(base, tmp_path):
     assert sum("is damaged" in line for line in lines) == 2
 
 
-def test_a_checkpoint_of_another_configuration_says_what_is_other(base, tmp_path):
+def test_a_checkpoint_of_another_configuration_names_the_differences(base, tmp_path):
     signalled_at(5, signal.SIGKILL, config(base, tmp_path / "cut"))
     lines: list[str] = []
     other = config(base, tmp_path / "cut", beta=0.3, lora=Lora(rank=4))

@@ -96,7 +96,7 @@ def test_a_layers_activations_are_about_what_autograd_keeps(tmp_path, family, pr
 
 
 @pytest.mark.parametrize("optimizer", STATE_BYTES)
-def test_optimiser_states_take_what_they_are_said_to(optimizer, tmp_path):
+def test_optimiser_states_take_the_estimated_memory(optimizer, tmp_path):
     weight = torch.nn.Parameter(torch.ones(512, 256))
     config = TrainingConfig(
         arm="arm", model="m", output=tmp_path, method="sft", learning_rate=1e-3, optimizer=optimizer
@@ -111,7 +111,7 @@ def test_optimiser_states_take_what_they_are_said_to(optimizer, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["int8", "nf4"])
-def test_quantised_weights_take_what_they_are_said_to(tmp_path, precision):
+def test_quantised_weights_take_the_estimated_memory(tmp_path, precision):
     folder = save_checkpoint(tmp_path / "model", hidden_size=128, intermediate_size=256)
     model = load_model(str(folder), precision, Lora(rank=4))
     size = sum(weight.nbytes for weight in model.parameters())

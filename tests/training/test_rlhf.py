@@ -70,7 +70,7 @@ def policy(settings: Rlhf, start: Path, reward: rlhf.RewardModel, folder: Path) 
     return rlhf.train_policy(settings, str(start), Path(reward.model.name_or_path), prompts, folder, max_new_tokens=8)
 
 
-def test_the_reward_model_tells_held_out_replies_apart(reward):
+def test_the_reward_model_separates_held_out_replies(reward):
     accuracy = reward.accuracy(pairs(32, 2))
     assert accuracy > 0.8
     turned = [e.model_copy(update={"chosen": e.rejected, "rejected": e.chosen}) for e in pairs(32, 2)]
@@ -115,19 +115,19 @@ def test_the_penalty_holds_the_policy_near_the_start(start, reward, history, tmp
 
 def test_an_online_arm_counts_the_replies_drawn_and_scored_and_is_made_once(start, tmp_path):
     examples, settings = pairs(8, 3), SETTINGS.model_copy(update={"steps": 2, "reward_epochs": 1})
-    given = (settings, str(start), examples, examples, tmp_path / "arm", 8, 4, 1)
-    made = rlhf.train_online("arm", *given)
+    arguments = (settings, str(start), examples, examples, tmp_path / "arm", 8, 4, 1)
+    result = rlhf.train_online("arm", *arguments)
     drawn = 2 * SETTINGS.prompts * SETTINGS.generations
-    assert made.metrics["replies_drawn"] == drawn and made.steps == 2
-    assert made.metrics["policy_passes"] == made.metrics["reference_passes"] == drawn / 8
-    assert made.metrics["reward_passes"] == 2 + drawn / 8
-    assert made.seconds == made.metrics["reward_seconds"] + made.metrics["policy_seconds"] > 0
-    assert not made.skipped and rlhf.train_online("arm", *given).skipped
+    assert result.metrics["replies_drawn"] == drawn and result.steps == 2
+    assert result.metrics["policy_passes"] == result.metrics["reference_passes"] == drawn / 8
+    assert result.metrics["reward_passes"] == 2 + drawn / 8
+    assert result.seconds == result.metrics["reward_seconds"] + result.metrics["policy_seconds"] > 0
+    assert not result.skipped and rlhf.train_online("arm", *arguments).skipped
     for name in ("model.safetensors", "metrics.jsonl", "training.json"):
         path = tmp_path / "arm" / name
         path.write_bytes(path.read_bytes()[:-9])
-        assert not rlhf.train_online("arm", *given).skipped, name
-    assert rlhf.train_online("arm", *given).skipped
+        assert not rlhf.train_online("arm", *arguments).skipped, name
+    assert rlhf.train_online("arm", *arguments).skipped
 
 
 def test_grpo_takes_the_same_settings(start, reward, tmp_path):

@@ -40,8 +40,8 @@ def base(tmp_path_factory) -> Path:
 
 
 def config(base: Path, output: Path, method: str = "dpo", **settings) -> TrainingConfig:
-    given = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 2, "warmup_ratio": 0.0, "save_steps": 3, **settings}
-    return TrainingConfig(arm="arm", model=str(base), output=output, method=method, **given)
+    options = {"learning_rate": 1e-3, "batch_size": 4, "epochs": 2, "warmup_ratio": 0.0, "save_steps": 3, **settings}
+    return TrainingConfig(arm="arm", model=str(base), output=output, method=method, **options)
 
 
 def quiet(line: str) -> None:
@@ -108,11 +108,11 @@ def test_without_a_reference_the_loss_is_that_of_the_policys_own_log_probs(base,
 
 def test_the_critics_loss_is_that_before_advantages_are_whitened(base, tmp_path):
     """Values start at zero: the advantage of the token k before a reply's last is (γλ)^k times its reward."""
-    given = config(base, tmp_path / "ppo", "ppo_offline")
-    train(given, EXAMPLES, quiet)
-    first = plan(encode_examples(load_tokenizer(str(base)), EXAMPLES, given), given)[0]
+    settings = config(base, tmp_path / "ppo", "ppo_offline")
+    train(settings, EXAMPLES, quiet)
+    first = plan(encode_examples(load_tokenizer(str(base)), EXAMPLES, settings), settings)[0]
     advantages = [(0.99 * 0.95) ** k for s in first.sequences for k in range(s.completion_length)]
-    assert metrics(given.output)[0]["critic_loss"] == pytest.approx(0.5 * np.mean(np.square(advantages)), rel=1e-4)
+    assert metrics(settings.output)[0]["critic_loss"] == pytest.approx(0.5 * np.mean(np.square(advantages)), rel=1e-4)
     assert "critic_loss" not in metrics(train(config(base, tmp_path / "dpo"), EXAMPLES, quiet).output)[0]
 
 
@@ -147,7 +147,7 @@ def test_held_out_figures_by_hand(base):
     assert float(tokens[1].sum()) == pytest.approx(row.rejected, rel=1e-5)
 
 
-def test_a_finished_arm_is_left_alone_until_something_changes(base, tmp_path):
+def test_a_finished_arm_is_kept_until_something_changes(base, tmp_path):
     settings = config(base, tmp_path / "arm", epochs=1)
     first = train(settings, EXAMPLES, quiet)
     stamp = (tmp_path / "arm" / "model.safetensors").stat().st_mtime_ns

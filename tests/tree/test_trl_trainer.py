@@ -68,9 +68,9 @@ def trainer(kind: type[DPOTrainer], base: Path, folder: Path, peft_config: Any =
 def test_twenty_steps_are_trls(base, tmp_path, case):
     logs = []
     for kind in (DPOTrainer, TreeDPOTrainer):
-        made = trainer(kind, base, tmp_path / kind.__name__, **CASES[case])
-        made.train()
-        logs.append([step for step in made.state.log_history if "loss" in step])
+        trained = trainer(kind, base, tmp_path / kind.__name__, **CASES[case])
+        trained.train()
+        logs.append([step for step in trained.state.log_history if "loss" in step])
     assert [len(log) for log in logs] == [STEPS, STEPS]
     exact = "bf16" not in case
     for theirs, ours in zip(*logs, strict=True):

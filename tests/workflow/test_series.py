@@ -191,7 +191,7 @@ def test_an_expected_end_is_two_lines_in_the_notebook(tmp_path, base):
     assert error["traceback"] == ["InputError: There is nothing to do."]
 
 
-def test_a_stage_that_dies_says_why_whatever_the_locale(tmp_path, base):
+def test_the_reason_of_a_failed_stage_is_printed_in_any_locale(tmp_path, base):
     params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", base))
     dies = "import os, sys\nif 'stage' in sys.orig_argv: os.write(2, 'lost in nowhere: é'.encode()), os._exit(1)"
     (tmp_path / "sitecustomize.py").write_text(dies)
@@ -287,7 +287,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_stops_the_run_and_with_more_space_it_goes_on(small_disk, tmp_path, base):
+def test_a_full_disk_stops_the_run_and_with_more_space_it_resumes(small_disk, tmp_path, base):
     params = write_parameters(tmp_path / "tiny.yaml", parameters(small_disk / "run", base))
     code, output = run(params, "--target", "data/pairs.jsonl")
     assert code == 1 and ("The disk is full" in output or "No space left on device" in output), output

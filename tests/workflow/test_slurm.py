@@ -28,7 +28,7 @@ def cluster(tmp_path_factory):
         pytest.skip(str(error))
 
 
-def test_a_workflow_that_is_told_to_end_calls_its_jobs_off(cluster, tmp_path):
+def test_a_workflow_that_receives_sigterm_cancels_its_jobs(cluster, tmp_path):
     params = write_parameters(tmp_path / "tiny.yaml", parameters(tmp_path / "run", save_base(tmp_path / "base")))
     before = slurm.jobs(cluster).keys()
     workflow = start(params, "--profile", str(slurm.profile(tmp_path / "profile")), cluster=cluster)
