@@ -34,8 +34,8 @@ for name in sys.argv[1:]:
         try:
             load(name)
         except GuardalignError as error:
-            told.setdefault(name, str(error))
-print(json.dumps(told))
+            errors.setdefault(name, str(error))
+print(json.dumps(errors))
 """
 
 
