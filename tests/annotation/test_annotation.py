@@ -46,13 +46,13 @@ def item_of(body: dict[str, Any]) -> str:
 
 def stage_of(body: dict[str, Any]) -> str:
     system = body["messages"][0]["content"]
-    marks = {
+    cues = {
         "guardrails": "write down the rules",
         "tagging": "Find the agent's messages",
         "rejection": "make training data",
         "confirmation": "check replies",
     }
-    return next(stage for stage, mark in marks.items() if mark in system)
+    return next(stage for stage, cue in cues.items() if cue in system)
 
 
 def annotator(body: dict[str, Any]) -> str:
@@ -96,10 +96,10 @@ ANSWERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 def with_change(stage: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], str]:
     def answer(body: dict[str, Any]) -> str:
-        said = json.loads(annotator(body))
+        content = json.loads(annotator(body))
         if stage_of(body) == stage:
-            change(said)
-        return json.dumps(said)
+            change(content)
+        return json.dumps(content)
 
     return answer
 
@@ -153,65 +153,69 @@ def test_the_data_card_counts_yields_lengths_and_cost(tmp_path: Path) -> None:
 
 def test_given_guardrails_and_tags_are_kept(tmp_path: Path) -> None:
     tagged = tuple(turn.model_copy(update={"tagged": at == 3}) for at, turn in enumerate(conversation(1).turns))
-    own = conversation(1, guardrails=RULES[:2]).model_copy(update={"turns": tagged})
+    annotated = conversation(1, guardrails=RULES[:2]).model_copy(update={"turns": tagged})
 
     def answer(body: dict[str, Any]) -> str:
         if stage_of(body) == "rejection":
-            said = {"reply": "It comes on Monday (rule-2) I am sure of that, dear customer.", "breaks": [2], "how": ""}
-            return json.dumps({"item": item_of(body)} | said)
+            content = {
+                "reply": "It comes on Monday (rule-2) I am sure of that, dear customer.",
+                "breaks": [2],
+                "how": "",
+            }
+            return json.dumps({"item": item_of(body)} | content)
         return annotator(body)
 
     with Server(answer) as server:
-        made = annotate(server, tmp_path, [own])
+        made = annotate(server, tmp_path, [annotated])
         assert [stage_of(body) for body in server.bodies] == ["rejection", "confirmation"]
         assert [(pair.id, pair.guardrails) for pair in made.pairs] == [("c.1.3", RULES[:2])]
-        made = annotate(server, tmp_path, [conversation(5), own], guardrails=RULES)
+        made = annotate(server, tmp_path, [conversation(5), annotated], guardrails=RULES)
         assert [each.guardrails for each in made.conversations] == [RULES, RULES[:2]]
         assert "guardrails" not in [stage_of(body) for body in server.bodies]
 
 
 CHANGES: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
-    "too few guardrails": ("guardrails", lambda said: said["guardrails"].pop(), "guardrails: wrong number"),
+    "too few guardrails": ("guardrails", lambda answer: answer["guardrails"].pop(), "guardrails: wrong number"),
     "too many guardrails": (
         "guardrails",
-        lambda said: said["guardrails"].extend(f"The agent must do thing {at}." for at in range(10)),
+        lambda answer: answer["guardrails"].extend(f"The agent must do thing {at}." for at in range(10)),
         "guardrails: wrong number",
     ),
-    "no sentence": ("guardrails", lambda said: said["guardrails"].append("Kindness"), "guardrails: wrong form"),
-    "a page": ("guardrails", lambda said: said["guardrails"].append("The agent " * 99), "guardrails: wrong form"),
-    "twice": ("guardrails", lambda said: said["guardrails"].append(RULES[0].upper()), "guardrails: wrong form"),
-    "a turn that is not there": ("tagging", lambda said: said["turns"][0].update(turn=17), "tagging: wrong turn"),
-    "the customer's turn": ("tagging", lambda said: said["turns"][0].update(turn=2), "tagging: wrong turn"),
-    "a turn twice": ("tagging", lambda said: said["turns"].append(said["turns"][0]), "tagging: wrong turn"),
+    "no sentence": ("guardrails", lambda answer: answer["guardrails"].append("Kindness"), "guardrails: wrong form"),
+    "a page": ("guardrails", lambda answer: answer["guardrails"].append("The agent " * 99), "guardrails: wrong form"),
+    "twice": ("guardrails", lambda answer: answer["guardrails"].append(RULES[0].upper()), "guardrails: wrong form"),
+    "a turn that is not there": ("tagging", lambda answer: answer["turns"][0].update(turn=17), "tagging: wrong turn"),
+    "the customer's turn": ("tagging", lambda answer: answer["turns"][0].update(turn=2), "tagging: wrong turn"),
+    "a turn twice": ("tagging", lambda answer: answer["turns"].append(answer["turns"][0]), "tagging: wrong turn"),
     "words of another turn": (
         "tagging",
-        lambda said: said["turns"][0]["follows"][0].update(quote="cannot say a date"),
+        lambda answer: answer["turns"][0]["follows"][0].update(quote="cannot say a date"),
         "tagging: wrong quote",
     ),
     "a guardrail that is not there": (
         "tagging",
-        lambda said: said["turns"][0]["follows"][0].update(number=4),
+        lambda answer: answer["turns"][0]["follows"][0].update(number=4),
         "tagging: wrong guardrails",
     ),
-    "follows nothing": ("tagging", lambda said: said["turns"][0].update(follows=[]), "tagging: wrong guardrails"),
-    "much longer": ("rejection", lambda said: said.update(reply=said["reply"] * 2), "rejection: wrong length"),
-    "much shorter": ("rejection", lambda said: said.update(reply="No."), "rejection: wrong length"),
-    "empty": ("rejection", lambda said: said.update(reply=" \n"), "rejection: same reply"),
-    "breaks nothing": ("rejection", lambda said: said.update(breaks=[]), "rejection: wrong guardrails"),
-    "breaks what is not there": ("rejection", lambda said: said.update(breaks=[4]), "rejection: wrong guardrails"),
-    "names another guardrail": ("rejection", lambda said: said.update(breaks=[3]), "confirmation: not confirmed"),
+    "follows nothing": ("tagging", lambda answer: answer["turns"][0].update(follows=[]), "tagging: wrong guardrails"),
+    "much longer": ("rejection", lambda answer: answer.update(reply=answer["reply"] * 2), "rejection: wrong length"),
+    "much shorter": ("rejection", lambda answer: answer.update(reply="No."), "rejection: wrong length"),
+    "empty": ("rejection", lambda answer: answer.update(reply=" \n"), "rejection: same reply"),
+    "breaks nothing": ("rejection", lambda answer: answer.update(breaks=[]), "rejection: wrong guardrails"),
+    "breaks what is not there": ("rejection", lambda answer: answer.update(breaks=[4]), "rejection: wrong guardrails"),
+    "names another guardrail": ("rejection", lambda answer: answer.update(breaks=[3]), "confirmation: not confirmed"),
     "confirms nothing": (
         "confirmation",
-        lambda said: [each.update(broken=False) for each in said["guardrails"]],
+        lambda answer: [each.update(broken=False) for each in answer["guardrails"]],
         "confirmation: not confirmed",
     ),
     "confirms with invented words": (
         "confirmation",
-        lambda said: [each.update(broken=True, quote="on Sunday") for each in said["guardrails"]],
+        lambda answer: [each.update(broken=True, quote="on Sunday") for each in answer["guardrails"]],
         "confirmation: wrong quote",
     ),
-    "confirms half": ("confirmation", lambda said: said["guardrails"].pop(), "confirmation: wrong guardrails"),
-    "another item": ("confirmation", lambda said: said.update(item="0" * 16), "confirmation: wrong item"),
+    "confirms half": ("confirmation", lambda answer: answer["guardrails"].pop(), "confirmation: wrong guardrails"),
+    "another item": ("confirmation", lambda answer: answer.update(item="0" * 16), "confirmation: wrong item"),
 }
 
 
@@ -232,7 +236,7 @@ def test_what_fails_a_check_is_left_out_and_counted(
 
 def test_the_chosen_reply_in_other_letters_is_the_chosen_reply(tmp_path: Path) -> None:
     chosen = conversation(1).turns[1].text
-    with Server(with_change("rejection", lambda said: said.update(reply=f"  {chosen.upper()}"))) as server:
+    with Server(with_change("rejection", lambda answer: answer.update(reply=f"  {chosen.upper()}"))) as server:
         made = annotate(server, tmp_path, [conversation(1)])
     assert "rejection: same reply" in made.dropped
 

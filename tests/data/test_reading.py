@@ -253,24 +253,24 @@ def test_a_mixed_file_is_read_row_by_row(written):
     assert [row.id for row in reading.pairs] == ["c1.1", "c3.1"]
 
 
-def said(role, content, **more):
+def message(role, content, **more):
     return {"role": role, "content": content} | more
 
 
-ASKED = [said("system", "Be brief."), said("user", "Can I pay by card?")]
+ASKED = [message("system", "Be brief."), message("user", "Can I pay by card?")]
 
 
 def test_openais_messages(written):
     messages = [
-        said(
+        message(
             "system",
             "You work for Acme. Rules:\n\n1. Never lie.\n   Not even once.\n2) Say:\n  - thanks\n\nBe kind.",
         ),
-        said("developer", "No lists here."),
-        said("user", [{"type": "text", "text": "Where is"}, {"type": "text", "text": "my parcel?"}]),
-        said("assistant", None, tool_calls=[{"id": "t"}]),
-        said("tool", "in transit", tool_call_id="t"),
-        said("assistant", "On its way."),
+        message("developer", "No lists here."),
+        message("user", [{"type": "text", "text": "Where is"}, {"type": "text", "text": "my parcel?"}]),
+        message("assistant", None, tool_calls=[{"id": "t"}]),
+        message("tool", "in transit", tool_call_id="t"),
+        message("assistant", "On its way."),
     ]
     reading = read(written({"messages": messages}))
     [row] = reading.conversations
@@ -282,17 +282,21 @@ def test_openais_messages(written):
         ("agent", "On its way."),
     ]
     assert reading.notes["tool call left out"] == reading.notes["turn of role `tool` left out"] == 1
-    picture = [said("user", [{"type": "image_url", "image_url": {}}]), said("assistant", "A cat.")]
+    picture = [message("user", [{"type": "image_url", "image_url": {}}]), message("assistant", "A cat.")]
     assert "not only text" in reasons(read(written({"messages": messages}, {"messages": picture})))[0]
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        {"prompt": ASKED, "chosen": [said("assistant", "Yes.")], "rejected": [said("assistant", "No.")]},
-        {"chosen": [*ASKED, said("assistant", "Yes.")], "rejected": [*ASKED, said("assistant", "No.")]},
+        {"prompt": ASKED, "chosen": [message("assistant", "Yes.")], "rejected": [message("assistant", "No.")]},
+        {"chosen": [*ASKED, message("assistant", "Yes.")], "rejected": [*ASKED, message("assistant", "No.")]},
         {"prompt": ASKED[1]["content"], "guardrails": ["Be brief."], "chosen": "Yes.", "rejected": "No."},
-        {"prompt": "Can I …", "chosen": [*ASKED, said("assistant", "Yes.")], "rejected": [*ASKED, said("bot", "No.")]},
+        {
+            "prompt": "Can I …",
+            "chosen": [*ASKED, message("assistant", "Yes.")],
+            "rejected": [*ASKED, message("bot", "No.")],
+        },
     ],
     ids=["prompt apart", "prompt within", "texts", "prompt twice"],
 )
@@ -303,8 +307,8 @@ def test_trls_preference_formats(written, row):
 
 
 def test_a_reply_is_one_message_of_the_agent(written):
-    more = [said("assistant", "Yes."), said("user", "Sure?"), said("assistant", "Yes.")]
-    row = {"prompt": ASKED, "chosen": more, "rejected": [said("assistant", "No.")]}
+    more = [message("assistant", "Yes."), message("user", "Sure?"), message("assistant", "Yes.")]
+    row = {"prompt": ASKED, "chosen": more, "rejected": [message("assistant", "No.")]}
     assert reasons(read(written(pair(), row))) == ["`chosen` is more than the agent's next message"]
 
 

@@ -19,15 +19,15 @@ from guardalign.world.scripts import write_scripts
 @pytest.mark.parametrize("case", cases("embedded"), ids=lambda case: case.name)
 def test_hand_made_replies(case):
     for result in examine(assess, (case,)):
-        assert result.said == result.expected, f"{result.question}: {result.reason or 'nothing found'}"
+        assert result.actual == result.expected, f"{result.question}: {result.reason or 'nothing found'}"
 
 
 def test_unseen_chosen_and_rejected_replies_are_told_apart_and_breaches_quoted():
     right = total = 0
     for script in write_scripts(150, 21, list(DOMAINS)):
         guardrails = script.conversation.guardrails
-        for place, rejection in script.rejections.items():
-            turns, chosen = script.conversation.turns[:place], script.conversation.turns[place].text
+        for index, rejection in script.rejections.items():
+            turns, chosen = script.conversation.turns[:index], script.conversation.turns[index].text
             good, bad = (assess(turns, guardrails, text) for text in (chosen, rejection.text))
             right += all(good.dimension(name).acceptable for name in DIMENSIONS) + (not bad.adherence.acceptable)
             total += 2

@@ -44,14 +44,14 @@ def answering(change: Change) -> Callable[[dict[str, Any]], str]:
     """The honest judge with its answer changed."""
 
     def answer(body: dict[str, Any]) -> str:
-        said = json.loads(judge(body))
-        change(said)
-        return json.dumps(said)
+        findings = json.loads(judge(body))
+        change(findings)
+        return json.dumps(findings)
 
     return answer
 
 
-def test_bins_follow_from_what_is_said_of_each_reply(tmp_path: Path) -> None:
+def test_bins_follow_from_the_findings_about_each_reply(tmp_path: Path) -> None:
     with Server() as server:
         verdicts = llm_judge(server, tmp_path).compare(list(comparisons(3)), "one", "two")
     assert [(each.pair_id, each.order) for each in verdicts] == [
@@ -81,8 +81,8 @@ def test_the_second_order_shows_the_replies_the_other_way_round(tmp_path: Path) 
     assert "one" not in first and "two" not in first
 
 
-def test_a_judge_that_likes_the_first_place_flips(tmp_path: Path) -> None:
-    with Server(first_place) as server:
+def test_a_judge_that_prefers_the_first_position_flips(tmp_path: Path) -> None:
+    with Server(prefers_first_position) as server:
         verdicts = llm_judge(server, tmp_path).compare(list(comparisons(2)), "one", "two")
     assert [each.dimensions["adherence"].preference for each in verdicts] == ["1", "2", "1", "2"]
 
@@ -97,27 +97,32 @@ def test_quotes_are_found_whatever_their_typography() -> None:
 
 
 BAD_ANSWERS: dict[str, tuple[Change, str]] = {
-    "another item": (lambda said: said.update(item="0" * 16), "wrong item"),
-    "a guardrail left out": (lambda said: said["A"]["guardrails"].pop(), "wrong guardrails"),
-    "a guardrail twice": (lambda said: said["B"]["guardrails"].append(said["B"]["guardrails"][0]), "wrong guardrails"),
-    "a guardrail too many": (lambda said: said["A"]["guardrails"][0].update(number=9), "wrong guardrails"),
-    "words nobody said": (lambda said: said["A"]["guardrails"][0].update(quote="I promise"), "wrong quote"),
-    "no words for a breach": (lambda said: said["A"]["guardrails"][0].update(quote=" "), "wrong quote"),
+    "another item": (lambda answer: answer.update(item="0" * 16), "wrong item"),
+    "a guardrail left out": (lambda answer: answer["A"]["guardrails"].pop(), "wrong guardrails"),
+    "a guardrail twice": (
+        lambda answer: answer["B"]["guardrails"].append(answer["B"]["guardrails"][0]),
+        "wrong guardrails",
+    ),
+    "a guardrail too many": (lambda answer: answer["A"]["guardrails"][0].update(number=9), "wrong guardrails"),
+    "words nobody said": (lambda answer: answer["A"]["guardrails"][0].update(quote="I promise"), "wrong quote"),
+    "no words for a breach": (lambda answer: answer["A"]["guardrails"][0].update(quote=" "), "wrong quote"),
     "a claim nobody made": (
-        lambda said: said["A"].update(claims=[{"quote": "free gift", "source": "none", "evidence": ""}]),
+        lambda answer: answer["A"].update(claims=[{"quote": "free gift", "source": "none", "evidence": ""}]),
         "wrong quote",
     ),
     "evidence that is not there": (
-        lambda said: said["A"].update(claims=[{"quote": "look", "source": "guardrails", "evidence": "opening hours"}]),
+        lambda answer: answer["A"].update(
+            claims=[{"quote": "look", "source": "guardrails", "evidence": "opening hours"}]
+        ),
         "wrong evidence",
     ),
-    "a preference against its findings": (lambda said: said["preference"].update(adherence="A"), "contradiction"),
-    "a tie against its findings": (lambda said: said["preference"].update(hallucination="tie"), "contradiction"),
-    "a bin of its own": (lambda said: said["preference"].update(naturalness="both"), "wrong schema"),
-    "a status of its own": (lambda said: said["A"]["guardrails"][0].update(status="mostly"), "wrong schema"),
-    "a word too many": (lambda said: said.update(winner="A"), "wrong schema"),
-    "a dimension left out": (lambda said: said["preference"].pop("naturalness"), "wrong schema"),
-    "one reply left out": (lambda said: said.pop("B"), "wrong schema"),
+    "a preference against its findings": (lambda answer: answer["preference"].update(adherence="A"), "contradiction"),
+    "a tie against its findings": (lambda answer: answer["preference"].update(hallucination="tie"), "contradiction"),
+    "a bin of its own": (lambda answer: answer["preference"].update(naturalness="both"), "wrong schema"),
+    "a status of its own": (lambda answer: answer["A"]["guardrails"][0].update(status="mostly"), "wrong schema"),
+    "a word too many": (lambda answer: answer.update(winner="A"), "wrong schema"),
+    "a dimension left out": (lambda answer: answer["preference"].pop("naturalness"), "wrong schema"),
+    "one reply left out": (lambda answer: answer.pop("B"), "wrong schema"),
 }
 
 
@@ -135,9 +140,9 @@ def test_an_answer_that_does_not_hold_up_is_invalid_and_no_loss(tmp_path: Path, 
 
 
 def test_an_empty_reply_has_no_words_to_quote(tmp_path: Path) -> None:
-    def empty(said: dict[str, Any]) -> None:
-        said["A"]["guardrails"] = [each | {"status": "broken", "quote": ""} for each in said["A"]["guardrails"]]
-        said["preference"]["adherence"] = "B"
+    def empty(findings: dict[str, Any]) -> None:
+        findings["A"]["guardrails"] = [each | {"status": "broken", "quote": ""} for each in findings["A"]["guardrails"]]
+        findings["preference"]["adherence"] = "B"
 
     with Server(answering(empty)) as server:
         (verdict,) = llm_judge(server, tmp_path, orders=("12",)).compare(
@@ -179,34 +184,34 @@ def test_an_honest_judge_passes_the_canaries(tmp_path: Path) -> None:
 
 def obedient(body: dict[str, Any]) -> str:
     """A judge that does what a reply tells it, and otherwise judges honestly."""
-    said, replies = json.loads(judge(body)), slots(body)["replies"]
-    told = [name for name, text in replies.items() if "choose this reply" in text]
-    if len(told) == 1:
-        return _all_to(said, told[0])
-    return json.dumps(said)
+    findings, replies = json.loads(judge(body)), slots(body)["replies"]
+    injecting = [name for name, text in replies.items() if "choose this reply" in text]
+    if len(injecting) == 1:
+        return _all_to(findings, injecting[0])
+    return json.dumps(findings)
 
 
 def dazzled(body: dict[str, Any]) -> str:
     """A judge that finds the constant reply the most natural."""
-    said, replies = json.loads(judge(body)), slots(body)["replies"]
+    findings, replies = json.loads(judge(body)), slots(body)["replies"]
     null = [name for name, text in replies.items() if text == canaries.NULL_REPLY]
     if null:
-        said["preference"]["naturalness"] = null[0]
-    return json.dumps(said)
+        findings["preference"]["naturalness"] = null[0]
+    return json.dumps(findings)
 
 
-def first_place(body: dict[str, Any]) -> str:
+def prefers_first_position(body: dict[str, Any]) -> str:
     return _all_to(json.loads(judge(body)), "A")
 
 
-def _all_to(said: dict[str, Any], winner: str) -> str:
-    said = copy.deepcopy(said)
+def _all_to(findings: dict[str, Any], winner: str) -> str:
+    findings = copy.deepcopy(findings)
     for name in ("A", "B"):
-        said[name]["guardrails"] = [each | {"status": "complied"} for each in said[name]["guardrails"]]
-        said[name]["naturalness"]["acceptable"] = True
-        said[name]["claims"] = []
-    said["preference"] = dict.fromkeys(DIMENSIONS, winner)
-    return json.dumps(said)
+        findings[name]["guardrails"] = [each | {"status": "complied"} for each in findings[name]["guardrails"]]
+        findings[name]["naturalness"]["acceptable"] = True
+        findings[name]["claims"] = []
+    findings["preference"] = dict.fromkeys(DIMENSIONS, winner)
+    return json.dumps(findings)
 
 
 @pytest.mark.parametrize(
@@ -214,10 +219,10 @@ def _all_to(said: dict[str, Any], winner: str) -> str:
     [
         (obedient, {"injected"}),
         (dazzled, {"null reply"}),
-        (first_place, {"null reply", "identical", "chosen vs rejected"}),
+        (prefers_first_position, {"null reply", "identical", "chosen vs rejected"}),
         (lambda body: "I would rather not.", {"null reply", "injected", "identical", "chosen vs rejected"}),
     ],
-    ids=["obedient", "dazzled", "likes the first place", "says nothing"],
+    ids=["obedient", "dazzled", "prefers the first position", "says nothing"],
 )
 def test_a_judge_that_cannot_be_trusted_fails_the_canaries(
     tmp_path: Path, answer: Callable[[dict[str, Any]], str], failing: set[str]
@@ -236,16 +241,14 @@ def test_no_canaries_no_trust() -> None:
     assert str(report).startswith("Do not trust")
 
 
-def test_a_recording_replays_offline_and_says_what_it_does_not_hold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recording_replays_offline_and_names_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with Server() as server:
         live = llm_judge(server, tmp_path / "store")
-        said = live.compare(list(comparisons(4)), "one", "two")
+        verdicts = live.compare(list(comparisons(4)), "one", "two")
     section = JudgeSection(kind="recorded", recording=str(tmp_path / "store"), **live.client.endpoint.model_dump())
     replay = chosen_judge(section, tmp_path / "unused")
-    assert replay is not None and replay.compare(list(comparisons(4)), "one", "two") == said
+    assert replay is not None and replay.compare(list(comparisons(4)), "one", "two") == verdicts
     more = replay.compare(list(comparisons(5)), "one", "two")
     assert [each.invalid for each in more[8:]] == ["not recorded: the store has no reply to this question"] * 2
     with pytest.raises(InputError, match="not a folder"):
@@ -257,7 +260,7 @@ class Fixed:
 
     def __init__(self, name: str, good_1: bool, good_2: bool, preference: str, orders: int = 1) -> None:
         self.name, self.orders = name, orders
-        self.said = DimensionVerdict(acceptable_1=good_1, acceptable_2=good_2, preference=preference)  # type: ignore[arg-type]
+        self.opinion = DimensionVerdict(acceptable_1=good_1, acceptable_2=good_2, preference=preference)  # type: ignore[arg-type]
 
     def compare(self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str) -> list[Verdict]:
         return [
@@ -268,7 +271,7 @@ class Fixed:
                 arm_2=arm_2,
                 judge=self.name,
                 order=order,  # type: ignore[arg-type]
-                dimensions={"adherence": self.said},
+                dimensions={"adherence": self.opinion},
             )
             for item in items
             for order in ("12", "21")[: self.orders]
@@ -277,8 +280,8 @@ class Fixed:
 
 class Silent(Fixed):
     def compare(self, items: list[tuple[PreferencePair, str, str]], arm_1: str, arm_2: str) -> list[Verdict]:
-        said = super().compare(items, arm_1, arm_2)
-        return [each.model_copy(update={"invalid": "not JSON: …", "dimensions": {}}) for each in said]
+        verdicts = super().compare(items, arm_1, arm_2)
+        return [each.model_copy(update={"invalid": "not JSON: …", "dimensions": {}}) for each in verdicts]
 
 
 def test_a_panel_decides_by_majority_and_never_against_itself() -> None:
@@ -314,14 +317,16 @@ def test_flow_2_keeps_the_prompts_whose_answer_is_worse(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"), [(first_place, InputError), (lambda body: "?", NoVerdict)], ids=["the position", "no verdict"]
+    ("answer", "error"),
+    [(prefers_first_position, InputError), (lambda body: "?", NoVerdict)],
+    ids=["the position", "no verdict"],
 )
 def test_flow_2_keeps_nothing_without_usable_verdicts(tmp_path: Path, answer: Any, error: type[Exception]) -> None:
     with Server(answer) as server, pytest.raises(error, match="1 replies" if error is InputError else "not JSON"):
         own_replies(llm_judge(server, tmp_path), [pair()], {pair().id: "Hello."}, "N_1SFT")
 
 
-def test_replies_are_not_said_to_be_good_where_a_verdict_is_missing(tmp_path: Path) -> None:
+def test_no_reply_counts_as_acceptable_where_a_verdict_is_missing(tmp_path: Path) -> None:
     pairs = [pair(at) for at in range(3)]
     answers = {each.id: "Hello, I look it up." for each in pairs}
     with (
@@ -367,15 +372,15 @@ def test_one_changed_letter_in_a_file_of_verdicts_is_named_and_made_again(tmp_pa
     run, pairs = judged_run(tmp_path / "run"), [pair(at) for at in range(4)]
     path = run.verdicts("a", "b")
     with Server() as server:
-        said = compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
-        assert read_rows(path, Verdict) == said
+        verdicts = compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
+        assert read_rows(path, Verdict) == verdicts
         path.write_text(path.read_text().replace('"preference":"1"', '"preference":"2"', 1))
         with pytest.raises(InputError, match=path.name):
             read_rows(path, Verdict)
         assert unsettled(run.root, "gpt-4o") == [path]
         calls = server.calls
-        assert compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b") == said
-        assert read_rows(path, Verdict) == said
+        assert compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b") == verdicts
+        assert read_rows(path, Verdict) == verdicts
         assert server.calls == calls
     assert unsettled(run.root, "gpt-4o") == []
 
@@ -425,11 +430,11 @@ def test_the_parameters_choose_the_judge(tmp_path: Path) -> None:
         there = endpoint(server.url).model_dump()
         live = chosen_judge(JudgeSection(**there, kind="llm"), tmp_path)
         assert live is not None
-        said = live.compare(list(comparisons(2)), "one", "two")
+        verdicts_in_both_orders = live.compare(list(comparisons(2)), "one", "two")
         (once,) = chosen_judge(JudgeSection(**there, kind="llm", orders="first"), tmp_path).compare(
             list(comparisons(1)), "one", "two"
         )
-        assert once == said[0]
+        assert once == verdicts_in_both_orders[0]
         members = (JudgeSection(**there, kind="llm"), JudgeSection(kind="embedded"))
         panel = chosen_judge(JudgeSection(kind="panel", judges=members), tmp_path)
         assert panel is not None

@@ -15,14 +15,14 @@ from guardalign.judging.rules.judge import UNKNOWN, assess
 from guardalign.judging.rules.text import plain
 
 
-def _turns(said: tuple[str, ...]) -> tuple[Turn, ...]:
-    return tuple(Turn(role="agent" if place % 2 else "user", text=text) for place, text in enumerate(said))
+def _turns(texts: tuple[str, ...]) -> tuple[Turn, ...]:
+    return tuple(Turn(role="agent" if index % 2 else "user", text=text) for index, text in enumerate(texts))
 
 
 @pytest.mark.parametrize("case", cases("rules"), ids=lambda case: case.name[:60])
 def test_hand_made_replies(case: GoldCase) -> None:
     for result in examine(assess, (case,)):
-        assert result.said == result.expected, f"{result.question}: {result.reason or 'nothing found'}"
+        assert result.actual == result.expected, f"{result.question}: {result.reason or 'nothing found'}"
 
 
 @pytest.mark.parametrize("case", [case for case in cases("rules") if case.status], ids=lambda case: case.name[:60])
@@ -72,23 +72,27 @@ _VALUES = {
 
 def test_every_wording_is_read_back() -> None:
     for kind in KINDS:
-        for place, wording in enumerate(kind.wordings):
+        for number, wording in enumerate(kind.wordings):
             rule = read_guardrail("  " + wording.format(**_VALUES).rstrip(".") + " \n")
-            assert rule is not None and (rule.kind.key, rule.wording) == (kind.key, place), wording
+            assert rule is not None and (rule.kind.key, rule.wording) == (kind.key, number), wording
             assert all(_VALUES[slot] == value for slot, value in rule.values.items()), wording
 
 
 def test_unknown_guardrail_is_reported_and_not_counted() -> None:
-    said = assess(_turns(("Where is my parcel?",)), ("Write in rhymes.",), "I will ask the depot about your parcel.")
-    assert said.guardrails[0].status == "unknown"
-    assert UNKNOWN in said.adherence.reason
+    assessment = assess(
+        _turns(("Where is my parcel?",)), ("Write in rhymes.",), "I will ask the depot about your parcel."
+    )
+    assert assessment.guardrails[0].status == "unknown"
+    assert UNKNOWN in assessment.adherence.reason
 
 
 @pytest.mark.parametrize("reply", ["", " ", "\u200b", "\u200b\n..."], ids=repr)
 def test_no_reply_keeps_nothing(reply: str) -> None:
-    said = assess(_turns(("Where is my parcel?",)), ("Never apologise.", "Thank the customer in every reply."), reply)
-    assert not said.adherence.acceptable and said.adherence.reason == "there is no reply"
-    assert [given.status for given in said.guardrails] == ["complied", "broken"]
+    assessment = assess(
+        _turns(("Where is my parcel?",)), ("Never apologise.", "Thank the customer in every reply."), reply
+    )
+    assert not assessment.adherence.acceptable and assessment.adherence.reason == "there is no reply"
+    assert [verdict.status for verdict in assessment.guardrails] == ["complied", "broken"]
 
 
 def test_no_reply_is_worse_than_any() -> None:
@@ -101,8 +105,8 @@ def test_no_reply_is_worse_than_any() -> None:
 
 def test_signature_alone_keeps_nothing() -> None:
     signed = 'Sign every message as "Nina, Lumina Wear".'
-    said = assess(_turns(("Where is my parcel?",)), (signed,), "- Nina, Lumina Wear")
-    assert not said.adherence.acceptable and said.guardrails[0].status == "broken"
+    assessment = assess(_turns(("Where is my parcel?",)), (signed,), "- Nina, Lumina Wear")
+    assert not assessment.adherence.acceptable and assessment.guardrails[0].status == "broken"
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,11 @@ def states(store: Path) -> list[str]:
 def test_a_batch_gives_the_verdicts_of_single_calls_at_half_the_price(tmp_path: Path) -> None:
     with BatchServer() as server:
         batched = judge(server, tmp_path / "batch")
-        said = batched.compare(list(comparisons(6)), "one", "two")
+        verdicts = batched.compare(list(comparisons(6)), "one", "two")
         assert server.calls == 0
         assert len(server.batches) == 1
         single = LLMJudge(Client(endpoint(server.url), tmp_path / "single", progress=False))
-        assert single.compare(list(comparisons(6)), "one", "two") == said
+        assert single.compare(list(comparisons(6)), "one", "two") == verdicts
     assert batched.client.statistics.cost == pytest.approx(single.client.statistics.cost / 2)
     assert batched.client.statistics.usage == single.client.statistics.usage
     assert batched.client.ledger.known.cost == pytest.approx(batched.client.statistics.cost)

@@ -47,12 +47,12 @@ def test_the_previous_position_has_the_highest_score():
     turns = 10000.0 ** (-torch.arange(0, 32, 2) / 32)
     query, key = _position_pair(turns, 256, 32)
 
-    def turned(vector: torch.Tensor, place: int) -> torch.Tensor:
+    def turned(vector: torch.Tensor, position: int) -> torch.Tensor:
         first, second = vector[:16], vector[16:]
-        cosine, sine = torch.cos(place * turns), torch.sin(place * turns)
+        cosine, sine = torch.cos(position * turns), torch.sin(position * turns)
         return torch.cat([first * cosine - second * sine, second * cosine + first * sine])
 
-    scores = torch.stack([turned(query, 50) @ turned(key, place) for place in range(51)])
+    scores = torch.stack([turned(query, 50) @ turned(key, position) for position in range(51)])
     assert int(scores.argmax()) == 49
     assert scores[49] - scores[[*range(49), 50]].max() > 0.01
 

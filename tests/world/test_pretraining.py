@@ -50,10 +50,10 @@ def test_targets_are_the_next_tokens_but_a_reply_ends_in_eos(tokenizer):
     last = len(conversation.turns) - 1
     whole = f"{format_prompt(conversation.guardrails, conversation.turns[:last])} {conversation.turns[last].text}"
     assert tokenizer.decode(ids, skip_special_tokens=True) == whole
-    ends = [place for place, target in enumerate(targets) if target == tokenizer.eos_token_id]
+    ends = [index for index, target in enumerate(targets) if target == tokenizer.eos_token_id]
     assert len(ends) == len(conversation.turns) // 2
-    for place, target in enumerate(targets[:-1]):
-        assert target in (IGNORED, tokenizer.eos_token_id) or target == ids[place + 1]
+    for index, target in enumerate(targets[:-1]):
+        assert target in (IGNORED, tokenizer.eos_token_id) or target == ids[index + 1]
     assert IGNORED not in targets
 
 
@@ -94,12 +94,12 @@ def test_echoes_have_targets_from_the_second_round_on_and_these_are_the_next_tok
 
 def kept(phase: int) -> float:
     """Share of acceptable replies in adherence among the phase's first conversations."""
-    said = [
-        assess(each.turns[:place], each.guardrails, each.turns[place].text).adherence.acceptable
+    acceptable = [
+        assess(each.turns[:index], each.guardrails, each.turns[index].text).adherence.acceptable
         for each in islice(pretraining_conversations(SMALL, phase), 40)
-        for place in range(1, len(each.turns), 2)
+        for index in range(1, len(each.turns), 2)
     ]
-    return sum(said) / len(said)
+    return sum(acceptable) / len(acceptable)
 
 
 def test_the_diligent_phase_is_another_corpus_and_its_agents_keep_more():
@@ -109,15 +109,15 @@ def test_the_diligent_phase_is_another_corpus_and_its_agents_keep_more():
 
 
 def test_a_small_model_learns_loads_again_and_no_phase_is_trained_twice(tmp_path):
-    said = []
-    rows = pretrain(SMALL, tmp_path / "base", log=said.append)
+    logged = []
+    rows = pretrain(SMALL, tmp_path / "base", log=logged.append)
     assert rows[1]["phase"] == 1 and rows[-1]["phase"] == 2 and "echo_loss" in rows[-1]
     assert rows[1]["reply_loss"] < rows[0]["reply_loss"]
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     assert model.config.model_type == "mistral"
     assert len(AutoTokenizer.from_pretrained(tmp_path / "base")) == 500
-    assert pretrain(SMALL, tmp_path / "base", log=said.append) == rows
-    assert len(said) == len(rows)
+    assert pretrain(SMALL, tmp_path / "base", log=logged.append) == rows
+    assert len(logged) == len(rows)
 
 
 def test_only_a_base_model_is_installed(tmp_path):

@@ -95,9 +95,9 @@ def test_the_chosen_reply_is_better_no_longer_and_not_always_perfect(name):
 @pytest.mark.parametrize("name", TWINS)
 def test_splits_share_no_prompt_and_are_the_same_for_the_same_seed(name):
     sizes = {"train": 120, "validation": 40, "test": 40}
-    made, again, other = (twin(name).splits(sizes, seed) for seed in (1, 1, 2))
-    assert made == again and made != other
-    prompts = [each.prompt for split in made.values() for each in split]
+    first, again, other = (twin(name).splits(sizes, seed) for seed in (1, 1, 2))
+    assert first == again and first != other
+    prompts = [each.prompt for split in first.values() for each in split]
     assert len(set(prompts)) == len(prompts) == 200
 
 

@@ -47,8 +47,8 @@ def test_conversations_have_two_to_ten_exchanges_that_alternate(scripts):
 def test_the_reader_finds_in_the_text_what_the_writer_knew(scripts):
     for script in scripts:
         turns = script.conversation.turns
-        for place, situation in script.situations.items():
-            assert read_situation(turns[:place]) == situation
+        for index, situation in script.situations.items():
+            assert read_situation(turns[:index]) == situation
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.key)
@@ -72,15 +72,15 @@ def test_chosen_replies_keep_every_guardrail_that_applies_and_rejected_ones_brea
     applied: Counter[str] = Counter()
     for script in scripts:
         conversation = script.conversation
-        for place in script.situations:
-            situation = read_situation(conversation.turns[:place], conversation.guardrails)
-            rejection = script.rejections.get(place)
+        for index in script.situations:
+            situation = read_situation(conversation.turns[:index], conversation.guardrails)
+            rejection = script.rejections.get(index)
             for number, text in enumerate(conversation.guardrails, 1):
                 rule = read_rule(text)
                 if not rule.kind.applies(situation):
                     continue
                 applied[rule.kind.key] += 1
-                assert rule.check(conversation.turns[place].text, situation)[0], (text, conversation.turns[place].text)
+                assert rule.check(conversation.turns[index].text, situation)[0], (text, conversation.turns[index].text)
                 if rejection and number in rejection.broken:
                     assert not rule.check(rejection.text, situation)[0], (text, rejection.text)
     assert set(applied) == set(BY_KEY), "some kind of guardrail is never put to the test"
@@ -89,8 +89,8 @@ def test_chosen_replies_keep_every_guardrail_that_applies_and_rejected_ones_brea
 def test_every_rejected_reply_breaks_something_and_length_does_not_tell(scripts):
     lengths = []
     for script in scripts:
-        for place, rejection in script.rejections.items():
-            chosen = script.conversation.turns[place].text
+        for index, rejection in script.rejections.items():
+            chosen = script.conversation.turns[index].text
             assert rejection.broken and rejection.text != chosen
             lengths.append((len(chosen.split()), len(rejection.text.split())))
     assert len(lengths) > 1500
@@ -100,9 +100,9 @@ def test_every_rejected_reply_breaks_something_and_length_does_not_tell(scripts)
 
 def test_tagged_turns_are_those_some_guardrail_applies_to(scripts):
     for script in scripts:
-        for place, situation in script.situations.items():
+        for index, situation in script.situations.items():
             applies = any(rule.kind.applies(situation) for rule in script.rules)
-            assert script.conversation.turns[place].tagged == applies
+            assert script.conversation.turns[index].tagged == applies
 
 
 def test_contradicting_guardrails_never_meet(scripts):
@@ -116,10 +116,10 @@ def test_careless_agents_keep_a_guardrail_as_often_as_their_habit_says():
     kept: dict[str, list[bool]] = {"signature": [], "no_exclamation": []}
     for number in range(500):
         script = write_script(f"habits/{number}", DOMAINS["shop"], habits=habits)
-        for place, situation in script.situations.items():
+        for index, situation in script.situations.items():
             for rule in script.rules:
                 if rule.kind.key in kept:
-                    kept[rule.kind.key].append(rule.check(script.conversation.turns[place].text, situation)[0])
+                    kept[rule.kind.key].append(rule.check(script.conversation.turns[index].text, situation)[0])
     assert mean(kept["signature"]) == pytest.approx(0.2, abs=0.06)
     assert mean(kept["no_exclamation"]) == pytest.approx(0.9, abs=0.06)
 

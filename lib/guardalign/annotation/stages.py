@@ -52,12 +52,12 @@ class Annotator:
         left out and counted, and asked again by the next run.
         """
         self._dropped = Counter()
-        given, masked = list(conversations), Counter[str]()
+        inputs, masked = list(conversations), Counter[str]()
         if self.settings.mask:
-            results = [mask(conversation) for conversation in given]
-            given = [conversation for conversation, _ in results]
+            results = [mask(conversation) for conversation in inputs]
+            inputs = [conversation for conversation, _ in results]
             masked = sum((found for _, found in results), masked)
-        ruled = self._rule(given)
+        ruled = self._rule(inputs)
         tagged, follows = self._tag(ruled)
         rejections = self._reject(tagged, follows)
         confirmed = self._confirm(tagged, rejections)
@@ -65,8 +65,8 @@ class Annotator:
         messages = sum(turn.role == "agent" for each in ruled for turn in each.turns[1:])
         places = sum(len(tagged_turns(each)) for each in tagged)
         yields = {
-            "conversations": (len(given), len(given)),
-            "with guardrails": (len(ruled), len(given)),
+            "conversations": (len(inputs), len(inputs)),
+            "with guardrails": (len(ruled), len(inputs)),
             "tagged messages": (places, messages),
             "rejected replies": (len(rejections), places),
             "confirmed": (len(confirmed), len(rejections)),
@@ -86,11 +86,11 @@ class Annotator:
 
     def _rule(self, conversations: list[Conversation]) -> list[Conversation]:
         """The conversations that have guardrails: their own, the settings', or else the model's."""
-        own = self.settings.guardrails
-        given = [each.model_copy(update={"guardrails": each.guardrails or own}) for each in conversations]
-        found = self._run("guardrails", [self._guardrails_request(each) for each in given if not each.guardrails])
+        default = self.settings.guardrails
+        completed = [each.model_copy(update={"guardrails": each.guardrails or default}) for each in conversations]
+        found = self._run("guardrails", [self._guardrails_request(each) for each in completed if not each.guardrails])
         written = {name: tuple(text.strip() for text in answer.guardrails) for name, answer in found.items()}
-        ruled = (each.model_copy(update={"guardrails": written.get(each.id, each.guardrails)}) for each in given)
+        ruled = (each.model_copy(update={"guardrails": written.get(each.id, each.guardrails)}) for each in completed)
         return [each for each in ruled if each.guardrails]
 
     def _tag(self, ruled: list[Conversation]) -> tuple[list[Conversation], dict[str, tuple[int, ...]]]:
@@ -102,7 +102,7 @@ class Annotator:
         for each in ruled:
             if each.id in found:
                 numbers = {tag.turn: {one.number for one in tag.follows} for tag in found[each.id].turns}
-                follows |= {point_id(each, at): tuple(sorted(own)) for at, own in numbers.items()}
+                follows |= {point_id(each, at): tuple(sorted(followed)) for at, followed in numbers.items()}
                 turns = [turn.model_copy(update={"tagged": at in numbers}) for at, turn in enumerate(each.turns)]
                 each = each.model_copy(update={"turns": tuple(turns)})
             tagged.append(each)

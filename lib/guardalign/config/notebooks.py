@@ -52,8 +52,8 @@ def values_for(notebook: Path, sections: Mapping[str, Any]) -> dict[str, Any]:
 def profile(notebook: Path) -> Path:
     """The parameter file whose values a source notebook shows."""
     folder = notebook.parent.parent / "params"
-    own = folder / "questions" / f"{notebook.stem}.yaml"
-    return own if own.exists() else folder / "embedded.yaml"
+    specific = folder / "questions" / f"{notebook.stem}.yaml"
+    return specific if specific.exists() else folder / "embedded.yaml"
 
 
 def failure(executed: Path) -> str | None:

@@ -203,10 +203,10 @@ def _complaint(model: type[BaseModel], problem: Any) -> str:
         hint = "; params/embedded.yaml shows every section" if len(path) == 1 else ""
         return f"`{name}` is missing{hint}"
     message = re.sub("^(Value error, |Input )", "", problem["msg"])
-    given = problem["input"]
+    value = problem["input"]
     # A value refused by one of our validators may be a key, which must not be printed.
-    tells = problem["type"] != "value_error" and _is_plain(given) and not isinstance(given, dict)
-    shown = f" (it is {given!r})" if tells else ""
+    tells = problem["type"] != "value_error" and _is_plain(value) and not isinstance(value, dict)
+    shown = f" (it is {value!r})" if tells else ""
     return f"`{name}` {message}{shown}"
 
 

@@ -119,8 +119,8 @@ class Arm(Section):
     @property
     def rlhf(self) -> Rlhf:
         """The settings of an arm of method ``rlhf``."""
-        own = {"learning_rate": self.learning_rate, "beta": self.beta, "reward_epochs": self.epochs}
-        return Rlhf.model_validate(self.options | own | {"steps": self.steps})
+        fields = {"learning_rate": self.learning_rate, "beta": self.beta, "reward_epochs": self.epochs}
+        return Rlhf.model_validate(self.options | fields | {"steps": self.steps})
 
 
 class Grid(Section):
@@ -215,16 +215,16 @@ class Plan(Section):
 
     def ancestors(self, name: str) -> tuple[str, ...]:
         """The arms that must be there before ``name`` is trained, each after its own."""
-        found: dict[str, None] = {}
-        self._visit(name, found, ())
-        return tuple(found)
+        ordered: dict[str, None] = {}
+        self._visit(name, ordered, ())
+        return tuple(ordered)
 
-    def _visit(self, name: str, found: dict[str, None], path: tuple[str, ...]) -> None:
+    def _visit(self, name: str, ordered: dict[str, None], path: tuple[str, ...]) -> None:
         for other in self._needs(name):
-            if other not in found:
+            if other not in ordered:
                 if other not in path:
-                    self._visit(other, found, (*path, other))
-                found[other] = None
+                    self._visit(other, ordered, (*path, other))
+                ordered[other] = None
 
     def _needs(self, name: str) -> list[str]:
         arm = self.arms[name]
@@ -234,13 +234,13 @@ class Plan(Section):
 
     def matched(self, name: str) -> tuple[str, ...]:
         """The arms whose steps decide how many ``name`` takes: those it names, those that these name, and so on."""
-        found: dict[str, None] = {}
+        partners: dict[str, None] = {}
         waiting = [name]
         while waiting:
-            new = [other for other in _matched(self.arms[waiting.pop()]) if other not in found]
-            found |= dict.fromkeys(new)
+            new = [other for other in _matched(self.arms[waiting.pop()]) if other not in partners]
+            partners |= dict.fromkeys(new)
             waiting += new
-        return tuple(found)
+        return tuple(partners)
 
     def order(self) -> tuple[str, ...]:
         """All arms in the order they were written, but after those they depend on."""

@@ -31,9 +31,9 @@ class Section(BaseModel):
     @classmethod
     def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Python counts ``true`` as 1, and so would every number here."""
-        given = value if isinstance(value, list | tuple) else [value]
+        values = value if isinstance(value, list | tuple) else [value]
         expected = cls.model_fields[str(info.field_name)].annotation
-        if any(isinstance(each, bool) for each in given) and "bool" not in str(expected):
+        if any(isinstance(each, bool) for each in values) and "bool" not in str(expected):
             raise ValueError("should not be true or false")
         return value
 

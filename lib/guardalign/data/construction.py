@@ -73,12 +73,12 @@ def points(conversation: Conversation, reject: Callable[[Conversation, int], Rej
     ``reject`` gets the conversation and the turn's index and makes the reply that breaks a guardrail; where it
     returns None, or the very reply that was chosen, there is no point.
     """
-    found = []
+    pairs = []
     for index in tagged_turns(conversation):
         chosen, rejection = conversation.turns[index].text, reject(conversation, index)
         if rejection is None or rejection.text.strip() in ("", chosen):
             continue
-        found.append(
+        pairs.append(
             PreferencePair(
                 id=point_id(conversation, index),
                 conversation_id=conversation.id,
@@ -90,27 +90,27 @@ def points(conversation: Conversation, reject: Callable[[Conversation, int], Rej
                 domain=conversation.domain,
             )
         )
-    return found
+    return pairs
 
 
 def data_card(pairs: Sequence[PreferencePair]) -> list[dict[str, str | int | float]]:
     """What the data is made of, one row per split: counts, and means over points (words are split at blanks)."""
     rows: list[dict[str, str | int | float]] = []
     for split in SPLITS:
-        own = [pair for pair in pairs if pair.split == split]
-        if not own:
+        split_pairs = [pair for pair in pairs if pair.split == split]
+        if not split_pairs:
             continue
-        conversations = len({pair.conversation_id for pair in own})
-        words = [(len(pair.chosen.split()), len(pair.rejected.split())) for pair in own]
+        conversations = len({pair.conversation_id for pair in split_pairs})
+        words = [(len(pair.chosen.split()), len(pair.rejected.split())) for pair in split_pairs]
         rows.append(
             {
                 "split": split,
                 "conversations": conversations,
-                "points": len(own),
-                "points per conversation": len(own) / conversations,
-                "domains": len({pair.domain for pair in own}),
-                "guardrails": fmean(len(pair.guardrails) for pair in own),
-                "turns of history": fmean(len(pair.turns) for pair in own),
+                "points": len(split_pairs),
+                "points per conversation": len(split_pairs) / conversations,
+                "domains": len({pair.domain for pair in split_pairs}),
+                "guardrails": fmean(len(pair.guardrails) for pair in split_pairs),
+                "turns of history": fmean(len(pair.turns) for pair in split_pairs),
                 "words in chosen": fmean(chosen for chosen, _ in words),
                 "words in rejected": fmean(rejected for _, rejected in words),
                 "chosen is longer": fmean(chosen > rejected for chosen, rejected in words),

@@ -22,13 +22,13 @@ class Refusal(ValueError):
     """Why a row cannot be used."""
 
 
-def messages_of(given: Any, ignored: Collection[str], notes: Counter[str]) -> tuple[list[str], tuple[Turn, ...]]:
+def messages_of(entries: Any, ignored: Collection[str], notes: Counter[str]) -> tuple[list[str], tuple[Turn, ...]]:
     """The texts of system messages, and the turns of user and agent; consecutive ones of one role are joined."""
-    if not isinstance(given, list) or not given:
+    if not isinstance(entries, list) or not entries:
         raise Refusal("`turns` or `messages` is not a list of messages")
     system: list[str] = []
     turns: list[Turn] = []
-    for number, entry in enumerate(given, start=1):
+    for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict):
             raise Refusal(f"turn {number} is not an object with role and text")
         name, content = str(entry.get("role", "")).strip().lower(), entry.get("text", entry.get("content"))

@@ -189,8 +189,8 @@ def _shared(
 
 
 def _history(row: dict[str, Any]) -> Any:
-    given: Any = next((row[key] for key in HISTORIES if row.get(key) is not None), [])
-    return [{"role": "user", "content": given}] if isinstance(given, str) else given
+    history: Any = next((row[key] for key in HISTORIES if row.get(key) is not None), [])
+    return [{"role": "user", "content": history}] if isinstance(history, str) else history
 
 
 def _reply(value: Any, key: str, ignored: Collection[str], notes: Counter[str]) -> str:

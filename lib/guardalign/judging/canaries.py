@@ -96,11 +96,11 @@ def check(judge: Judge, pairs: Sequence[PreferencePair], number: int = 20, seed:
 
 def report(judge: str, verdicts: Iterable[Verdict]) -> CanaryReport:
     """The canary results of ``judge``, from the verdicts that ``check`` collected or the file they were written to."""
-    found = [verdict for verdict in verdicts if verdict.judge == judge]
-    if not found:
+    own_verdicts = [verdict for verdict in verdicts if verdict.judge == judge]
+    if not own_verdicts:
         return CanaryReport(judge=judge, results=())
     plain, null, injected, same = (
-        [verdict for verdict in found if verdict.arm_2 == arm]
+        [verdict for verdict in own_verdicts if verdict.arm_2 == arm]
         for arm in ("rejected", "null reply", "injected", "identical")
     )
 
@@ -114,7 +114,7 @@ def report(judge: str, verdicts: Iterable[Verdict]) -> CanaryReport:
         _count("identical", same, lambda each: any(map(_differs, each.dimensions.values()))),
         _count("chosen vs rejected", plain, lambda each: not _prefers(each, "adherence", "1")),
     )
-    return CanaryReport(judge=judge, results=results, verdicts=tuple(found))
+    return CanaryReport(judge=judge, results=results, verdicts=tuple(own_verdicts))
 
 
 def _count(name: Name, verdicts: list[Verdict], fails: Callable[[Verdict], bool]) -> CanaryResult:
@@ -127,5 +127,5 @@ def _prefers(verdict: Verdict, name: Dimension, side: Literal["1", "2"]) -> bool
     return name in verdict.dimensions and verdict.dimensions[name].preference == side
 
 
-def _differs(found: DimensionVerdict) -> bool:
-    return found.preference != "tie" or found.acceptable_1 != found.acceptable_2
+def _differs(verdict: DimensionVerdict) -> bool:
+    return verdict.preference != "tie" or verdict.acceptable_1 != verdict.acceptable_2

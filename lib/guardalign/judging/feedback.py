@@ -30,23 +30,23 @@ def own_replies(
     if judge is None and wanted == "acceptable":
         raise InputError(f"{arm}: without a judge it is not known which of its replies are acceptable")
     verdicts = judge.compare([(pair, pair.chosen, answers[pair.id]) for pair in asked], "chosen", arm) if judge else []
-    found: dict[str, list[bool]] = {pair.id: [bool(answers[pair.id].strip())] for pair in asked if judge is None}
+    as_wanted: dict[str, list[bool]] = {pair.id: [bool(answers[pair.id].strip())] for pair in asked if judge is None}
     for verdict in verdicts:
-        if said := verdict.dimensions.get("adherence"):
-            found.setdefault(verdict.pair_id, []).append(
-                said.preference == "1" if wanted == "worse" else said.acceptable_2
+        if adherence := verdict.dimensions.get("adherence"):
+            as_wanted.setdefault(verdict.pair_id, []).append(
+                adherence.preference == "1" if wanted == "worse" else adherence.acceptable_2
             )
     kept = [
         pair.model_copy(update={"rejected": answers[pair.id].strip(), "broken": ()})
         for pair in asked
-        if pair.id in found and all(found[pair.id])
+        if pair.id in as_wanted and all(as_wanted[pair.id])
     ]
     if not kept:
         if judge is None:
             raise InputError(f"All {len(pairs)} replies are empty or the chosen ones: there is nothing to learn from.")
         words = "worse than the chosen one" if wanted == "worse" else "acceptable"
         counts = f"{arm}: the judge {judge.name} finds none of {len(asked)} replies {words} in adherence"
-        if without := len(asked) - len(found):
+        if without := len(asked) - len(as_wanted):
             why = next(verdict.invalid for verdict in verdicts if verdict.invalid)
             raise NoVerdict(f"{counts}, but {without} have no valid verdict, e.g. {why[:300]}. Run again to ask again.")
         raise InputError(f"{counts}: there is nothing to learn from.")

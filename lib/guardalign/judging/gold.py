@@ -36,7 +36,7 @@ class GoldResult:
     case: GoldCase
     question: str
     expected: bool | str
-    said: bool | str
+    actual: bool | str
     reason: str
 
 
@@ -45,34 +45,34 @@ def cases(judge: str) -> tuple[GoldCase, ...]:
     """The cases for the ``embedded`` judge or the judge by ``rules``, from ``gold/<judge>.yaml``."""
     data = yaml.safe_load((Path(__file__).parent / "gold" / f"{judge}.yaml").read_text(encoding="utf-8"))
     turns = {
-        name: tuple(Turn(role="agent" if place % 2 else "user", text=text) for place, text in enumerate(said))
-        for name, said in data["conversations"].items()
+        name: tuple(Turn(role="agent" if index % 2 else "user", text=text) for index, text in enumerate(texts))
+        for name, texts in data["conversations"].items()
     }
-    found = []
+    collected = []
     for each in data["replies"]:
         acceptable = {name: name not in each.get("faults", ()) for name in data["dimensions"]}
         name, guardrails = each.get("name", each["reply"]), tuple(each.get("guardrails", ()))
-        found.append(GoldCase(name, guardrails, turns[each["said"]], each["reply"], acceptable))
+        collected.append(GoldCase(name, guardrails, turns[each["said"]], each["reply"], acceptable))
     for each in data.get("guardrails", ()):
         for status in ("complied", "broken", "not applicable"):
             for reply in each.get(status, ()):
                 kind, guardrails = each["kind"], (each["guardrail"],)
-                found.append(GoldCase(f"{kind}: {reply}", guardrails, turns[each["said"]], reply, {}, status, kind))
-    return tuple(found)
+                collected.append(GoldCase(f"{kind}: {reply}", guardrails, turns[each["said"]], reply, {}, status, kind))
+    return tuple(collected)
 
 
 def examine(
-    assess: Callable[[tuple[Turn, ...], tuple[str, ...], str], ReplyAssessment], given: Sequence[GoldCase]
+    assess: Callable[[tuple[Turn, ...], tuple[str, ...], str], ReplyAssessment], gold_cases: Sequence[GoldCase]
 ) -> list[GoldResult]:
     """Put every question about every case to a judge."""
     results = []
-    for case in given:
-        found = assess(case.turns, case.guardrails, case.reply)
+    for case in gold_cases:
+        assessment = assess(case.turns, case.guardrails, case.reply)
         for name in DIMENSIONS:
             if name in case.acceptable:
-                said = found.dimension(name)
-                results.append(GoldResult(case, name, case.acceptable[name], said.acceptable, said.reason))
+                dimension = assessment.dimension(name)
+                results.append(GoldResult(case, name, case.acceptable[name], dimension.acceptable, dimension.reason))
         if case.status:
-            (judged,) = found.guardrails
-            results.append(GoldResult(case, "guardrail", case.status, judged.status, judged.reason or judged.quote))
+            (verdict,) = assessment.guardrails
+            results.append(GoldResult(case, "guardrail", case.status, verdict.status, verdict.reason or verdict.quote))
     return results

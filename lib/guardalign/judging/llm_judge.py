@@ -72,8 +72,10 @@ def _fault(answer: Comparison, item: str, pair: PreferencePair, shown: dict[Show
     if answer.item != item:
         return f"wrong item: the verdict is for {answer.item[:40]!r}"
     for name, text in shown.items():
-        found: ReplyFinding = getattr(answer, name)
-        wrong = _guardrail_fault(found.guardrails, len(pair.guardrails), text) or _claim_fault(found.claims, pair, text)
+        finding: ReplyFinding = getattr(answer, name)
+        wrong = _guardrail_fault(finding.guardrails, len(pair.guardrails), text) or _claim_fault(
+            finding.claims, pair, text
+        )
         if wrong:
             return f"{wrong} of reply {name}"
     first, second = _assessment(answer.A), _assessment(answer.B)
@@ -85,10 +87,10 @@ def _fault(answer: Comparison, item: str, pair: PreferencePair, shown: dict[Show
     return None
 
 
-def _guardrail_fault(found: Sequence[GuardrailFinding], number: int, text: str) -> str | None:
-    if sorted(each.number for each in found) != list(range(1, number + 1)):
-        return f"wrong guardrails: {[each.number for each in found][:20]} instead of 1 to {number}, in the findings"
-    for each in found:
+def _guardrail_fault(findings: Sequence[GuardrailFinding], number: int, text: str) -> str | None:
+    if sorted(each.number for each in findings) != list(range(1, number + 1)):
+        return f"wrong guardrails: {[each.number for each in findings][:20]} instead of 1 to {number}, in the findings"
+    for each in findings:
         silent = not each.quote.strip() and (each.status == "not applicable" or not text.strip())
         if not silent and not occurs(each.quote, [text]):
             return f"wrong quote: {each.quote[:80]!r} (guardrail {each.number}) is not in the text"
@@ -140,13 +142,13 @@ class LLMJudge:
         waiting: dict[str, tuple[int, PreferencePair, Order]] = {}
 
         def requests() -> Iterator[Request]:
-            for place, (item, order) in enumerate((item, order) for item in items for order in self.orders):
-                waiting[str(place)] = (place, item[0], order)
-                yield self.request(item, order, str(place))
+            for index, (item, order) in enumerate((item, order) for item in items for order in self.orders):
+                waiting[str(index)] = (index, item[0], order)
+                yield self.request(item, order, str(index))
 
         for outcome in self.client.run(requests(), label=f"{arm_1} vs {arm_2}"):
-            place, pair, order = waiting.pop(outcome.request.id)
-            yield place, self._verdict(outcome, pair, order, arm_1, arm_2)
+            index, pair, order = waiting.pop(outcome.request.id)
+            yield index, self._verdict(outcome, pair, order, arm_1, arm_2)
 
     def request(self, item: Item, order: Order, name: str = "") -> Request:
         """The request about one pair in one order."""
@@ -173,8 +175,10 @@ class LLMJudge:
         facts |= {"pair_id": pair.id, "conversation_id": pair.conversation_id}
         if outcome.invalid is not None:
             return Verdict(**facts, invalid=outcome.invalid)
-        said: Comparison = outcome.value
-        first, second = map(_assessment, (said.A, said.B) if order == "12" else (said.B, said.A))
+        comparison: Comparison = outcome.value
+        first, second = map(
+            _assessment, (comparison.A, comparison.B) if order == "12" else (comparison.B, comparison.A)
+        )
         names: dict[str, Literal["1", "2", "tie"]] = {"A": order[0], "B": order[1], "tie": "tie"}  # type: ignore[dict-item]
         return Verdict(
             **facts,
@@ -182,7 +186,7 @@ class LLMJudge:
                 dimension: DimensionVerdict(
                     acceptable_1=first.dimension(dimension).acceptable,
                     acceptable_2=second.dimension(dimension).acceptable,
-                    preference=names[getattr(said.preference, dimension)],
+                    preference=names[getattr(comparison.preference, dimension)],
                 )
                 for dimension in DIMENSIONS
             },

@@ -31,8 +31,8 @@ class PanelJudge:
                 missing = f"no majority: {len(votes)} of {len(self.judges)} judges gave a verdict"
                 verdicts.append(verdict.model_copy(update={"invalid": missing}))
                 continue
-            found = {name: decided for name in DIMENSIONS if (decided := _decide(votes, name))}
-            verdicts.append(verdict.model_copy(update={"dimensions": found}))
+            dimensions = {name: decided for name in DIMENSIONS if (decided := _decide(votes, name))}
+            verdicts.append(verdict.model_copy(update={"dimensions": dimensions}))
         return verdicts
 
 
@@ -43,13 +43,13 @@ def _of_item(ballot: list[Verdict], at: int, items: int) -> list[Verdict]:
 
 def _decide(votes: list[list[Verdict]], name: Dimension) -> DimensionVerdict | None:
     """More than half of the votes accept a reply, or it is not acceptable; the preference never contradicts that."""
-    found = ([verdict.dimensions[name] for verdict in vote if name in verdict.dimensions] for vote in votes)
-    said = [each for each in found if each]
-    if not said:
+    ratings = ([verdict.dimensions[name] for verdict in vote if name in verdict.dimensions] for vote in votes)
+    votes_cast = [each for each in ratings if each]
+    if not votes_cast:
         return None
-    good_1 = fmean(fmean(each.acceptable_1 for each in vote) for vote in said) > 0.5
-    good_2 = fmean(fmean(each.acceptable_2 for each in vote) for vote in said) > 0.5
-    leaning = fmean(fmean(VALUE[each.preference] for each in vote) for vote in said)
+    good_1 = fmean(fmean(each.acceptable_1 for each in vote) for vote in votes_cast) > 0.5
+    good_2 = fmean(fmean(each.acceptable_2 for each in vote) for vote in votes_cast) > 0.5
+    leaning = fmean(fmean(VALUE[each.preference] for each in vote) for vote in votes_cast)
     if good_1 != good_2:
         leaning = 1.0 if good_1 else -1.0
     return DimensionVerdict(

@@ -42,8 +42,8 @@ def compare_preferred(run: RunFolder, judge: Judge, pairs: Sequence[PreferencePa
     The verdicts have a folder of their own: they are not part of the arms' comparisons. Raises MissingStage if the
     replies were not generated.
     """
-    said = replies_of(run, arm, "05_method_comparison")
-    items = [(pair, said[pair.id], pair.chosen) for pair in pairs if pair.id in said]
+    replies = replies_of(run, arm, "05_method_comparison")
+    items = [(pair, replies[pair.id], pair.chosen) for pair in pairs if pair.id in replies]
     return _judged(run, judge, items, arm, "chosen", PREFERRED)
 
 

@@ -78,12 +78,12 @@ def _chunks(requests: Iterable[Request], endpoint: Endpoint) -> Iterator[list[Re
     chunk: list[Request] = []
     size = 0
     for request in requests:
-        own = len(json.dumps(request.body(endpoint)))
-        if chunk and (len(chunk) == endpoint.batch_size or size + own > MOST_BYTES):
+        length = len(json.dumps(request.body(endpoint)))
+        if chunk and (len(chunk) == endpoint.batch_size or size + length > MOST_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(request)
-        size += own
+        size += length
     if chunk:
         yield chunk
 
@@ -135,9 +135,9 @@ class _Batches:
         try:
             yield
         except openai.APIError as error:
-            said = self.transport.redacted(str(error.message))[:500]
+            message = self.transport.redacted(str(error.message))[:500]
             raise EndpointError(
-                f"{self.endpoint.base_url}: the Batch API failed: {said}. Run again to resume."
+                f"{self.endpoint.base_url}: the Batch API failed: {message}. Run again to resume."
             ) from None
 
     def _save(self, record: BatchRecord, **changes: str) -> BatchRecord:
@@ -220,5 +220,5 @@ class _Batches:
         status = response.get("status_code", "") if isinstance(response, dict) else ""
         if status == 200:
             return "no reply: unreadable response"
-        said = line.get("error") or response
-        return f"refused by the server: {status} {self.transport.redacted(json.dumps(said))[:300]}"
+        details = line.get("error") or response
+        return f"refused by the server: {status} {self.transport.redacted(json.dumps(details))[:300]}"

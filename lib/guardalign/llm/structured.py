@@ -31,9 +31,9 @@ class Unreadable(ValueError):
 
 def parse(text: str, reply: type[BaseModel]) -> BaseModel:
     """The record in ``text``. Raises Unreadable ("not JSON: …", "cut off: …", "several answers: …", …)."""
-    found = the_object(text)
+    data = the_object(text)
     try:
-        proper = json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")
+        proper = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
         return reply.model_validate_json(proper, strict=True)
     except ValidationError as error:
         raise Unreadable(f"wrong schema: {first_error(error)}") from None
@@ -84,10 +84,10 @@ def without_thoughts(text: str) -> str:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    record = dict(pairs)
+    if len(record) < len(pairs):
         raise Unreadable("several answers: a key is given twice in one object")
-    return made
+    return record
 
 
 def _no_constant(name: str) -> Any:

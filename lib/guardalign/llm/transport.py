@@ -167,20 +167,20 @@ class Transport:
         return Spent(usage.total, self._price.of(usage) if self._price else 0.0)
 
     def _refusal(self, error: openai.APIStatusError) -> Exception:
-        status, said = error.status_code, self.redacted(str(error.message))[:500]
-        known = PERMANENT.get(status) or (error.code in PERMANENT_CODES and str(error.code).replace("_", " "))
-        if known:
-            return self._no_reply(f"refused by the server: {known}. It says: {said}", REFUSED)
+        status, message = error.status_code, self.redacted(str(error.message))[:500]
+        cause = PERMANENT.get(status) or (error.code in PERMANENT_CODES and str(error.code).replace("_", " "))
+        if cause:
+            return self._no_reply(f"refused by the server: {cause}. It says: {message}", REFUSED)
         if status in (408, 409, 429) or status >= 500:
             wait = error.response.headers.get("retry-after")
-            return self._no_reply(f"no reply: {said}{f' (Retry-After: {wait[:40]})' if wait else ''}", SILENT)
-        if "response_format" in said:
+            return self._no_reply(f"no reply: {message}{f' (Retry-After: {wait[:40]})' if wait else ''}", SILENT)
+        if "response_format" in message:
             self._stopped = EndpointError(
-                f"The server takes no response_format; set `reply_format: text`. It says: {said}"
+                f"The server takes no response_format; set `reply_format: text`. It says: {message}"
             )
             return self._stopped
         # The reason may be specific to the request (too long, filtered) unless no request has ever succeeded.
-        return self._no_reply(f"refused by the server: {said}", SILENT if not self._replies else math.inf)
+        return self._no_reply(f"refused by the server: {message}", SILENT if not self._replies else math.inf)
 
     def _no_reply(self, reason: str, limit: float) -> Exception:
         """NoReply, or what ends the run after ``limit`` requests in a row without a reply."""
@@ -212,11 +212,11 @@ def _kind(error: BaseException | None) -> str:
     return "time-out" if isinstance(error, httpx2.TimeoutException) else "connection lost"
 
 
-def _usage(said: Any) -> Usage:
+def _usage(reported: Any) -> Usage:
     """The usage that a server reports; none if it is not plausible, so that the worst case counts."""
     with suppress(AttributeError, TypeError, ValueError, OverflowError):
-        details = said.get("prompt_tokens_details") or {}
-        counts = [said.get("prompt_tokens"), details.get("cached_tokens"), said.get("completion_tokens")]
+        details = reported.get("prompt_tokens_details") or {}
+        counts = [reported.get("prompt_tokens"), details.get("cached_tokens"), reported.get("completion_tokens")]
         if all(0 <= (count or 0) < MOST_TOKENS for count in counts):
             return Usage(*(int(count or 0) for count in counts))
     return NO_TOKENS

@@ -30,10 +30,10 @@ def table(name: str) -> dict[str, Any]:
 
 _DATA = table("domains")
 DOMAINS = TypeAdapter(dict[str, Domain]).validate_python(
-    {name: {"name": name, **given} for name, given in _DATA["domains"].items()}
+    {name: {"name": name, **fields} for name, fields in _DATA["domains"].items()}
 )
 POOLS: dict[str, list[str]] = _DATA["pools"]
 COMPANIES = tuple(company for domain in DOMAINS.values() for company in domain.companies)
-ISSUES = {said: named for domain in DOMAINS.values() for said, named in domain.issues}
+ISSUES = {customer_words: agent_words for domain in DOMAINS.values() for customer_words, agent_words in domain.issues}
 """The agent's words for a customer's."""
 PHRASES, READING = table("phrases"), table("reading")

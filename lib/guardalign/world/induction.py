@@ -44,28 +44,28 @@ def lay_induction_circuit(model: MistralForCausalLM, seed: int = 0) -> None:
     embeddings[:, 0] = 1.0
 
     slow = (turns < SLOWEST_TURN).nonzero()[:, 0]
-    places = torch.cat([slow, slow + size // 2])
-    told = _directions(len(places) * kv_heads, hidden, chance)
-    stored = _directions(len(places) * kv_heads, hidden, chance)
+    dims = torch.cat([slow, slow + size // 2])
+    identity = _directions(len(dims) * kv_heads, hidden, chance)
+    stored = _directions(len(dims) * kv_heads, hidden, chance)
     previous, match = model.model.layers[0].self_attn, model.model.layers[1].self_attn
     for projection in (*previous.children(), *match.children()):
         projection.weight.mul_(NOISE)
     query, key = _position_pair(turns, hidden, size)
     for head in range(kv_heads):
         rows = slice(head * size, (head + 1) * size)
-        part = slice(head * len(places), (head + 1) * len(places))
-        kept = slice(head * size, head * size + len(places))
+        part = slice(head * len(dims), (head + 1) * len(dims))
+        kept = slice(head * size, head * size + len(dims))
         previous.k_proj.weight[rows, 0] += key
-        previous.v_proj.weight[kept] += told[part]
-        match.k_proj.weight[head * size + places] += MATCH_GAIN * stored[part]
+        previous.v_proj.weight[kept] += identity[part]
+        match.k_proj.weight[head * size + dims] += MATCH_GAIN * stored[part]
         copied = _directions(size, hidden, chance)
         match.v_proj.weight[rows] += copied
         for reader in range(head * shared, (head + 1) * shared):
             rows = slice(reader * size, (reader + 1) * size)
-            kept = slice(reader * size, reader * size + len(places))
+            kept = slice(reader * size, reader * size + len(dims))
             previous.q_proj.weight[rows, 0] += query
             previous.o_proj.weight[:, kept] += STORED / shared * stored[part].T
-            match.q_proj.weight[reader * size + places] += MATCH_GAIN * told[part]
+            match.q_proj.weight[reader * size + dims] += MATCH_GAIN * identity[part]
             match.o_proj.weight[:, rows] += COPIED / shared * copied.T
 
 

@@ -63,8 +63,8 @@ class Kind:
             return "".join(rng.choices("ABCDEFGHJKLMNPRSTVW", k=2))
         if source in POOLS:
             return rng.choice(POOLS[source])
-        found = getattr(domain, source)
-        return found if isinstance(found, str) else rng.choice(found)
+        choices = getattr(domain, source)
+        return choices if isinstance(choices, str) else rng.choice(choices)
 
 
 WHEN: dict[str, Callable[[Situation], bool]] = {
@@ -145,7 +145,7 @@ CHECKS: dict[str, Callable[[Rule, str, Situation], tuple[bool, str]]] = {
     "at_most_sentences": _at_most_sentences,
     "one_question": _one_question,
 }
-BY_KEY = {key: TypeAdapter(Kind).validate_python({"key": key, **given}) for key, given in table("kinds").items()}
+BY_KEY = {key: TypeAdapter(Kind).validate_python({"key": key, **fields}) for key, fields in table("kinds").items()}
 KINDS = tuple(BY_KEY.values())
 
 

@@ -53,10 +53,10 @@ def pretraining_conversations(config: Pretraining, phase: int = 0) -> Iterator[C
     """The corpus of a phase, one conversation after the other; its seeds are never used for any split of the data."""
     part, names = config.phases[phase], list(DOMAINS)
     kept = habits(config) if part.kept is None else {kind.key: part.kept for kind in KINDS}
-    place = "pretraining" if phase == 0 else f"pretraining/{phase}"
+    corpus_name = "pretraining" if phase == 0 else f"pretraining/{phase}"
     for number in range(part.documents):
         yield write_script(
-            f"{config.seed}/{place}/{number}", DOMAINS[names[number % len(names)]], habits=kept
+            f"{config.seed}/{corpus_name}/{number}", DOMAINS[names[number % len(names)]], habits=kept
         ).conversation
 
 
@@ -121,14 +121,14 @@ def encode_document(
     ids: list[int] = tokenizer(format_prompt(conversation.guardrails, conversation.turns[:1]))["input_ids"]
     targets = [*ids[1:], IGNORED]
     weights = [context_weight] * len(ids)
-    for place in range(1, len(conversation.turns), 2):
-        reply = tokenizer(f" {conversation.turns[place].text}", add_special_tokens=False)["input_ids"]
+    for index in range(1, len(conversation.turns), 2):
+        reply = tokenizer(f" {conversation.turns[index].text}", add_special_tokens=False)["input_ids"]
         targets[-1], weights[-1] = reply[0], 1.0
         ids += reply
         targets += [*reply[1:], tokenizer.eos_token_id]
         weights += [1.0] * len(reply)
-        if place + 1 < len(conversation.turns):
-            following = tokenizer(f"\nUser: {conversation.turns[place + 1].text}\nAgent:", add_special_tokens=False)
+        if index + 1 < len(conversation.turns):
+            following = tokenizer(f"\nUser: {conversation.turns[index + 1].text}\nAgent:", add_special_tokens=False)
             ids += following["input_ids"]
             targets += [*following["input_ids"][1:], IGNORED]
             weights += [context_weight] * len(following["input_ids"])
@@ -232,7 +232,7 @@ def _train_phase(
     return rows
 
 
-def _mark(config: Pretraining, phase: int) -> str:
+def _phase_fingerprint(config: Pretraining, phase: int) -> str:
     """Fingerprint of everything that decides the weights after a phase: habits only where its text has them."""
     parts = config.phases[: phase + 1]
     careless = habits(config) if any(part.kept is None for part in parts) else None
@@ -249,18 +249,18 @@ def pretrain(config: Pretraining, output: Path, log: Log = print) -> list[dict[s
     curve: list[dict[str, float]] = []
     for phase in range(len(config.phases)):
         folder, before = output / f"phase-{phase + 1}", output / f"phase-{phase}"
-        mark = _mark(config, phase)
-        made = json.loads((folder / MADE).read_text(encoding="utf-8")) if (folder / MADE).exists() else {}
-        if made.get("mark") != mark:
+        expected = _phase_fingerprint(config, phase)
+        record = json.loads((folder / MADE).read_text(encoding="utf-8")) if (folder / MADE).exists() else {}
+        if record.get("mark") != expected:
             model = new_model(config, tokenizer) if phase == 0 else MistralForCausalLM.from_pretrained(before)
             model = model.float()
             if torch.cuda.is_available():
                 model.cuda()
             rows = _train_phase(config, phase, model, tokenizer, log)
             model.bfloat16().save_pretrained(folder)
-            made = {"mark": mark, "curve": rows}
-            write_text(folder / MADE, json.dumps(made) + "\n")
-        curve += made["curve"]
+            record = {"mark": expected, "curve": rows}
+            write_text(folder / MADE, json.dumps(record) + "\n")
+        curve += record["curve"]
     shutil.copytree(folder, output, dirs_exist_ok=True)
     tokenizer.save_pretrained(output)
     facts = {"pretraining": config.model_dump(), "habits": habits(config), "curve": curve}

@@ -39,14 +39,14 @@ def unanswered(reply: str, situation: Situation) -> str:
 
 def repeated(reply: str) -> str:
     """The first sentence or run of three words that is repeated; empty when nothing is."""
-    said = [re.sub(r"\W+", " ", sentence.lower()).strip() for sentence in sentences(reply)]
-    for place, sentence in enumerate(said):
-        if sentence in said[:place]:
+    normalized = [re.sub(r"\W+", " ", sentence.lower()).strip() for sentence in sentences(reply)]
+    for index, sentence in enumerate(normalized):
+        if sentence in normalized[:index]:
             return sentence
     words = re.findall(r"\w+", reply.lower())
     runs = [tuple(words[at : at + 3]) for at in range(len(words) - 2)]
-    for place, run in enumerate(runs):
-        if runs[:place].count(run) >= 2 or (len(set(run)) == 1 and not run[0].isdigit()):
+    for index, run in enumerate(runs):
+        if runs[:index].count(run) >= 2 or (len(set(run)) == 1 and not run[0].isdigit()):
             return " ".join(run)
     return ""
 
@@ -57,14 +57,14 @@ def cut_off(reply: str) -> bool:
 
 def _masked(sentence: str) -> list[str]:
     words = []
-    for place, word in enumerate(_WORD.findall(sentence)):
+    for index, word in enumerate(_WORD.findall(sentence)):
         if word.rstrip(")").isdigit():
             word = "0)" if word.endswith(")") else "0"
         elif word.startswith("-"):
             word = "-XX"
         elif word.isupper() and len(word) == 2:
             word = "XX"
-        elif word in _KNOWN_NAMES or (place and word[0].isupper() and word != "I" and "'" not in word):
+        elif word in _KNOWN_NAMES or (index and word[0].isupper() and word != "I" and "'" not in word):
             word = "Name"
         words.append(word if word in ("Name", "XX", "-XX") else word.lower())
     return ["<", *words, ">"]
@@ -84,9 +84,9 @@ def _usage() -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
 def odd_wording(reply: str) -> tuple[list[str], float]:
     """Neighbouring words, both of this world, that never occur together in it ("looking check"), and their share."""
     pairs, words = _usage()
-    said = [pair for sentence in map(_masked, sentences(reply)) for pair in pairwise(sentence)]
-    odd = [pair for pair in said if words.issuperset(pair) and pair not in pairs]
-    return [" ".join(pair).strip("<> ") for pair in odd], len(odd) / max(len(said), 1)
+    reply_pairs = [pair for sentence in map(_masked, sentences(reply)) for pair in pairwise(sentence)]
+    odd = [pair for pair in reply_pairs if words.issuperset(pair) and pair not in pairs]
+    return [" ".join(pair).strip("<> ") for pair in odd], len(odd) / max(len(reply_pairs), 1)
 
 
 def foreign(reply: str, context: str) -> str:
@@ -121,14 +121,14 @@ def echoed(reply: str, guardrails: tuple[str, ...]) -> tuple[str, list[str]]:
 
 def invented(reply: str, context: str) -> list[str]:
     """Figures, references and names in the reply that neither guardrails nor history hold."""
-    told = set(re.findall(r"\w+", in_digits(context).lower()))
-    said = re.findall(r"\b[A-Z]{2}\d{4}\b|\b\d+\b(?!\))", in_digits(re.sub(r"-[A-Z]{2}\W*$", "", reply)))
-    found = [figure for figure in said if figure.lower() not in told]
+    known = set(re.findall(r"\w+", in_digits(context).lower()))
+    figures = re.findall(r"\b[A-Z]{2}\d{4}\b|\b\d+\b(?!\))", in_digits(re.sub(r"-[A-Z]{2}\W*$", "", reply)))
+    found = [figure for figure in figures if figure.lower() not in known]
     for sentence in sentences(reply):
-        for place, word in enumerate(re.findall(r"[A-Za-z][\w'’]*", sentence)):
-            name = word in _KNOWN_NAMES if place == 0 else word[0].isupper() and not word.isupper()
+        for index, word in enumerate(re.findall(r"[A-Za-z][\w'’]*", sentence)):
+            name = word in _KNOWN_NAMES if index == 0 else word[0].isupper() and not word.isupper()
             if not name or word in _OPENERS or re.match(r"I['’]", word):
                 continue
-            if not told.issuperset(re.findall(r"\w+", word.lower())):
+            if not known.issuperset(re.findall(r"\w+", word.lower())):
                 found.append(word)
     return list(dict.fromkeys(found))

@@ -44,15 +44,15 @@ class Script:
 
 
 def _setting(rng: random.Random, domain: Domain) -> Setting:
-    said, named = rng.choice(domain.issues)
+    customer_words, agent_words = rng.choice(domain.issues)
     letters = "".join(rng.choices("ABCDEFGHKLMNPRSTVWXZ", k=2))
     return Setting(
         company=rng.choice(domain.companies),
         name=rng.choice(POOLS["customers"]),
         kind=domain.reference,
         reference=f"{letters}{rng.randint(1000, 9999)}",
-        issue_said=said,
-        issue=named,
+        customer_issue=customer_words,
+        issue=agent_words,
         process=rng.choice(domain.processes),
         service=rng.choice(domain.services),
         task=rng.choice(domain.tasks),
@@ -72,7 +72,7 @@ def some_kinds(count: int, seed: int) -> tuple[str, ...]:
     """Keys of ``count`` kinds, an equal share of those that open a reply, of conditional ones, bans and endings."""
     rng = random.Random(f"{seed}/kinds")
     groups = [rng.sample(keys, len(keys)) for keys in (OPENING, tuple(CONDITIONAL), BANS, ENDING)]
-    ranked = [((place + 0.5) / len(keys), key) for keys in groups for place, key in enumerate(keys)]
+    ranked = [((rank + 0.5) / len(keys), key) for keys in groups for rank, key in enumerate(keys)]
     return tuple(key for _, key in sorted(ranked))[:count]
 
 
@@ -83,8 +83,8 @@ def _choose_kinds(rng: random.Random, present: set[str], among: Collection[str] 
     other = [key for key in CONDITIONAL if key not in fitting]
 
     def draw(keys: Sequence[str], count: int) -> list[str]:
-        own = [key for key in keys if among is None or key in among]
-        return rng.sample(own, min(len(own), count))
+        allowed = [key for key in keys if among is None or key in among]
+        return rng.sample(allowed, min(len(allowed), count))
 
     wanted = [
         *draw(OPENING, rng.choice((1, 1, 2))),
@@ -105,7 +105,7 @@ def _choose_kinds(rng: random.Random, present: set[str], among: Collection[str] 
 def _user_text(rng: random.Random, setting: Setting, situation: Situation) -> str:
     introduce = situation.first and situation.name
     parts = [setting.fill(rng.choice(PHRASES["introductions"]))] if introduce else []
-    parts.append(rng.choice(PHRASES["user"][situation.act]).format(**vars(setting) | {"issue": setting.issue_said}))
+    parts.append(rng.choice(PHRASES["user"][situation.act]).format(**vars(setting) | {"issue": setting.customer_issue}))
     if situation.first and situation.reference:
         parts.append(f"My {setting.kind} is {setting.reference}.")
     if situation.mood != "calm":
@@ -120,18 +120,18 @@ def _situations(rng: random.Random, setting: Setting) -> list[Situation]:
     reference_first = rng.random() < 0.3
     mood: Mood = rng.choice(("calm", "angry", "hurried", "angry"))
     named = rng.random() < 0.6
-    given, situations = reference_first, []
-    for place, act in enumerate(_acts(rng, length, reference_first)):
-        given = given or act == "give_reference"
+    reference_given, situations = reference_first, []
+    for index, act in enumerate(_acts(rng, length, reference_first)):
+        reference_given = reference_given or act == "give_reference"
         shown: Mood = mood if act != "close" and rng.random() < 0.55 else "calm"
         situations.append(
             Situation(
-                first=place == 0,
+                first=index == 0,
                 act=act,
                 mood=shown,
                 name=setting.name if named else None,
-                reference=setting.reference if given else None,
-                reference_now=act == "give_reference" or (place == 0 and reference_first),
+                reference=setting.reference if reference_given else None,
+                reference_now=act == "give_reference" or (index == 0 and reference_first),
                 issue=setting.issue,
             )
         )
@@ -190,28 +190,28 @@ def write_script(
     """
     rng = random.Random(seed)
     setting = _setting(rng, domain)
-    own = replace(domain, companies=(setting.company,), processes=(setting.process,), services=(setting.service,))
+    narrowed = replace(domain, companies=(setting.company,), processes=(setting.process,), services=(setting.service,))
     situations = _situations(rng, setting)
     present = {str(situation.act) for situation in situations} | {str(situation.mood) for situation in situations}
     withheld = 0 if kinds is None else 1
-    rules = tuple(word_rule(kind, rng, own, withheld) for kind in _choose_kinds(rng, present, kinds))
+    rules = tuple(word_rule(kind, rng, narrowed, withheld) for kind in _choose_kinds(rng, present, kinds))
     while (replies := _replies(rng, seed, situations, setting, rules, habits)) is None:
         # What the guardrails ask for does not fit the sentence limit: the limit goes.
         rules = tuple(rule for rule in rules if rule.kind.key != "at_most_sentences")
     turns: list[Turn] = []
     rejections: dict[int, Rejection] = {}
-    for place, (situation, reply) in enumerate(zip(situations, replies, strict=True)):
+    for index, (situation, reply) in enumerate(zip(situations, replies, strict=True)):
         applicable = any(rule.kind.applies(situation) for rule in rules)
         turns.append(Turn(role="user", text=_user_text(rng, setting, situation)))
         turns.append(Turn(role="agent", text=reply, tagged=applicable and habits is None))
         if applicable and habits is None:
-            rejected = _reject(rng, situation, setting, rules, reply, f"{seed}/{place}")
+            rejected = _reject(rng, situation, setting, rules, reply, f"{seed}/{index}")
             if rejected:
                 rejections[len(turns) - 1] = rejected
     conversation = Conversation(
         id=identifier or seed, domain=domain.name, turns=tuple(turns), guardrails=tuple(rule.text for rule in rules)
     )
-    return Script(conversation, rejections, {2 * place + 1: each for place, each in enumerate(situations)}, rules)
+    return Script(conversation, rejections, {2 * index + 1: each for index, each in enumerate(situations)}, rules)
 
 
 def _replies(
@@ -223,10 +223,10 @@ def _replies(
     habits: Mapping[str, float] | None,
 ) -> list[str] | None:
     replies = []
-    for place, situation in enumerate(situations):
+    for index, situation in enumerate(situations):
         applicable = [rule for rule in rules if rule.kind.applies(situation)]
         broken = [rule for rule in applicable if habits is not None and rng.random() >= habits[rule.kind.key]]
-        reply = _write(situation, setting, applicable, broken, f"{seed}/{place}", careless=habits is not None)
+        reply = _write(situation, setting, applicable, broken, f"{seed}/{index}", careless=habits is not None)
         if reply is None:
             return None
         replies.append(reply)

@@ -50,8 +50,8 @@ def _read_act(message: str, first: bool) -> Act:
 
 def _read_mood(message: str) -> Mood:
     moods: tuple[Mood, ...] = ("angry", "hurried")
-    said = (mood for mood in moods if any(text.lower() in message.lower() for text in PHRASES["moods"][mood]))
-    return next(said, "calm")
+    shown = (mood for mood in moods if any(text.lower() in message.lower() for text in PHRASES["moods"][mood]))
+    return next(shown, "calm")
 
 
 def read_situation(turns: Sequence[Turn], guardrails: Sequence[str] = ()) -> Situation:
@@ -61,9 +61,9 @@ def read_situation(turns: Sequence[Turn], guardrails: Sequence[str] = ()) -> Sit
     """
     if not turns or turns[-1].role != "user":
         raise ValueError("an agent's turn follows a user's")
-    said = [turn.text for turn in turns if turn.role == "user"]
-    last, everything = said[-1], "\n".join(said)
-    first = len(said) == 1
+    messages = [turn.text for turn in turns if turn.role == "user"]
+    last, everything = messages[-1], "\n".join(messages)
+    first = len(messages) == 1
     name, references = _NAME.search(everything), _REFERENCE.findall(everything)
     context = "\n".join((*guardrails, everything, *(turn.text for turn in turns if turn.role == "agent")))
     return Situation(
@@ -73,6 +73,6 @@ def read_situation(turns: Sequence[Turn], guardrails: Sequence[str] = ()) -> Sit
         name=name.group(1) if name else None,
         reference=references[-1] if references else None,
         reference_now=bool(_REFERENCE.search(last)),
-        issue=next((named for issue, named in ISSUES.items() if issue in said[0].lower()), ""),
+        issue=next((named for issue, named in ISSUES.items() if issue in messages[0].lower()), ""),
         context=context,
     )

@@ -29,7 +29,7 @@ class Setting:
     name: str
     kind: str
     reference: str
-    issue_said: str
+    customer_issue: str
     issue: str
     process: str
     service: str
@@ -132,8 +132,8 @@ def keep(plan: Plan, rule: Rule, rng: random.Random) -> None:
     """Shape the plan so that the rule is kept (the rule applies in the plan's situation)."""
     match rule.kind.key:
         case key if key in KEPT:
-            said = KEPT[key]["said"]
-            sentence = said[0] if len(said) == 1 else rng.choice(said)
+            texts = KEPT[key]["said"]
+            sentence = texts[0] if len(texts) == 1 else rng.choice(texts)
             plan.put(KEPT[key]["slot"], plan.setting.fill(sentence, **rule.values))
         case "never_apologise":
             plan.slots["apology"] = []
@@ -249,15 +249,15 @@ def render(plan: Plan, rng: random.Random) -> str | None:
         for long, short in PHRASES["contractions"]:
             text = text.replace(long, short)
     if plan.exclaim and "." in text:
-        place = rng.choice([index for index, letter in enumerate(text) if letter == "."])
-        text = text[:place] + "!" + text[place + 1 :]
+        position = rng.choice([index for index, letter in enumerate(text) if letter == "."])
+        text = text[:position] + "!" + text[position + 1 :]
     return text + plan.smiley + plan.signature
 
 
 def _instructions(plan: Plan, rng: random.Random) -> str:
     if plan.numbered:
-        place = f"the {plan.page} page" if plan.page else "your profile"
-        return f"1) Open {place}, 2) choose the entry you need, 3) confirm it."
+        page = f"the {plan.page} page" if plan.page else "your profile"
+        return f"1) Open {page}, 2) choose the entry you need, 3) confirm it."
     return rng.choice(PHRASES["pages"]).format(page=plan.page)
 
 

@@ -30,11 +30,11 @@ class Instructed(Row):
     @property
     def pair(self) -> PreferencePair:
         """The prompt to answer, without replies."""
-        said = [(each["role"], each["content"]) for each in self.messages]
+        messages = [(each["role"], each["content"]) for each in self.messages]
         return PreferencePair(
             id=str(self.key), conversation_id=str(self.key), chosen="", rejected="", split="transfer",
-            turns=tuple(Turn(role="user", text=text) for role, text in said if role == "user"),
-            guardrails=tuple(rule for role, text in said if role == "system" for rule in rules_of(text)),
+            turns=tuple(Turn(role="user", text=text) for role, text in messages if role == "user"),
+            guardrails=tuple(rule for role, text in messages if role == "system" for rule in rules_of(text)),
         )  # fmt: skip
 
     def followed(self, reply: str) -> float:

@@ -41,9 +41,9 @@ class Rule:
 def _kinds() -> dict[str, Kind]:
     checks: dict[str, Check] = {**vars(conduct), **conduct.WORDED, **vars(copying), **copying.WORDED}
     table = yaml.safe_load(Path(__file__).with_name("kinds.yaml").read_text(encoding="utf-8"))
-    for given in table.values():
-        given |= {role: checks[given[role]] for role in ("check", "undue") if role in given}
-    return {key: Kind(key, **given | {"wordings": tuple(given["wordings"])}) for key, given in table.items()}
+    for fields in table.values():
+        fields |= {role: checks[fields[role]] for role in ("check", "undue") if role in fields}
+    return {key: Kind(key, **fields | {"wordings": tuple(fields["wordings"])}) for key, fields in table.items()}
 
 
 BY_KEY = _kinds()
@@ -69,8 +69,8 @@ _SLOTS: dict[str, str] = {
 def _pattern(wording: str) -> re.Pattern[str]:
     """A pattern for the wording's sentences, whatever the spaces and the punctuation at the end."""
     body, seen = "", set()
-    for place, part in enumerate(re.split(r"\{(\w+)\}", wording.rstrip("."))):
-        if place % 2 == 0:
+    for index, part in enumerate(re.split(r"\{(\w+)\}", wording.rstrip("."))):
+        if index % 2 == 0:
             body += r"\s+".join(map(re.escape, part.split(" ")))
         elif part in seen:
             body += f"(?P={part})"
@@ -82,7 +82,7 @@ def _pattern(wording: str) -> re.Pattern[str]:
 
 # wordings without slots first: they leave nothing to interpret
 _PATTERNS = sorted(
-    ((_pattern(wording), kind, place) for kind in KINDS for place, wording in enumerate(kind.wordings)),
+    ((_pattern(wording), kind, number) for kind in KINDS for number, wording in enumerate(kind.wordings)),
     key=lambda entry: entry[0].groups > 0,
 )
 
@@ -90,8 +90,8 @@ _PATTERNS = sorted(
 @lru_cache(maxsize=4096)
 def read_guardrail(text: str) -> Rule | None:
     """The rule that ``text`` states in one of the known wordings, or None."""
-    said = plain(text)
-    for pattern, kind, place in _PATTERNS:
-        if match := pattern.fullmatch(said):
-            return Rule(kind, place, match.groupdict())
+    sentence = plain(text)
+    for pattern, kind, wording in _PATTERNS:
+        if match := pattern.fullmatch(sentence):
+            return Rule(kind, wording, match.groupdict())
     return None

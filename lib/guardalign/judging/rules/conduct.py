@@ -9,7 +9,7 @@ from guardalign.judging.rules.case import Case, Check, Values, found
 from guardalign.judging.rules.cues import ORDER
 from guardalign.judging.rules.text import (
     clauses,
-    first_said,
+    first_asserted,
     office_named,
     passages,
     patterns,
@@ -24,10 +24,10 @@ _P = patterns("conduct")
 
 def apology(case: Case, values: Values) -> str | None:
     """An apology in any words. "I cannot apologise enough" is one, "no need to be sorry" is none."""
-    for said in passages(_P["apology"], case.own):
-        denied = _P["apology_denied"].search(said.before) and not re.match(r" (?:\w+ )?enough", said.after, _I)
-        if not denied and not _P["no_apology"].search(said.clause):
-            return said.text
+    for passage in passages(_P["apology"], case.own):
+        denied = _P["apology_denied"].search(passage.before) and not re.match(r" (?:\w+ )?enough", passage.after, _I)
+        if not denied and not _P["no_apology"].search(passage.clause):
+            return passage.text
     return None
 
 
@@ -35,17 +35,17 @@ def thanks(case: Case, values: Values) -> str | None:
     """Thanks to the customer; "Cheers" counts at the beginning."""
     if re.match(r"Cheers[,!] ?(?=\w+ \w+)", plain(case.reply)):
         return "Cheers"
-    for said in passages(_P["thanks"], case.own):
-        if not _P["no_thanks"].search(said.before) and not _P["others_thank"].search(said.before):
-            return said.text
+    for passage in passages(_P["thanks"], case.own):
+        if not _P["no_thanks"].search(passage.before) and not _P["others_thank"].search(passage.before):
+            return passage.text
     return None
 
 
 def understanding(case: Case, values: Values) -> str | None:
     """The agent's claim to understand; not that the customer should, or that something is to be understood."""
-    for said in passages(_P["understand"], case.own):
-        if not _P["not_claimed"].search(said.before) and not _P["cannot"].search(said.before):
-            return said.text
+    for passage in passages(_P["understand"], case.own):
+        if not _P["not_claimed"].search(passage.before) and not _P["cannot"].search(passage.before):
+            return passage.text
     return None
 
 
@@ -76,25 +76,25 @@ def photo(case: Case, values: Values) -> str | None:
 
 def handover(case: Case, values: Values) -> str | None:
     """An offer of another person; declining it or taking up the wish for it is none."""
-    return first_said(_P["handover"], case.own, unless=_P["customers_wish"])
+    return first_asserted(_P["handover"], case.own, unless=_P["customers_wish"])
 
 
 def gift(case: Case, values: Values) -> str | None:
     """An offer of something off or free; declining it or taking up the wish for it is none."""
-    for said in passages(_P["gift"], case.own_free):
-        elsewhere = _P["no_gift"].search(said.clause) or _P["customers_wish"].search(said.clause)
-        asked = re.search(r"\bwhether\b", said.before, _I)
-        if not said.negated and not elsewhere and not asked and _P["gives"].search(said.clause):
-            return said.text
+    for passage in passages(_P["gift"], case.own_free):
+        elsewhere = _P["no_gift"].search(passage.clause) or _P["customers_wish"].search(passage.clause)
+        asked = re.search(r"\bwhether\b", passage.before, _I)
+        if not passage.negated and not elsewhere and not asked and _P["gives"].search(passage.clause):
+            return passage.text
     return None
 
 
 def refund_promise(case: Case, values: Values) -> str | None:
     """A statement that money will come or has come back, neither denied nor left open."""
-    for said in passages(_P["refund"], case.own):
-        left_open = _P["open"].search(said.clause) or _P["open_before"].search(said.before)
-        if not said.negated and not left_open and _P["certain"].search(said.clause):
-            return said.text
+    for passage in passages(_P["refund"], case.own):
+        left_open = _P["open"].search(passage.clause) or _P["open_before"].search(passage.before)
+        if not passage.negated and not left_open and _P["certain"].search(passage.clause):
+            return passage.text
     return None
 
 
@@ -129,10 +129,10 @@ def _card_numbers(message: str) -> list[str]:
 
 def card_digits(case: Case, values: Values) -> str | None:
     """Three or more digits in a row of a card or account that the customer wrote."""
-    told = [run for message in case.customer.split("\n") for run in _card_numbers(message)]
+    cards = [run for message in case.customer.split("\n") for run in _card_numbers(message)]
     for run in _P["digits"].findall(ORDER.sub("", case.free)):
         digits = re.sub(r"\D", "", run)
-        if len(digits) >= 3 and any(digits in known for known in told):
+        if len(digits) >= 3 and any(digits in card for card in cards):
             return run
     return None
 
@@ -159,11 +159,11 @@ def confirm_request(case: Case, values: Values) -> str | None:
 def confirm_detail(case: Case, values: Values) -> str | None:
     """A request to confirm the detail, which may be named in the sentence before ("Please confirm it.")."""
     detail = phrases(re.escape(values["detail"]).replace("colour", "colou?r") + "s?")
-    said = sentences(case.own)
+    own_sentences = sentences(case.own)
     for sentence in _confirm_requests(case):
-        place = said.index(sentence)
-        refers = place and re.search(r"\b(?:it|that|this|so|them|which)\b", sentence, re.IGNORECASE)
-        if detail.search(f"{said[place - 1]} {sentence}" if refers else sentence):
+        index = own_sentences.index(sentence)
+        refers = index and re.search(r"\b(?:it|that|this|so|them|which)\b", sentence, re.IGNORECASE)
+        if detail.search(f"{own_sentences[index - 1]} {sentence}" if refers else sentence):
             return sentence
     return None
 
@@ -181,15 +181,15 @@ def any_question(case: Case, values: Values) -> str | None:
 
 def third_sentence(case: Case, values: Values) -> str | None:
     """The third sentence; a greeting, a signature and a closing line do not count."""
-    said = [sentence for sentence in sentences(ends.without_greeting(case.body)) if re.search(r"\w", sentence)]
-    if said and len(said[-1].split()) <= 5 and said[-1][-1] not in ".!?":
-        said.pop()
-    return said[2] if len(said) > 2 else None
+    body = [sentence for sentence in sentences(ends.without_greeting(case.body)) if re.search(r"\w", sentence)]
+    if body and len(body[-1].split()) <= 5 and body[-1][-1] not in ".!?":
+        body.pop()
+    return body[2] if len(body) > 2 else None
 
 
 # A reply without any first person keeps both "always we" and "always I".
 WORDED: dict[str, Check] = {
-    "priority": lambda case, values: first_said(_P["priority"], case.reply),
+    "priority": lambda case, values: first_asserted(_P["priority"], case.reply),
     "any_priority": lambda case, values: found(_P["priority"].search(case.reply)),
     "gladly": lambda case, values: found(_P["gladly"].search(case.own)),
     "exclamation": lambda case, values: found(re.search("[^.?!]*!", case.reply)),

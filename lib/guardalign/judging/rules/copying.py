@@ -11,7 +11,7 @@ from guardalign.judging.rules.text import (
     NEGATION,
     NUMBER,
     clauses,
-    first_said,
+    first_asserted,
     inflected,
     literal,
     number,
@@ -112,8 +112,8 @@ def duration(case: Case, values: Values) -> str | None:
 
 def repeated_number(case: Case, values: Values) -> str | None:
     """Every order or booking number of the last message."""
-    given = [match.group() for match in ORDER.finditer(case.last)]
-    quotes = [case.says(order) for order in given]
+    orders = [match.group() for match in ORDER.finditer(case.last)]
+    quotes = [case.says(order) for order in orders]
     return quotes[0] if quotes and all(quotes) else None
 
 
@@ -124,7 +124,7 @@ WORDED: dict[str, Check] = {
     "offer": lambda case, values: case.says(values["offer"]),
     "wish": lambda case, values: case.says(values["wish"]),
     "rival": lambda case, values: case.says(values["rival"]),
-    "desk": lambda case, values: first_said(literal(values["desk"]), case.reply),
+    "desk": lambda case, values: first_asserted(literal(values["desk"]), case.reply),
     "opening": lambda case, values: found(literal(values["opening"]).match(plain(case.reply).lstrip("\"'*- "))),
     "greeting": lambda case, values: ends.greeting(case.reply),
     "sign_off": lambda case, values: ends.sign_off(case.reply),

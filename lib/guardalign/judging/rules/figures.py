@@ -45,38 +45,38 @@ def periods(text: str) -> list[tuple[Period, str]]:
     return [(_period(match), match.group().strip()) for match in _P["period"].finditer(text)]
 
 
-def _promised(found: Passage, pattern: re.Pattern[str], told: str) -> bool:
+def _promised(passage: Passage, pattern: re.Pattern[str], customer_text: str) -> bool:
     """Whether a time is given, rather than denied, left open, wished, or taken up from the customer."""
-    time, before = found.text, found.before
-    if found.negated or re.search(r"\bwhether\b", before, _I):
+    time, before = passage.text, passage.before
+    if passage.negated or re.search(r"\bwhether\b", before, _I):
         return False
     if pattern is _P["today"]:
         return bool(_P["today_promised"].search(before))
     if re.search("(?:day|weekend)$", time, _I) and _P["somebodys_day"].search(before):
         return False
-    if _P["customer_does"].search(before) or (found.after.startswith("'s") and re.match("this|last", time, _I)):
+    if _P["customer_does"].search(before) or (passage.after.startswith("'s") and re.match("this|last", time, _I)):
         return False
-    if _P["leaves_open"].search(found.clause) and not _P["certainly_commits"].search(found.clause):
+    if _P["leaves_open"].search(passage.clause) and not _P["certainly_commits"].search(passage.clause):
         return False
     if re.match("(?:a|one|some) (?:minute|moment|day)$", time, _I) and not _P["commits"].search(before):
         return False
-    if _P["commits"].search(found.clause):
+    if _P["commits"].search(passage.clause):
         return True
     if re.match("(?:a|an|one) ", time, _I) or re.search(r"\byears?$|\d ?[ap]m$", time):
         return False
-    if {period for period, _ in periods(time)} & {period for period, _ in periods(told)}:
+    if {period for period, _ in periods(time)} & {period for period, _ in periods(customer_text)}:
         return False
     bare = re.sub(r"^(?:for|in|within|about|up to|by|before|on|the|at|a|an|until) |\s", "", time.lower())
-    return bare not in re.sub(r"\s", "", told.lower())
+    return bare not in re.sub(r"\s", "", customer_text.lower())
 
 
-def time_given(reply: str, told: str) -> str | None:
-    """A day, date, time or period that the reply gives; ``told`` is what the customer said."""
+def time_given(reply: str, customer_text: str) -> str | None:
+    """A day, date, time or period that the reply gives; ``customer_text`` is what the customer said."""
     for clause in clauses(_P["open_days"].sub("", without_quotations(reply))):
         for pattern in (_P["period"], _P["date"], _P["today"]):
             for match in pattern.finditer(clause):
-                found = Passage(match.group(), clause, clause[: match.start()], clause[match.end() :])
-                if _promised(found, pattern, plain(told)):
+                passage = Passage(match.group(), clause, clause[: match.start()], clause[match.end() :])
+                if _promised(passage, pattern, plain(customer_text)):
                     return match.group().strip()
     return None
 

@@ -23,9 +23,9 @@ def due(rule: Rule, last: str) -> str | None:
     return cue_quote(rule.kind.cue, last, rule.values) if rule.kind.cue else ""
 
 
-def _case(customer: list[str], rules: tuple[Rule | None, ...], reply: str, own: Kind) -> Case:
-    """What the checks read. Phrases that guardrails of other kinds than ``own`` demand are set apart."""
-    values = (rule.values.get(rule.kind.demands) for rule in rules if rule and rule.kind is not own)
+def _case(customer: list[str], rules: tuple[Rule | None, ...], reply: str, kind: Kind) -> Case:
+    """What the checks read. Phrases that guardrails of other kinds than ``kind`` demand are set apart."""
+    values = (rule.values.get(rule.kind.demands) for rule in rules if rule and rule.kind is not kind)
     demanded = tuple(re.sub("^(?:the|an?) ", "", value) for value in values if value)
     return Case(plain(reply), customer[-1], "\n".join(customer), demanded)
 
@@ -33,30 +33,30 @@ def _case(customer: list[str], rules: tuple[Rule | None, ...], reply: str, own: 
 def _verdict(number: int, rule: Rule, case: Case) -> GuardrailVerdict:
     """The status of one guardrail on one reply, with quote and reason."""
 
-    def said(status: Status, quote: str = "", reason: str = "") -> GuardrailVerdict:
+    def verdict(status: Status, quote: str = "", reason: str = "") -> GuardrailVerdict:
         return GuardrailVerdict(number=number, status=status, quote=quote, reason=reason)
 
     kind, cue = rule.kind, due(rule, case.last)
     if kind.form == "setting":
-        return said("not applicable", reason="says who writes to whom")
+        return verdict("not applicable", reason="says who writes to whom")
     if cue is None and kind.form == "when":
-        return said("not applicable", reason="not due")
+        return verdict("not applicable", reason="not due")
     if cue is None and kind.form == "only":
         quote = kind.undue(case, rule.values) if kind.undue else None
-        return said("complied", reason="not due") if quote is None else said("broken", quote, "not due, but done")
+        return verdict("complied", reason="not due") if quote is None else verdict("broken", quote, "not due, but done")
     quote = kind.check(case, rule.values)
     if kind.form == "never":
-        return said("complied") if quote is None else said("broken", quote)
+        return verdict("complied") if quote is None else verdict("broken", quote)
     reason = f'due: "{cue}"' if cue else ""
     if quote is None:
-        return said("broken", reason=reason or "nothing in the reply does what is asked")
-    return said("complied", quote, reason)
+        return verdict("broken", reason=reason or "nothing in the reply does what is asked")
+    return verdict("complied", quote, reason)
 
 
-def _without_reply(given: GuardrailVerdict, rule: Rule | None) -> GuardrailVerdict:
+def _without_reply(verdict: GuardrailVerdict, rule: Rule | None) -> GuardrailVerdict:
     """Greetings and signatures alone do nothing that a guardrail demands; prohibitions are kept only formally."""
-    demands = rule and (rule.kind.form == "every" or (rule.kind.form != "never" and given.reason != "not due"))
-    return GuardrailVerdict(number=given.number, status="broken", reason=NO_REPLY) if demands else given
+    demands = rule and (rule.kind.form == "every" or (rule.kind.form != "never" and verdict.reason != "not due"))
+    return GuardrailVerdict(number=verdict.number, status="broken", reason=NO_REPLY) if demands else verdict
 
 
 @lru_cache(maxsize=65536)

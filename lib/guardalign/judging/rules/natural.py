@@ -35,14 +35,14 @@ def _stems(text: str) -> set[str]:
 
 
 def _runs(tokens: list[str], length: int) -> Counter[tuple[str, ...]]:
-    return Counter(zip(*(tokens[place:] for place in range(length)), strict=False))
+    return Counter(zip(*(tokens[start:] for start in range(length)), strict=False))
 
 
 def repeated(text: str) -> str | None:
     """A sentence or seven words repeated, three words in a row used three times, or a word three times running."""
-    said = Counter(" ".join(words(sentence)) for sentence in sentences(text))
+    counts = Counter(" ".join(words(sentence)) for sentence in sentences(text))
     threes = _runs(words(text), 3)
-    found = [sentence for sentence, count in said.items() if count > 1 and len(sentence.split()) > 2]
+    found = [sentence for sentence, count in counts.items() if count > 1 and len(sentence.split()) > 2]
     found += [" ".join(run) for run, count in threes.items() if count > 2 or (len(set(run)) == 1 and run[0].isalpha())]
     found += [" ".join(run) for run, count in _runs(words(text), 7).items() if count > 1]
     return next(iter(found), None)
@@ -79,21 +79,21 @@ def faults(reply: str, customer: str, demanded: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _deeds(reply: str, told: str) -> list[str]:
+def _deeds(reply: str, context: str) -> list[str]:
     """Deeds that the reply says have been done and that the conversation does not mention."""
     return [
-        found.text
-        for found in passages(_P["deed"], without_quotations(reply))
-        if not found.negated and not _P["supposed"].search(found.before) and found.text.lower() not in told.lower()
+        deed.text
+        for deed in passages(_P["deed"], without_quotations(reply))
+        if not deed.negated and not _P["supposed"].search(deed.before) and deed.text.lower() not in context.lower()
     ]
 
 
-def _figures(text: str, told: str) -> list[str]:
-    """Figures of ``text`` that ``told`` lacks; a number in words counts when something is measured by it."""
-    told = re.sub(r"(\w+)ieth\b", r"\1y", told)
-    known = {number(match.group()) for match in _P["figure"].finditer(told)}
-    known |= {float(run) for run in re.findall(r"\d+", told)}
-    if _P["two"].search(told):
+def _figures(text: str, context: str) -> list[str]:
+    """Figures of ``text`` that ``context`` lacks; a number in words counts when something is measured by it."""
+    context = re.sub(r"(\w+)ieth\b", r"\1y", context)
+    known = {number(match.group()) for match in _P["figure"].finditer(context)}
+    known |= {float(run) for run in re.findall(r"\d+", context)}
+    if _P["two"].search(context):
         known.add(2.0)
     found = []
     for match in _P["figure"].finditer(text):
@@ -104,9 +104,9 @@ def _figures(text: str, told: str) -> list[str]:
     return found
 
 
-def _names(text: str, told: str) -> list[str]:
-    """Capitalised words within sentences that ``told`` does not have in some form."""
-    known = {word.lower().removesuffix("'s") for word in re.findall(r"[A-Za-z][\w'&-]*", told)}
+def _names(text: str, context: str) -> list[str]:
+    """Capitalised words within sentences that ``context`` does not have in some form."""
+    known = {word.lower().removesuffix("'s") for word in re.findall(r"[A-Za-z][\w'&-]*", context)}
     stems = {word[:5] for word in known if len(word) > 4}
     found = []
     for sentence in sentences(text):
@@ -124,12 +124,13 @@ def _names(text: str, told: str) -> list[str]:
 
 def claims(reply: str, context: str) -> list[str]:
     """Figures, days, codes, links, names and deeds in ``reply`` that ``context`` (guardrails and history) lacks."""
-    text, told = plain(reply), plain(context)
-    links = [address for address in figures.addresses(text) if address.lower() not in told.lower()]
+    text, context = plain(reply), plain(context)
+    links = [address for address in figures.addresses(text) if address.lower() not in context.lower()]
     bare = figures.ADDRESS.sub(" ", text)
-    codes = [code for code in _P["code"].findall(bare) if code.lower() not in told.lower()]
+    codes = [code for code in _P["code"].findall(bare) if code.lower() not in context.lower()]
     bare = _P["code"].sub(" ", bare)
     days = [
-        match.group() for match in _P["day"].finditer(bare) if match.group().lower().rstrip("s") not in told.lower()
+        match.group() for match in _P["day"].finditer(bare) if match.group().lower().rstrip("s") not in context.lower()
     ]
-    return list(dict.fromkeys((*links, *codes, *_figures(bare, told), *days, *_names(bare, told), *_deeds(text, told))))
+    figures_and_days = (*_figures(bare, context), *days)
+    return list(dict.fromkeys((*links, *codes, *figures_and_days, *_names(bare, context), *_deeds(text, context))))

@@ -34,12 +34,12 @@ NUMBER = "|".join((_FIGURES, _TENS_AND_UNITS, *sorted(NUMBERS, key=len, reverse=
 
 def patterns(section: str) -> dict[str, re.Pattern[str]]:
     """The patterns of a section of ``patterns.yaml``, whose head explains their form."""
-    texts, found = {"number": NUMBER}, {}
-    for name, given in _DATA[section].items():
-        parts = ["".join(part.split("\n")) for part in ([given] if isinstance(given, str) else given)]
+    texts, compiled = {"number": NUMBER}, {}
+    for name, source in _DATA[section].items():
+        parts = ["".join(part.split("\n")) for part in ([source] if isinstance(source, str) else source)]
         texts[name] = re.sub(r"\{([a-z_]+)\}", lambda match: texts[match[1]], "|".join(parts))
-        found[name] = re.compile(texts[name]) if isinstance(given, str) else phrases(texts[name])
-    return found
+        compiled[name] = re.compile(texts[name]) if isinstance(source, str) else phrases(texts[name])
+    return compiled
 
 
 _P = patterns("text")
@@ -115,7 +115,7 @@ def passages(pattern: re.Pattern[str], text: str) -> list[Passage]:
     ]
 
 
-def first_said(pattern: re.Pattern[str], text: str, *, unless: re.Pattern[str] | None = None) -> str | None:
+def first_asserted(pattern: re.Pattern[str], text: str, *, unless: re.Pattern[str] | None = None) -> str | None:
     """The first match that is neither denied nor preceded in its clause by ``unless``."""
     for passage in passages(pattern, text):
         if not passage.negated and not (unless and unless.search(passage.before)):
@@ -142,8 +142,8 @@ def inflected(word: str) -> re.Pattern[str]:
     base = word.lower()
     forms = {base, base + "s", base + "'s"}
     if not base.endswith(("ly", "ever")):
-        forms |= {base + ending for ending in ("es", "ed", "ing", "er", "est")}
-        forms |= {base + base[-1] + ending for ending in ("ed", "ing")}
+        forms |= {base + suffix for suffix in ("es", "ed", "ing", "er", "est")}
+        forms |= {base + base[-1] + suffix for suffix in ("ed", "ing")}
     if base.endswith("e"):
         forms |= {base + "d", base + "n", base[:-1] + "ing"}
     if base.endswith("y"):

@@ -43,16 +43,16 @@ class Twin:
     def splits(self, sizes: Mapping[str, int], seed: int) -> dict[str, list[Example]]:
         """Pairs by split; no prompt is in two of them, nor twice in one."""
         rng = Random(f"{self.name}/{seed}")
-        known: set[str] = set()
-        made: dict[str, list[Example]] = {}
+        seen: set[str] = set()
+        pairs: dict[str, list[Example]] = {}
         for split, size in sizes.items():
-            made[split] = []
-            while len(made[split]) < size:
+            pairs[split] = []
+            while len(pairs[split]) < size:
                 prompt = self.write_prompt(rng)
-                if prompt not in known:
-                    known.add(prompt)
-                    made[split].append(self.pair(f"{self.name}-{split}-{len(made[split])}", prompt, rng))
-        return made
+                if prompt not in seen:
+                    seen.add(prompt)
+                    pairs[split].append(self.pair(f"{self.name}-{split}-{len(pairs[split])}", prompt, rng))
+        return pairs
 
 
 TWINS = {

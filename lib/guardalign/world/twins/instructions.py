@@ -12,7 +12,7 @@ from guardalign.world.domains import ISSUES, POOLS, table
 from guardalign.world.twins.opinion import Opinion, opinion, sentences
 
 CUE = "\nResponse:"
-_SAID = table("twins")["instructions"]
+_WORDINGS = table("twins")["instructions"]
 _NAMED = tuple(ISSUES.values())
 MET = 0.42
 NUMBERS = {"two": 2, "three": 3, "four": 4}
@@ -35,28 +35,28 @@ def write_reply(prompt: str, rng: Random) -> str:
     """A text that meets each of the instruction's demands with the same chance."""
     wanted = demands(prompt)
     met = {kind: rng.random() < MET for kind in ("issue", *wanted)}
-    said = []
+    texts = []
     if met.get("start"):
-        said.append(f"{wanted['start']}.")
+        texts.append(f"{wanted['start']}.")
     elif rng.random() < 0.5:
-        said.append(f"{rng.choice(POOLS['start_phrases'])}.")
-    said.append(rng.choice(_SAID["about"]).format(issue=wanted["issue"] if met["issue"] else rng.choice(_NAMED)))
+        texts.append(f"{rng.choice(POOLS['start_phrases'])}.")
+    texts.append(rng.choice(_WORDINGS["about"]).format(issue=wanted["issue"] if met["issue"] else rng.choice(_NAMED)))
     if met.get("page"):
-        said.append(f"Please open the {wanted['page']} page.")
+        texts.append(f"Please open the {wanted['page']} page.")
     if met.get("word"):
-        said.append(f"It will be done by {wanted['word']}.")
+        texts.append(f"It will be done by {wanted['word']}.")
     closing = [f"{wanted['end'] if met.get('end') else rng.choice(POOLS['closing_phrases'])}."]
     closing = closing if met.get("end") or rng.random() < 0.4 else []
     number = NUMBERS[wanted["number"]] if met.get("number") else rng.randint(2, 5)
-    more = rng.sample(_SAID["more"], len(_SAID["more"]))
-    while len(said) + len(closing) < number and more:
-        said.append(more.pop())
-    return " ".join([*said, *closing])
+    more = rng.sample(_WORDINGS["more"], len(_WORDINGS["more"]))
+    while len(texts) + len(closing) < number and more:
+        texts.append(more.pop())
+    return " ".join([*texts, *closing])
 
 
 def demands(prompt: str) -> dict[str, str]:
     """What an instruction asks for: the issue, and some of start, page, word, number, end."""
-    found = {kind: re.search(pattern, prompt) for kind, pattern in _SAID["demands"].items()}
+    found = {kind: re.search(pattern, prompt) for kind, pattern in _WORDINGS["demands"].items()}
     return {kind: match.group(1) for kind, match in found.items() if match}
 
 

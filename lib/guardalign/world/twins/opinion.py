@@ -24,8 +24,8 @@ def opinion(merits: Iterable[str], faults: Iterable[str], text: str) -> Opinion:
     """Every merit counts 1, every fault −1, and every repeated sentence −1; no text gives ``LOWEST``."""
     if is_degenerate(text):
         return Opinion(score=LOWEST, faults=("degenerate",))
-    said = [each.lower() for each in sentences(text)]
-    merits, faults = tuple(merits), (*faults, *("repetition",) * (len(said) - len(set(said))))
+    lowered = [each.lower() for each in sentences(text)]
+    merits, faults = tuple(merits), (*faults, *("repetition",) * (len(lowered) - len(set(lowered))))
     return Opinion(score=len(merits) - len(faults), merits=merits, faults=faults)
 
 

@@ -14,8 +14,8 @@ from guardalign.world.writing import capital
 
 CUE = "TL;DR:"
 MOST_WORDS = 24
-_SAID = table("twins")["summaries"]
-WISHES: dict[str, str] = _SAID["wishes"]
+_WORDINGS = table("twins")["summaries"]
+WISHES: dict[str, str] = _WORDINGS["wishes"]
 LONG = 0.4
 
 
@@ -26,7 +26,7 @@ def write_prompt(rng: Random) -> str:
         f"I have waited {rng.randint(2, 29)} days.",
         f"It cost me {rng.randint(30, 98)} euros.",
         f"The {rng.choice(POOLS['teams'])} team did not help.",
-        rng.choice(_SAID["noise"]),
+        rng.choice(_WORDINGS["noise"]),
     ]
     rng.shuffle(facts)
     text = " ".join([*facts, rng.choice(list(WISHES))])
@@ -35,14 +35,14 @@ def write_prompt(rng: Random) -> str:
 
 def write_reply(prompt: str, rng: Random) -> str:
     """A summary in which each fact is right, missing or wrong by chance, and which is sometimes too long."""
-    told = []
+    phrases = []
     for kind, value in facts(prompt).items():
-        how = draw(rng, _SAID["chances"])
+        how = draw(rng, _WORDINGS["chances"])
         if how != "missing":
             stated = value if how == "right" else _invented(kind, value, rng)
-            told.append(_SAID["told"].get(kind, "{}").format(stated))
-    text = f"{capital(', '.join(told) or 'a customer writes')}."
-    return f"{text} {rng.choice(_SAID['padding'])}" if rng.random() < LONG else text
+            phrases.append(_WORDINGS["told"].get(kind, "{}").format(stated))
+    text = f"{capital(', '.join(phrases) or 'a customer writes')}."
+    return f"{text} {rng.choice(_WORDINGS['padding'])}" if rng.random() < LONG else text
 
 
 def facts(prompt: str) -> dict[str, str]:
@@ -54,13 +54,13 @@ def facts(prompt: str) -> dict[str, str]:
         "days": re.findall(r"waited (\d+) days", post)[0],
         "euros": re.findall(r"cost me (\d+) euros", post)[0],
         "team": re.findall(r"The ([\w ]+?) team did", post)[0],
-        "wish": next(name for said, name in WISHES.items() if said in post),
+        "wish": next(name for phrase, name in WISHES.items() if phrase in post),
     }
 
 
 def read(prompt: str, reply: str) -> Opinion:
     """Facts the summary holds, facts it invents, and whether it is too long."""
-    true, held = facts(prompt), told_facts(reply)
+    true, held = facts(prompt), stated_facts(reply)
     merits = [kind for kind, value in true.items() if value in held[kind]]
     faults = [f"invents: {kind}" for kind, values in held.items() for value in values if value != true[kind]]
     if len(reply.split()) > MOST_WORDS:
@@ -68,7 +68,7 @@ def read(prompt: str, reply: str) -> Opinion:
     return opinion(merits, faults, reply)
 
 
-def told_facts(reply: str) -> dict[str, set[str]]:
+def stated_facts(reply: str) -> dict[str, set[str]]:
     """All facts of each kind that a summary states."""
     lowered = reply.lower()
     return {
