@@ -1,6 +1,6 @@
-"""Personal data out of conversations, before anything leaves this machine.
+"""Masks personal data in conversations before anything is sent.
 
-Found is what has a fixed form: e-mail addresses, telephone, card, bank account and social security numbers, network
+It finds data of a fixed form: e-mail addresses, telephone, card, bank account and social security numbers, network
 addresses and handles. Names and street addresses have none and stay: removing them takes a tool for their language.
 """
 

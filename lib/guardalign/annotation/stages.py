@@ -1,4 +1,4 @@
-"""Real conversations into preference pairs with a language model: Stages 1 and 2 of paper A, all checked.
+"""Turns real conversations into preference pairs with a language model: Stages 1 and 2 of paper A, all answers checked.
 
 Stage 1 writes a conversation's guardrails (or takes given ones) and tags the agent's messages that follow them. Stage 2
 writes, for each tagged message, a reply that breaks a guardrail; a second call, not given which one, must find it.
@@ -76,7 +76,7 @@ class Annotator:
         return Annotated(pairs, tagged, yields, self._dropped, masked, versions, self.client)
 
     def requests(self, conversation: Conversation, index: int, rejection: Rejection) -> dict[str, Request]:
-        """One request of each stage, filled in, as it would leave for the server: for reading."""
+        """One request of each stage, filled in as it would be sent, for inspection."""
         return {
             "guardrails": self._guardrails_request(conversation),
             "tagging": self._tagging_request(conversation),

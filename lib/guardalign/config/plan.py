@@ -243,7 +243,7 @@ class Plan(Section):
         return tuple(partners)
 
     def order(self) -> tuple[str, ...]:
-        """All arms in the order they were written, but after those they depend on."""
+        """All arms in the order they were written, but each after those it depends on."""
         return tuple(dict.fromkeys(each for name in self.arms for each in (*self.ancestors(name), name)))
 
     def stage(self, name: str) -> Stage:

@@ -27,7 +27,7 @@ PAIR_KEYS = CONVERSATION_KEYS | {"prompt", "conversation_id", "chosen", "rejecte
 
 
 class Refused(Row):
-    """A row that was not used: its place (the line, in a file), the reason, and the row itself."""
+    """A row that was not used: its position (the line, in a file), the reason, and the row itself."""
 
     line: int | None = None
     id: str

@@ -1,7 +1,7 @@
 """The judge of the embedded world: applies rules to replies, gives reasons, and needs no network.
 
-It sees what any judge sees: guardrails, turns and the reply's text. It knows the world's language (`world.kinds`,
-`world.situation`, `world.reading`), not how a reply came about.
+Its input is that of every judge: guardrails, turns and the reply's text. It uses the world's language (`world.kinds`,
+`world.situation`, `world.reading`), but no record of how a reply was written.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def _naturalness(reply: str, guardrails: tuple[str, ...], situation: Situation) 
 def assess(turns: tuple[Turn, ...], guardrails: tuple[str, ...], reply: str) -> ReplyAssessment:
     """Judge one reply on its own. Raises ValueError when ``turns`` do not end with the user's."""
     situation = read_situation(turns, guardrails)
-    own, _ = echoed(reply, guardrails)  # what only repeats a guardrail does not keep it
-    verdicts = tuple(_guardrail(number, text, own, situation) for number, text in enumerate(guardrails, 1))
+    original, _ = echoed(reply, guardrails)  # what only repeats a guardrail does not keep it
+    verdicts = tuple(_guardrail(number, text, original, situation) for number, text in enumerate(guardrails, 1))
     return ReplyAssessment(
         adherence=adherence(guardrails, verdicts, "not judged"),
         naturalness=_naturalness(reply, guardrails, situation),

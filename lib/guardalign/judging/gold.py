@@ -15,7 +15,7 @@ from guardalign.judging.verdicts import DIMENSIONS, Dimension, ReplyAssessment, 
 
 @dataclass(frozen=True)
 class GoldCase:
-    """A reply to the last of ``turns``, the user's, and what a person says of it.
+    """A reply to the last of ``turns``, the user's, and a person's verdict on it.
 
     ``acceptable``: by dimension, where that is asked. ``status``: of the only guardrail, which is of ``kind``.
     """

@@ -1,4 +1,4 @@
-"""Comparisons of a run: replies of two arms in, verdicts in the run's folder out."""
+"""Compares replies within a run and writes the verdicts to the run's folder."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _judged(run: RunFolder, judge: Judge, items: list[Item], arm_1: str, arm_2: 
 
 
 def unsettled(root: Path, judge: str) -> list[Path]:
-    """The files of verdicts under ``root`` that are damaged or hold invalid ones by ``judge``: judged again next."""
+    """Verdict files under ``root`` that are damaged or hold invalid ones by ``judge``; the next run repeats them."""
 
     def settled(path: Path) -> bool:
         try:

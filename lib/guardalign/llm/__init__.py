@@ -1,4 +1,4 @@
-"""The one way to an OpenAI-compatible server. It does not know what it is asked."""
+"""The client for OpenAI-compatible servers, independent of the questions asked."""
 
 from guardalign.llm.budget import BudgetReached, price_of
 from guardalign.llm.client import Client

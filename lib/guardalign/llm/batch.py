@@ -98,14 +98,14 @@ class _Batches:
         self.folder = store.root / "batches"
 
     async def collect_open(self) -> None:
-        """Collect every batch that an earlier run made and did not see the end of."""
+        """Collect every batch that an earlier run created and did not collect."""
         for path in sorted(self.folder.glob("*.json")):
             record = BatchRecord.model_validate_json(path.read_bytes())
             if record.state not in ("made", "sent"):
                 continue
             if record.id is None:
                 record = await self._found(record)
-            if record.id is None:  # it never was at the provider
+            if record.id is None:  # it never reached the provider
                 self.transport.ledger.settle(record.call, Spent())
                 path.unlink()
             else:

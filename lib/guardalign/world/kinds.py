@@ -1,7 +1,7 @@
 """What a guardrail of the embedded world demands: wordings, values, when it applies, how a text shows it is kept.
 
-A kind knows nothing of how replies are written (`writing` does) and reads text alone, so that the judge built on it
-can be shown any reply. The catalogue is ``kinds.yaml``.
+A kind reads text alone and does not depend on how replies are written (`writing`), so the judge built on it can
+assess any reply. The catalogue is ``kinds.yaml``.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def _batches(config: Pretraining, phase: int, tokenizer: PreTrainedTokenizerFast
 def echoes(
     count: int, vocabulary: int, generator: torch.Generator, length: int = 192
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and targets, both (count, length): random tokens that repeat themselves from some place on.
+    """Token ids and targets, both (count, length): random tokens that repeat themselves from some position on.
 
     The first round cannot be predicted and has no target. Repetition is what makes a small model learn to copy early
     (Olsson et al. 2022, "In-context Learning and Induction Heads", arXiv 2209.11895).
@@ -269,7 +269,7 @@ def pretrain(config: Pretraining, output: Path, log: Log = print) -> list[dict[s
 
 
 def install(folder: Path) -> Path:
-    """Put a base model trained into ``folder`` in place of the one that ships with the package; return its new place.
+    """Replace the base model shipped with the package by the one in ``folder``; return its new path.
 
     Raises GuardalignError if the folder holds no base model, or one larger than the repository should carry.
     """

@@ -73,7 +73,7 @@ def _masked(sentence: str) -> list[str]:
 @cache
 def _usage() -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
     """Pairs of neighbouring words in some thousand replies of the world, good and bad ones, and the words alone."""
-    habits = {kind.key: 0.5 for kind in KINDS}  # so that both ways of writing are heard
+    habits = {kind.key: 0.5 for kind in KINDS}  # so that the sample has kept and broken guardrails
     scripts = write_scripts(1500, 7, list(DOMAINS), prefix="fluency", habits=habits)
     texts = [turn.text for script in scripts for turn in script.conversation.turns if turn.role == "agent"]
     spoken = [_masked(sentence) for text in texts for sentence in sentences(text)]

@@ -23,12 +23,12 @@ class Case:
     demanded: tuple[str, ...] = ()
 
     @cached_property
-    def own(self) -> str:
+    def unquoted(self) -> str:
         """The reply less what it quotes."""
         return without_quotations(self.reply)
 
     @cached_property
-    def own_free(self) -> str:
+    def free_unquoted(self) -> str:
         return without_quotations(self.free)
 
     @cached_property

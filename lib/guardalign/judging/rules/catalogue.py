@@ -80,7 +80,7 @@ def _pattern(wording: str) -> re.Pattern[str]:
     return re.compile(body + r"[\s.!;]*")
 
 
-# wordings without slots first: they leave nothing to interpret
+# wordings without slots first: they match unambiguously
 _PATTERNS = sorted(
     ((_pattern(wording), kind, number) for kind in KINDS for number, wording in enumerate(kind.wordings)),
     key=lambda entry: entry[0].groups > 0,

@@ -24,7 +24,7 @@ _P = patterns("conduct")
 
 def apology(case: Case, values: Values) -> str | None:
     """An apology in any words. "I cannot apologise enough" is one, "no need to be sorry" is none."""
-    for passage in passages(_P["apology"], case.own):
+    for passage in passages(_P["apology"], case.unquoted):
         denied = _P["apology_denied"].search(passage.before) and not re.match(r" (?:\w+ )?enough", passage.after, _I)
         if not denied and not _P["no_apology"].search(passage.clause):
             return passage.text
@@ -35,7 +35,7 @@ def thanks(case: Case, values: Values) -> str | None:
     """Thanks to the customer; "Cheers" counts at the beginning."""
     if re.match(r"Cheers[,!] ?(?=\w+ \w+)", plain(case.reply)):
         return "Cheers"
-    for passage in passages(_P["thanks"], case.own):
+    for passage in passages(_P["thanks"], case.unquoted):
         if not _P["no_thanks"].search(passage.before) and not _P["others_thank"].search(passage.before):
             return passage.text
     return None
@@ -43,7 +43,7 @@ def thanks(case: Case, values: Values) -> str | None:
 
 def understanding(case: Case, values: Values) -> str | None:
     """The agent's claim to understand; not that the customer should, or that something is to be understood."""
-    for passage in passages(_P["understand"], case.own):
+    for passage in passages(_P["understand"], case.unquoted):
         if not _P["not_claimed"].search(passage.before) and not _P["cannot"].search(passage.before):
             return passage.text
     return None
@@ -60,7 +60,7 @@ def recovery(case: Case, values: Values) -> str | None:
 
 def photo(case: Case, values: Values) -> str | None:
     """A request for a photo: asked for outright in the sentence, or wished for near the word."""
-    for sentence in sentences(case.own):
+    for sentence in sentences(case.unquoted):
         for part in clauses(sentence):
             match = _P["photo"].search(part)
             if not match or _P["no_photo"].search(part):
@@ -76,12 +76,12 @@ def photo(case: Case, values: Values) -> str | None:
 
 def handover(case: Case, values: Values) -> str | None:
     """An offer of another person; declining it or taking up the wish for it is none."""
-    return first_asserted(_P["handover"], case.own, unless=_P["customers_wish"])
+    return first_asserted(_P["handover"], case.unquoted, unless=_P["customers_wish"])
 
 
 def gift(case: Case, values: Values) -> str | None:
     """An offer of something off or free; declining it or taking up the wish for it is none."""
-    for passage in passages(_P["gift"], case.own_free):
+    for passage in passages(_P["gift"], case.free_unquoted):
         elsewhere = _P["no_gift"].search(passage.clause) or _P["customers_wish"].search(passage.clause)
         asked = re.search(r"\bwhether\b", passage.before, _I)
         if not passage.negated and not elsewhere and not asked and _P["gives"].search(passage.clause):
@@ -91,7 +91,7 @@ def gift(case: Case, values: Values) -> str | None:
 
 def refund_promise(case: Case, values: Values) -> str | None:
     """A statement that money will come or has come back, neither denied nor left open."""
-    for passage in passages(_P["refund"], case.own):
+    for passage in passages(_P["refund"], case.unquoted):
         left_open = _P["open"].search(passage.clause) or _P["open_before"].search(passage.before)
         if not passage.negated and not left_open and _P["certain"].search(passage.clause):
             return passage.text
@@ -99,7 +99,7 @@ def refund_promise(case: Case, values: Values) -> str | None:
 
 
 def refund_decision(case: Case, values: Values) -> str | None:
-    """The payments office is said to decide, and nothing is promised."""
+    """The reply states that the payments office decides, and promises nothing."""
     return None if refund_promise(case, values) else _office_decides(case, values)
 
 
@@ -114,7 +114,7 @@ def _office_decides(case: Case, values: Values) -> str | None:
 
 def refund_named(case: Case, values: Values) -> str | None:
     """A refund is spoken of, or the payments office's decision."""
-    return found(_P["refund_named"].search(case.own)) or _office_decides(case, values)
+    return found(_P["refund_named"].search(case.unquoted)) or _office_decides(case, values)
 
 
 def _card_numbers(message: str) -> list[str]:
@@ -149,7 +149,7 @@ def _asks_to_confirm(clause: str) -> bool:
 
 def _confirm_requests(case: Case) -> list[str]:
     """Sentences that ask the customer to confirm or verify something."""
-    return [sentence for sentence in sentences(case.own) if any(map(_asks_to_confirm, clauses(sentence)))]
+    return [sentence for sentence in sentences(case.unquoted) if any(map(_asks_to_confirm, clauses(sentence)))]
 
 
 def confirm_request(case: Case, values: Values) -> str | None:
@@ -159,7 +159,7 @@ def confirm_request(case: Case, values: Values) -> str | None:
 def confirm_detail(case: Case, values: Values) -> str | None:
     """A request to confirm the detail, which may be named in the sentence before ("Please confirm it.")."""
     detail = phrases(re.escape(values["detail"]).replace("colour", "colou?r") + "s?")
-    own_sentences = sentences(case.own)
+    own_sentences = sentences(case.unquoted)
     for sentence in _confirm_requests(case):
         index = own_sentences.index(sentence)
         refers = index and re.search(r"\b(?:it|that|this|so|them|which)\b", sentence, re.IGNORECASE)
@@ -170,12 +170,12 @@ def confirm_detail(case: Case, values: Values) -> str | None:
 
 def question(case: Case, values: Values) -> str | None:
     """The first sentence with a question mark outside quotations."""
-    return next((sentence for sentence in sentences(case.own) if "?" in sentence), None)
+    return next((sentence for sentence in sentences(case.unquoted) if "?" in sentence), None)
 
 
 def any_question(case: Case, values: Values) -> str | None:
     """A question, also one without a question mark."""
-    indirect = (_P["indirect"].search(sentence.rstrip(".!")) for sentence in sentences(case.own))
+    indirect = (_P["indirect"].search(sentence.rstrip(".!")) for sentence in sentences(case.unquoted))
     return question(case, values) or next((match.group().strip() for match in indirect if match), None)
 
 
@@ -191,10 +191,10 @@ def third_sentence(case: Case, values: Values) -> str | None:
 WORDED: dict[str, Check] = {
     "priority": lambda case, values: first_asserted(_P["priority"], case.reply),
     "any_priority": lambda case, values: found(_P["priority"].search(case.reply)),
-    "gladly": lambda case, values: found(_P["gladly"].search(case.own)),
+    "gladly": lambda case, values: found(_P["gladly"].search(case.unquoted)),
     "exclamation": lambda case, values: found(re.search("[^.?!]*!", case.reply)),
-    "singular": lambda case, values: found(_P["singular"].search(case.own_free)),
-    "plural": lambda case, values: found(_P["plural"].search(case.own_free)),
+    "singular": lambda case, values: found(_P["singular"].search(case.free_unquoted)),
+    "plural": lambda case, values: found(_P["plural"].search(case.free_unquoted)),
     "contraction": lambda case, values: found(_P["contraction"].search(case.free)),
     "loyalty": lambda case, values: found(_P["loyal"].search(case.free)),
     "inconvenience": lambda case, values: found(_P["inconvenient"].search(case.reply)),

@@ -52,7 +52,7 @@ def faults(reply: str, customer: str, demanded: tuple[str, ...]) -> list[str]:
     """What is wrong with ``reply``, a text, as a natural answer to the customer's messages; empty when nothing is.
 
     ``demanded`` are signatures and closings that guardrails ask for. A reply takes up the customer's messages when it
-    shares a content word with them, asks, addresses the customer, or says what comes next; little fails that.
+    shares a content word with them, asks, addresses the customer, or says what comes next; few replies fail this.
     """
     text = plain(reply)
     tokens, found = words(text), []
