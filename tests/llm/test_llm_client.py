@@ -239,7 +239,7 @@ def test_an_endpoint_that_refuses_everything_stops_the_run_with_its_message(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     with Server(red, schedule=lambda number: status) as server:
-        server.said[status] = {"message": f"This will not do, {SECRET}", "code": code}
+        server.errors[status] = {"message": f"This will not do, {SECRET}", "code": code}
         with pytest.raises(EndpointError, match="This will not do") as caught:
             list(client(server, tmp_path, concurrency=4).run([question(str(at)) for at in range(100)]))
         assert server.calls <= most
@@ -249,7 +249,7 @@ def test_an_endpoint_that_refuses_everything_stops_the_run_with_its_message(
 
 def test_refused_requests_do_not_stop_the_run_once_others_were_answered(tmp_path: Path) -> None:
     with Server(red, schedule=lambda number: "400" if number else None) as server:
-        server.said["400"] = "maximum context length exceeded"
+        server.errors["400"] = "maximum context length exceeded"
         outcomes = list(client(server, tmp_path, concurrency=1).run([question(str(at)) for at in range(40)]))
         assert [each.invalid is None for each in outcomes] == [True] + [False] * 39
         assert "maximum context length" in (outcomes[1].invalid or "")
@@ -263,7 +263,7 @@ def test_one_refusal_between_replies_stops_nothing(tmp_path: Path) -> None:
 
 def test_a_quota_that_is_used_up_is_not_asked_again(tmp_path: Path) -> None:
     with Server(red, schedule=lambda number: "429") as server:
-        server.said["429"] = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
+        server.errors["429"] = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
         client(server, tmp_path).ask(question())
         assert server.calls == 1
 
@@ -332,7 +332,7 @@ def test_the_run_waits_for_no_lock_when_equal_questions_fail(tmp_path: Path) -> 
 
 def test_a_server_without_structured_replies_is_named(tmp_path: Path) -> None:
     with Server(red, schedule=first("400")) as server:
-        server.said["400"] = "response_format is not supported"
+        server.errors["400"] = "response_format is not supported"
         with pytest.raises(EndpointError, match="reply_format: text"):
             client(server, tmp_path).ask(question())
         assert client(server, tmp_path, reply_format="text").ask(question()).value == Colour(colour="red")
@@ -481,7 +481,7 @@ def test_it_works_inside_a_running_event_loop_and_can_be_left_early(tmp_path: Pa
 def test_the_key_is_in_no_file_though_the_server_repeats_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     with Server(lambda body: json.dumps({"colour": SECRET}), schedule=first("400", "500")) as server:
-        server.said.update({"400": f"bad key {SECRET}", "500": f"worse key {SECRET}"})
+        server.errors.update({"400": f"bad key {SECRET}", "500": f"worse key {SECRET}"})
         asked = client(server, tmp_path, concurrency=1)
         outcomes = list(asked.run([question("one"), question("two")]))
     assert [each.value for each in outcomes if each.value] == [Colour(colour="[key]")]

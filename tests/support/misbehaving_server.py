@@ -83,7 +83,7 @@ class Server:
 
     ``schedule(n)`` names the fault of call n (from 0; any status will do, with "retry-after" and its value behind it),
     or None. ``silence``: seconds that a silent or endlessly dripping reply lasts. ``keep``: whether to remember request
-    bodies and headers. ``said``: the error's message, or the whole error, by fault. ``usage`` changes what is reported.
+    bodies and headers. ``errors``: message or whole error by fault. ``usage`` changes what is reported.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Server:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
-        self.said: dict[str, str | dict[str, str]] = {}
+        self.errors: dict[str, str | dict[str, str]] = {}
         self.usage: dict[str, Any] = {}
         self.paths: deque[str] = deque(maxlen=100)
         self._made: dict[str, dict[str, Any]] = {}
@@ -182,7 +182,7 @@ class Server:
             raise ConnectionResetError
         _, waits, wait = fault.partition("retry-after")
         extra = {"retry-after": wait.strip() or "0.2"} if waits else {}
-        message = self.said.get(fault, fault)
+        message = self.errors.get(fault, fault)
         await send(
             writer, int(fault[:3]), {"error": message if isinstance(message, dict) else {"message": message}}, extra
         )
