@@ -25,7 +25,7 @@ GLOSSARY = (
     ("hallucination", "here: the reply stays with what guardrails and conversation say, and invents nothing"),
     ("win rate", "paper A’s: the share of prompts where the arm is better or both are acceptable; two win rates may add to more than 100 %"),  # noqa: E501
     ("strict win rate", "better counts 1, both acceptable and none acceptable count ½"),
-    ("difference", "the share of prompts where only the second arm’s reply is acceptable, less the share where only the first arm’s is, in points"),  # noqa: E501
+    ("difference", "the share of prompts where only the second arm’s reply is acceptable, minus the share where only the first arm’s is, in points"),  # noqa: E501
     ("SFT", "fine-tuning on the chosen replies"),
     ("IPO, KTO, DPO, …", "preference alignment: training on pairs of a chosen and a rejected reply"),
     ("named beforehand", "decided on before any result was seen; p-values are Holm-corrected over these contrasts and all others are exploration"),  # noqa: E501
