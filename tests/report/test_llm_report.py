@@ -19,7 +19,7 @@ from guardalign.judging import canaries
 from guardalign.judging.llm_judge import LLMJudge
 from guardalign.llm import Client
 from misbehaving_server import Server
-from tests.judging.test_llm_judge import first_place
+from tests.judging.test_llm_judge import prefers_first_position
 from tests.report.test_report import block, elements
 
 COMPARISONS = {("M_1SFT", "M_1SFT_ipo"): 0.25}
@@ -67,7 +67,7 @@ def judged(root: Path, store: Path, answer: object, judge: str) -> str:
 
 
 def test_the_report_leads_with_the_canaries(attacked: Path, tmp_path: Path) -> None:
-    distrusted = judged(attacked, tmp_path / "1", first_place, "embedded")
+    distrusted = judged(attacked, tmp_path / "1", prefers_first_position, "embedded")
     assert distrusted.startswith("Do not trust: the judge embedded fails the canaries")
     assert "chosen vs rejected: FAILED" in distrusted
 

@@ -113,7 +113,7 @@ def test_what_a_run_has_made_already_is_not_wanted_again(settings, tmp_path):
 
 def test_a_kind_that_wants_more_gpus_than_there_are_is_refused(settings, tmp_path):
     parameters = settings(launch={"kind": "ddp"})
-    with pytest.raises(estimate.TooSmall, match="wants 4 GPUs"):
+    with pytest.raises(estimate.TooSmall, match="needs 4 GPUs"):
         estimate.check(estimate.estimate(parameters, LARGE), LARGE, tmp_path)
     two = Machine.of("A100", 4)
     found = estimate.estimate(parameters, two)

@@ -56,7 +56,7 @@ def test_a_profile_fits_the_hardware_it_names(tmp_path, profile, machine, gib):
 def test_a_profile_is_refused_by_hardware_that_is_too_small(tmp_path):
     with pytest.raises(estimate.TooSmall, match="each GPU"):
         estimated("single_gpu", tmp_path, Machine.of("T4", 1))
-    with pytest.raises(estimate.TooSmall, match="wants 4 GPUs"):
+    with pytest.raises(estimate.TooSmall, match="needs 4 GPUs"):
         estimated("paper", tmp_path, Machine.of("A100", 2))
 
 
