@@ -29,8 +29,8 @@ from guardalign.launch.accelerate import (
 )
 from guardalign.losses import METHODS
 from guardalign.training import TrainingConfig, TrainingResult, train
+from guardalign.training.arm_folder import finished, training_fingerprint
 from guardalign.training.checkpoints import saved
-from guardalign.training.finish import finished, training_fingerprint
 from tests.training.test_training import distance, metrics, quiet, signalled_at
 from tiny import make_examples, save_checkpoint
 

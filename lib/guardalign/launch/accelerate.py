@@ -35,7 +35,7 @@ from guardalign.processes import (
     environment,
 )
 from guardalign.training import TrainingConfig, TrainingResult, train
-from guardalign.training.finish import Log, finished, training_fingerprint
+from guardalign.training.arm_folder import Log, finished, training_fingerprint
 
 LAST_LINES = 25
 SECONDS_TO_END = 10.0

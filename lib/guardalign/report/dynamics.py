@@ -7,7 +7,7 @@ import pandas as pd
 from guardalign.config.plan import Arm, Plan
 from guardalign.files import RunFolder
 from guardalign.losses import METHODS
-from guardalign.training.finish import METRICS, read_metrics
+from guardalign.training.arm_folder import METRICS, read_metrics
 
 OBSERVED = {
     "ppo_offline": "unstable: entropy fluctuates, the critic’s loss stagnates",

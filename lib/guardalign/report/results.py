@@ -21,7 +21,7 @@ from guardalign.judging.verdicts import Verdict
 from guardalign.papers import PANELS
 from guardalign.report import breakdown, tables
 from guardalign.study import heldout
-from guardalign.training.finish import METRICS, read_metrics
+from guardalign.training.arm_folder import METRICS, read_metrics
 
 GOLD = ("chosen", "rejected")
 TRANSFER = "transfer"

@@ -21,7 +21,7 @@ from guardalign.errors import InputError
 from guardalign.files import RunFolder, replacing, space_for
 from guardalign.generation.replies import TEXT_FILES
 from guardalign.models.loading import RECORD, dropped, model_fingerprint
-from guardalign.training.finish import METRICS
+from guardalign.training.arm_folder import METRICS
 
 ARCHIVE = "results.tar.xz"
 FOLDERS = {"data", "distances", "instructions", "outcomes", "replies", "samples", "scores", "verdicts"}

@@ -41,7 +41,7 @@ from guardalign.models.loading import (
 )
 from guardalign.study import heldout, tasks
 from guardalign.training import PairScore, TrainingConfig, TrainingResult
-from guardalign.training.finish import read_metrics
+from guardalign.training.arm_folder import read_metrics
 from guardalign.tree import TokenSequence
 
 Log = Callable[[str], object]

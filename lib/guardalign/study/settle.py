@@ -35,7 +35,7 @@ from guardalign.study.archive import unpack
 from guardalign.study.distance import Distance, distances
 from guardalign.study.run import Log, Study
 from guardalign.training import PairScore
-from guardalign.training.finish import read_metrics
+from guardalign.training.arm_folder import read_metrics
 from guardalign.training.reference import store_of
 from guardalign.tree.prefix_tree import TreeError
 from guardalign.tree.scoring import TreeScorer

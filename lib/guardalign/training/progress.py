@@ -12,8 +12,8 @@ import torch
 from guardalign.files import space_for, write_text
 from guardalign.losses import critic_loss, rpo_weights
 from guardalign.processes import peak_resident
+from guardalign.training.arm_folder import METRICS, Log
 from guardalign.training.config import TrainingConfig
-from guardalign.training.finish import METRICS, Log
 from guardalign.training.step import StepOutput
 
 WINDOW = 20

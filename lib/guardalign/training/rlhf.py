@@ -29,9 +29,9 @@ from guardalign.models.loading import (
     model_fingerprint,
     without_bars,
 )
+from guardalign.training.arm_folder import METRICS, finished, record
 from guardalign.training.batches import rejected_of
 from guardalign.training.config import TrainingResult
-from guardalign.training.finish import METRICS, finished, record
 from guardalign.training.progress import peak_memory
 
 BATCH_SIZE = 64

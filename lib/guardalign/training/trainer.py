@@ -20,10 +20,10 @@ from guardalign.files import write_text
 from guardalign.models.loading import RECORD, load_frozen, load_model, load_tokenizer, model_fingerprint
 from guardalign.processes import Sigterm
 from guardalign.training import checkpoints, sharding
+from guardalign.training.arm_folder import CHECKPOINTS, Log, finished, save_arm, training_fingerprint
 from guardalign.training.batches import Batch, encode_examples, plan
 from guardalign.training.config import TrainingConfig, TrainingResult
 from guardalign.training.embeddings import embed
-from guardalign.training.finish import CHECKPOINTS, Log, finished, save_arm, training_fingerprint
 from guardalign.training.probe import PROBED_PROMPTS, REPETITIVE, repetition
 from guardalign.training.progress import Progress, peak_memory, step_metrics
 from guardalign.training.reference import LogprobStore, store_of

@@ -25,9 +25,9 @@ from guardalign.errors import GuardalignError, Preempted
 from guardalign.files import write_text
 from guardalign.models.loading import load_frozen, load_model, load_tokenizer, without_bars
 from guardalign.processes import Sigterm
+from guardalign.training.arm_folder import CHECKPOINTS, Log, save_arm
 from guardalign.training.batches import encode_examples, epoch_order
 from guardalign.training.config import TrainingConfig, TrainingResult
-from guardalign.training.finish import CHECKPOINTS, Log, save_arm
 from guardalign.training.progress import Progress, peak_memory
 from guardalign.training.sharding import on_cpu
 
