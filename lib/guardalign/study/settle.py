@@ -291,7 +291,7 @@ def _silent(_: object) -> None:
 
 
 def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
-    """``guardalign settle``: a study's own arms, seed by seed, so that seeds finish one after the other."""
+    """``guardalign study``: a study's own arms, seed by seed, so that seeds finish one after the other."""
     parser.add_argument("params", help="a parameter file whose data notebook 01 has made")
     parser.add_argument("--arms", nargs="+", default=(), metavar="ARM", help="these and those they need (default: all)")
     asked = parser.parse_args(argv)
