@@ -1,4 +1,4 @@
-"""The plan: arms that cannot be settled are refused, the others come after those they need."""
+"""The plan: arms that cannot be run are refused, the others come after those they need."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_each_arm_has_the_stage_of_what_it_learns_from():
         ({"bot": SFT, "own": {**DPO, "pairs": OWN}, "late": {**DPO, "start": "own", "stage": "methods"}}, "late"),
     ],
 )
-def test_arms_that_cannot_be_settled_are_refused_by_name(arms, word):
+def test_arms_that_cannot_be_run_are_refused_by_name(arms, word):
     with pytest.raises(ValidationError, match=word):
         plan(**arms)
 

@@ -27,7 +27,7 @@ from guardalign.judging.feedback import own_replies
 from guardalign.judging.llm_judge import LLMJudge
 from guardalign.judging.panel import PanelJudge
 from guardalign.judging.rule_judge import RuleJudge
-from guardalign.judging.stage import compare_arms, unsettled
+from guardalign.judging.stage import compare_arms, incomplete
 from guardalign.judging.verdicts import DIMENSIONS, DimensionVerdict, Verdict
 from guardalign.llm import Client
 from guardalign.llm.quotes import occurs
@@ -351,10 +351,10 @@ def test_a_judge_without_one_valid_verdict_leaves_the_comparison_unknown(tmp_pat
             compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
         assert "\n" not in str(caught.value)
     with Server(port=server.port) as honest:
-        assert unsettled(run.root, "gpt-4o") == [run.verdicts("a", "b")]
+        assert incomplete(run.root, "gpt-4o") == [run.verdicts("a", "b")]
         verdicts = compare_arms(run, llm_judge(honest, tmp_path / "store"), pairs, "a", "b")
         assert honest.calls == len(verdicts) == 8
-    assert unsettled(run.root, "gpt-4o") == []
+    assert incomplete(run.root, "gpt-4o") == []
 
 
 def test_invalid_verdicts_are_asked_again_and_only_these(tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_invalid_verdicts_are_asked_again_and_only_these(tmp_path: Path) -> None
     with Server(schedule=lambda number: "cut JSON" if number % 3 == 0 else None) as server:
         verdicts = compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b")
     invalid = sum(each.invalid is not None for each in verdicts)
-    assert invalid and unsettled(run.root, "gpt-4o") == [run.verdicts("a", "b")]
+    assert invalid and incomplete(run.root, "gpt-4o") == [run.verdicts("a", "b")]
     with Server(port=server.port) as honest:
         assert not any(e.invalid for e in compare_arms(run, llm_judge(honest, tmp_path / "store"), pairs, "a", "b"))
         assert honest.calls == invalid
@@ -377,12 +377,12 @@ def test_one_changed_letter_in_a_file_of_verdicts_is_named_and_made_again(tmp_pa
         path.write_text(path.read_text().replace('"preference":"1"', '"preference":"2"', 1))
         with pytest.raises(InputError, match=path.name):
             read_rows(path, Verdict)
-        assert unsettled(run.root, "gpt-4o") == [path]
+        assert incomplete(run.root, "gpt-4o") == [path]
         calls = server.calls
         assert compare_arms(run, llm_judge(server, tmp_path / "store"), pairs, "a", "b") == verdicts
         assert read_rows(path, Verdict) == verdicts
         assert server.calls == calls
-    assert unsettled(run.root, "gpt-4o") == []
+    assert incomplete(run.root, "gpt-4o") == []
 
 
 def arm(server: Server, **changes: Any) -> ServerArm:

@@ -28,8 +28,8 @@ from guardalign.report.comparison import SFT
 from guardalign.stats import alpaca
 from guardalign.study.archive import pack, unpack
 from guardalign.study.distance import distances
+from guardalign.study.jobs import Job, jobs_of, run_jobs
 from guardalign.study.run import Study
-from guardalign.study.settle import Job, jobs_of, settle
 from guardalign.world.twins import TWINS
 from series import ROOT, environment
 from small_comparison import BATCH, TASK, TEST, TRAIN, small
@@ -233,10 +233,10 @@ def test_what_is_done_is_not_done_again_and_what_changes_is(done):
     settings, run, _ = done
     lines: list[str] = []
     jobs = list(jobs_here(settings, run).values())
-    before = settle(jobs, log=lines.append)
+    before = run_jobs(jobs, log=lines.append)
     assert lines == []
     jobs_here(settings, run)["slic"].outcome.unlink()
-    again = settle(jobs, log=lines.append)
+    again = run_jobs(jobs, log=lines.append)
     assert [each for each in again if each.arm != "slic"] == [each for each in before if each.arm != "slic"]
     assert [line.split(":")[0] for line in lines] == [f"1/1 {TASK}/seed-1/slic"]
     arms = settings.study.arms | {"dpo": settings.study.arms["dpo"].model_copy(update={"beta": 0.2})}
@@ -253,10 +253,10 @@ def test_a_clone_resumes_from_packed_results_and_trains_only_what_it_must(done, 
     assert unpack(other)
     jobs = jobs_here(settings, other)
     lines: list[str] = []
-    settle(list(jobs.values()), log=lines.append)
+    run_jobs(list(jobs.values()), log=lines.append)
     assert lines == [] and not any(job.has_weights for job in jobs.values())
     jobs["slic"].outcome.unlink()
-    settle(list(jobs.values()), log=lines.append)
+    run_jobs(list(jobs.values()), log=lines.append)
     assert [line.split("/")[-1].split(":")[0] for line in lines] == [SFT, "slic"]  # SLiC starts from SFT's weights
     packed = dropped(jobs["dpo"].model)
     assert packed and model_fingerprint(jobs["dpo"].study.weights_of("dpo")) == packed  # the same weights again

@@ -11,10 +11,10 @@ from guardalign.errors import InputError
 from guardalign.files import RunFolder
 from guardalign.models.loading import dropped
 from guardalign.study.archive import pack, unpack
-from guardalign.study.settle import jobs_of, settle
-from tiny_study import IPO, settled, study_in
+from guardalign.study.jobs import jobs_of, run_jobs
+from tiny_study import IPO, finished_study, study_in
 
-original = pytest.fixture(scope="module")(settled)
+original = pytest.fixture(scope="module")(finished_study)
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def clone(original, tmp_path):
 
 
 def test_a_clone_trains_the_new_seed_alone(original, clone):
-    known, lines = settle(jobs_of(original), log=lambda _: None), []
-    found = settle(jobs_of(clone), log=lines.append)
+    known, lines = run_jobs(jobs_of(original), log=lambda _: None), []
+    found = run_jobs(jobs_of(clone), log=lines.append)
     assert [line.split("/")[2] for line in lines] == ["seed-3"] * 2
     assert found[:4] == known and all(each.fingerprint != found[0].fingerprint for each in found[4:])
 

@@ -1,4 +1,4 @@
-"""Settling arms: the training that an arm asks for, the pairs it learns from, and what is missing."""
+"""The steps of an arm: the training that an arm asks for, the pairs it learns from, and what is missing."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Any
 from guardalign.config.params import read
 from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.files import RunFolder, write_rows
+from guardalign.study.jobs import jobs_of, run_jobs
 from guardalign.study.run import Study
-from guardalign.study.settle import jobs_of, settle
 from series import parameters, save_base
 
 SFT, IPO = "M_1SFT", "M_1SFT_ipo"
@@ -38,9 +38,9 @@ def with_pairs(study: Study, rejected: str = "No.") -> Study:
     return study
 
 
-def settled(tmp_path_factory) -> Study:
-    """A study of two seeds, settled."""
+def finished_study(tmp_path_factory) -> Study:
+    """A study of two seeds whose jobs have been run."""
     root = tmp_path_factory.mktemp("study")
     study = with_pairs(study_in(root / "run", save_base(root / "base"), [1, 2]))
-    settle(jobs_of(study), log=lambda _: None)
+    run_jobs(jobs_of(study), log=lambda _: None)
     return study

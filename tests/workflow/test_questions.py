@@ -57,7 +57,7 @@ def answered(request, tmp_path_factory, base):
     return name, made, plan
 
 
-def test_a_questions_notebook_settles_its_arms_and_answers(answered):
+def test_a_questions_notebook_runs_its_arms_and_answers(answered):
     name, made, plan = answered
     assert failure(made.notebooks / f"{name}.ipynb") is None
     table = pd.read_csv(made.tables(f"{name}.csv"))

@@ -156,7 +156,7 @@ class Plan(Section):
 
     Task ``care`` is the run's own data, others are those of the ``tasks`` section. ``keep: false`` drops the weights
     of arms that no other arm needs once their replies are written, but for the first of several seeds. ``workers`` arms
-    are settled side by side. ``samples``: replies to each test prompt that the arms of the contrasts named beforehand
+    are run side by side. ``samples``: replies to each test prompt that the arms of the contrasts named beforehand
     also draw at temperature 1, with the first seed. The path of a parameter file in place of all this: the plan of that
     file.
     """

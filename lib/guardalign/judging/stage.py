@@ -59,13 +59,13 @@ def _judged(run: RunFolder, judge: Judge, items: list[Item], arm_1: str, arm_2: 
     return verdicts
 
 
-def unsettled(root: Path, judge: str) -> list[Path]:
+def incomplete(root: Path, judge: str) -> list[Path]:
     """Verdict files under ``root`` that are damaged or hold invalid ones by ``judge``; the next run repeats them."""
 
-    def settled(path: Path) -> bool:
+    def complete(path: Path) -> bool:
         try:
             return not any(each.invalid and each.judge == judge for each in read_rows(path, Verdict))
         except InputError:
             return False
 
-    return [path for path in sorted(root.rglob("verdicts/**/*.jsonl")) if not settled(path)]
+    return [path for path in sorted(root.rglob("verdicts/**/*.jsonl")) if not complete(path)]

@@ -12,7 +12,7 @@ from guardalign.config.params import Params
 from guardalign.data.tasks import Instruction, load_instructions
 from guardalign.files import RunFolder
 from guardalign.stats import alpaca
-from guardalign.study.settle import Job
+from guardalign.study.jobs import Job
 from guardalign.study.tasks import reader_of
 
 OUTPUTS, ANNOTATIONS = "model_outputs.json", "annotations.json"

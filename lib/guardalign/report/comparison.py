@@ -1,4 +1,4 @@
-"""Runs a comparison of methods on several tasks: arms are settled, then the run's tables and figures."""
+"""Runs a comparison of methods on several tasks: the arms, then the run's tables and figures."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from guardalign.generation.replystats import reply_statistics
 from guardalign.losses import METHODS
 from guardalign.report import alpaca_eval, dynamics, figures
 from guardalign.study import heldout, tasks
+from guardalign.study.jobs import Job, Outcome, jobs_of, run_jobs
 from guardalign.study.run import Study
-from guardalign.study.settle import Job, Outcome, jobs_of, settle
 from guardalign.study.tuning import tune
 from guardalign.world.twins import TWINS
 
@@ -41,7 +41,7 @@ NEARLY_ALL, FAR = 0.95, 1.0
 
 
 def carry_out(settings: Params, run: RunFolder) -> None:
-    """Settle the plan on its tasks, then the tuned arms with a rate and β of their own; write every table and figure.
+    """Run the plan on its tasks, then the tuned arms with a rate and β of their own; write every table and figure.
 
     Raises ParameterError if the plan names no tasks of the section ``tasks``, or no arm starts from ``SFT``.
     """
@@ -51,7 +51,7 @@ def carry_out(settings: Params, run: RunFolder) -> None:
         raise ParameterError(f"a comparison needs an arm `{SFT}` and others that start from it")
     run.record("comparison", parameters=settings.sections())
     plan = settings.study
-    summary = _settled(settings, run, dict.fromkeys(plan.tasks, plan), list(plan.arms), "identical")
+    summary = _outcomes(settings, run, dict.fromkeys(plan.tasks, plan), list(plan.arms), "identical")
     steps, tuned = dynamics.curves(run, plan), None
     results = {
         "table1": settings_beside_paper(settings),
@@ -63,7 +63,7 @@ def carry_out(settings: Params, run: RunFolder) -> None:
     }
     if plan.tuning:
         chosen = tune(Study(settings, run))
-        tuned = _settled(settings, run, chosen.plans, list(plan.tuning.arms), "tuned")
+        tuned = _outcomes(settings, run, chosen.plans, list(plan.tuning.arms), "tuned")
         results |= {"tuning": chosen.tried, "tuning_choice": chosen.choice}
         results |= {"table3_tuned": table_3(tuned), "gains_tuned": gains(tuned)}
     if not (judged := alpaca_eval.leaderboard(settings, run)).empty:
@@ -73,10 +73,10 @@ def carry_out(settings: Params, run: RunFolder) -> None:
     _draw(run, summary, tuned, steps, settings.report.level)
 
 
-def _settled(
+def _outcomes(
     settings: Params, run: RunFolder, plans: dict[str, Plan], names: Sequence[str], protocol: str
 ) -> pd.DataFrame:
-    """Settle the arms on every task; write ``<protocol>_methods.csv``, which is returned (all measures with intervals,
+    """Run the arms on every task; write ``<protocol>_methods.csv``, which is returned (all measures with intervals,
     diversity, cost, AlpacaEval's figures), ``<protocol>_pairs.csv`` (all arms against each other) and
     ``<protocol>_decided.csv`` (the pairs whose interval excludes ½)."""
     folder = run if protocol == "identical" else RunFolder(run.root / protocol)
@@ -84,7 +84,7 @@ def _settled(
         task: jobs_of(Study(settings.model_copy(update={"study": plan}), folder, task), names)
         for task, plan in plans.items()
     }
-    outcomes = iter(settle([job for task_jobs in jobs.values() for job in task_jobs], settings.study.workers))
+    outcomes = iter(run_jobs([job for task_jobs in jobs.values() for job in task_jobs], settings.study.workers))
     rows, extra = [], []
     for task, task_jobs in jobs.items():
         rows.append(frame(task_jobs))

@@ -1,7 +1,7 @@
 """A study's results without its weights, in one file of a few MB: what is committed, and what a clone resumes from.
 
 The file holds data, replies, verdicts, scores, and each arm's folder except for the weights: the training record with
-their fingerprint, the tokenizer. With these, all arms and their replies count as settled. Weights are trained again
+their fingerprint, the tokenizer. With these, all arms and their replies count as done. Weights are trained again
 only where a new arm starts from them.
 """
 

@@ -1,4 +1,4 @@
-"""The steps that settle an arm: training, replies, scores, verdicts. Each result is kept with what made it, and reused.
+"""The steps of an arm: training, replies, scores, verdicts. Each result is kept with what made it, and reused.
 
 ``Study`` is a parameter file, a run's folder, and a task: the run's own data, or one of the section ``tasks``. Arms of
 another task, and of several seeds, are in folders of their own (``<task>/seed-<n>``).

@@ -20,8 +20,8 @@ from guardalign.files import RunFolder
 from guardalign.judging.choice import chosen_judge
 from guardalign.judging.verdicts import Verdict
 from guardalign.study import tasks
+from guardalign.study.jobs import Job, Log, jobs_of, run_jobs
 from guardalign.study.run import Study
-from guardalign.study.settle import Job, Log, jobs_of, settle
 
 RESAMPLES = 1_000
 KEYS = ["task", "arm"]
@@ -97,7 +97,7 @@ def _tuned(study: Study, plans: Mapping[str, Plan], grids: Grids, log: Log) -> t
 
 
 def _judged(study: Study, plans: Mapping[str, Plan], grids: Grids, log: Log) -> pd.DataFrame:
-    """Settle all candidates of the grids, and judge what they wrote: a row per candidate and validation prompt."""
+    """Run all candidates of the grids, and judge what they wrote: a row per candidate and validation prompt."""
     assert study.plan.tuning is not None
     jobs: list[Job] = []
     names: dict[tuple[str, str], str] = {}
@@ -113,7 +113,7 @@ def _judged(study: Study, plans: Mapping[str, Plan], grids: Grids, log: Log) -> 
         settings = study.settings.model_copy(update={"study": plan.model_copy(update=update)})
         tuning_study = Study(settings, RunFolder(study.run.root / "tuning"), task, study.data or study.run)
         jobs += jobs_of(tuning_study, list(candidates), "validation", measured=False)
-    settle(jobs, study.plan.workers, log)
+    run_jobs(jobs, study.plan.workers, log)
     found = []
     for job in jobs:
         key = (job.study.task, job.arm)

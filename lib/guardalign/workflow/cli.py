@@ -20,7 +20,7 @@ from guardalign.processes import PREEMPTED, Ended
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("run", "execute the series of notebooks with a parameter file", "guardalign.workflow.series:command"),
     ("stage", "execute one notebook of the series", "guardalign.workflow.run_notebook:command"),
-    ("study", "train the arms of a study and write their replies, seed by seed", "guardalign.study.settle:command"),
+    ("study", "train the arms of a study and write their replies, seed by seed", "guardalign.study.jobs:command"),
     ("pack", "put a study's results without its weights into one file", "guardalign.study.archive:command"),
     ("estimate", "estimate memory, disk, hours and dollars of a run", "guardalign.workflow.estimate:command"),
     ("sweep", "run every point of a grid of parameters", "guardalign.workflow.sweep:command"),

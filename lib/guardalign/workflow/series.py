@@ -22,7 +22,7 @@ from guardalign import processes
 from guardalign.config.params import Params
 from guardalign.errors import GuardalignError, ParameterError, StageFailed
 from guardalign.files import RunFolder, damaged, project_root, resolved
-from guardalign.judging.stage import unsettled
+from guardalign.judging.stage import incomplete
 from guardalign.processes import LOCK
 from guardalign.workflow.run_notebook import BUSY
 
@@ -143,7 +143,7 @@ def _to_repeat(run: RunFolder) -> list[str]:
     """The rules whose pairs, replies or verdicts are damaged, or not all valid: run again, they make these alone."""
     judge = run.facts.get("06_judging", {}).get("judge")
     paths = [
-        *(unsettled(run.root, judge) if judge else ()),
+        *(incomplete(run.root, judge) if judge else ()),
         *damaged(run.root / "replies"),
         *damaged(run.root / "data"),
     ]

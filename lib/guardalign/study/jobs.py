@@ -1,4 +1,4 @@
-"""Many arms settled side by side, on all seeds and tasks, for a comparison or tuning.
+"""Jobs: an arm with one seed is trained, replies and is scored; many run side by side.
 
 An outcome is kept under the fingerprint of all that decides it, so an interrupted run resumes with what is missing.
 """
@@ -42,7 +42,7 @@ from guardalign.tree.scoring import TreeScorer
 
 
 class Outcome(Row):
-    """The cost of settling an arm: training steps and seconds, peak memory, tokens; ``facts`` are the method's own."""
+    """The cost of an arm: training steps and seconds, peak memory, tokens; ``facts`` are the method's own."""
 
     arm: str
     task: str
@@ -172,7 +172,7 @@ class Job:
     def has_weights(self) -> bool:
         return (self.model / RECORD).exists() and not dropped(self.model)
 
-    def settle(self, log: Log = print) -> Outcome:
+    def run(self, log: Log = print) -> Outcome:
         """Train the arm, let it answer, measure it, and drop its weights if the plan keeps none."""
         study, folder = self.study, self.study.folder(self.seed)
         if dropped(self.model):  # and now needed for other replies
@@ -240,24 +240,26 @@ def jobs_of(study: Study, names: Sequence[str] = (), split: Split = "test", meas
     return [Job(study, name, seed, split, measured) for seed in study.seeds for name in plan.order() if name in wanted]
 
 
-def settle(jobs: Sequence[Job], workers: int = 1, log: Log = print) -> list[Outcome]:
-    """The outcomes of ``jobs`` in their order; those that are not known are settled in that order, ``workers`` at a
-    time, each after the arms it needs."""
+def run_jobs(jobs: Sequence[Job], workers: int = 1, log: Log = print) -> list[Outcome]:
+    """The outcomes of ``jobs`` in their order.
+
+    Those that are not known are run in that order, ``workers`` at a time, each after the arms it needs.
+    """
     known = {job.name: found for job in jobs if (found := job.known())}
     missing = [job for job in jobs if job.name not in known]
     starts = set[str]().union(*(job.needs for job in missing))
     missing = [job for job in jobs if job.name not in known or (job.name in starts and not job.has_weights)]
     began = time.monotonic()
-    for count, (job, outcome) in enumerate(_settled(missing, min(workers, len(missing))), 1):
+    for count, (job, outcome) in enumerate(_outcomes(missing, min(workers, len(missing))), 1):
         known[job.name] = outcome
         left = (time.monotonic() - began) / count * (len(missing) - count) / 60
         log(f"{count}/{len(missing)} {job.name}: {outcome.steps} steps in {outcome.seconds:.0f} s; {left:.0f} min left")
     return [known[job.name] for job in jobs]
 
 
-def _settled(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
+def _outcomes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
     if workers <= 1:
-        yield from ((job, job.settle(_silent)) for job in jobs)
+        yield from ((job, job.run(_silent)) for job in jobs)
         return
     waiting, running = list(jobs), dict[Future[Outcome], Job]()
     with ProcessPoolExecutor(workers, get_context("spawn"), processes.die_with_parent) as pool:
@@ -283,7 +285,7 @@ def _settled(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]
 
 def _in_worker(job: Job) -> Outcome:
     torch.set_num_threads(1)
-    return job.settle(_silent)
+    return job.run(_silent)
 
 
 def _silent(_: object) -> None:
@@ -302,4 +304,4 @@ def command(parser: ArgumentParser, argv: Sequence[str]) -> None:
             raise ParameterError(f"no arm {name!r} in {asked.params}: it has {', '.join(study.plan.arms)}")
     with processes.alone_in(study.run.root):
         unpack(study.run)
-        settle(jobs_of(study, asked.arms), study.plan.workers, lambda line: print(line, flush=True))
+        run_jobs(jobs_of(study, asked.arms), study.plan.workers, lambda line: print(line, flush=True))

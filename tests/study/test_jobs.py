@@ -1,4 +1,4 @@
-"""What is settled again and what is not: damaged results, dropped weights, arms and measures that are wanted now."""
+"""What is run again and what is not: damaged results, dropped weights, arms and measures that are wanted now."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from guardalign.judging.choice import chosen_judge
 from guardalign.models.encoding import encode
 from guardalign.models.loading import drop_weights, dropped, load_tokenizer
 from guardalign.processes import alone_in
+from guardalign.study.jobs import Job, jobs_of, run_jobs
 from guardalign.study.run import Study
-from guardalign.study.settle import Job, jobs_of, settle
 from guardalign.workflow.cli import main
 from series import write_parameters
 from small_comparison import TASK, small
-from tiny_study import IPO, SFT, settled, study_in, with_pairs
+from tiny_study import IPO, SFT, finished_study, study_in, with_pairs
 
-original = pytest.fixture(scope="module")(settled)
+original = pytest.fixture(scope="module")(finished_study)
 
 
 def test_a_damaged_example_or_outcome_is_made_again(original):
@@ -38,7 +38,7 @@ def test_a_damaged_example_or_outcome_is_made_again(original):
     known, text = job.known(), job.outcome.read_text()
     job.outcome.write_text(text.replace('"steps":', '"steps":1', 1))
     assert job.known() is None
-    assert settle([job], log=lambda _: None)[0].steps == known.steps and job.known()
+    assert run_jobs([job], log=lambda _: None)[0].steps == known.steps and job.known()
 
 
 def test_a_notebooks_example_needs_no_weights_a_second_time(original):
@@ -57,7 +57,7 @@ def test_missing_replies_or_scores_are_computed_again(original):
         before = path.read_bytes()
         path.unlink()
         assert job.known() is None
-        settle([job], log=lambda _: None)
+        run_jobs([job], log=lambda _: None)
         assert path.read_bytes() == before and job.known()
 
 
@@ -71,7 +71,7 @@ def test_a_seed_that_comes_first_now_is_scored(original):
 def test_the_arms_of_a_single_seed_can_be_sampled_and_scored_once_they_have_answered(original, tmp_path):
     named = [{"arm_1": SFT, "arm_2": IPO, "named": True}]
     study = with_pairs(study_in(tmp_path, original.settings.model.name, [1], samples=2, contrasts=named))
-    settle(jobs_of(study), log=lambda _: None)
+    run_jobs(jobs_of(study), log=lambda _: None)
     test = study.rows("test")
     study.all_answers(["base", SFT, IPO], test)
     judge = chosen_judge(study.settings.judge, tmp_path / "llm")
@@ -108,7 +108,7 @@ def test_an_arm_answers_the_instructions_that_are_asked_now(original, tmp_path):
         path.write_text(json.dumps([asked]))
         (job,) = jobs_of(study, ["sft"])
         assert job.known() is None
-        settle([job], log=lambda _: None)
+        run_jobs([job], log=lambda _: None)
         assert job.known() and len(job.instructed) == 1
 
 
@@ -117,13 +117,13 @@ def test_a_pair_too_long_for_a_row_is_named_by_the_arm_that_reads_it(original, t
     training = study.settings.training.model_copy(update={"row_tokens": 600})
     study = replace(study, settings=study.settings.model_copy(update={"training": training}))
     sft, ipo = jobs_of(study, measured=False)
-    settle([sft], log=lambda _: None)
+    run_jobs([sft], log=lambda _: None)
     with pytest.raises(InputError, match=f"{IPO}: .* distinct tokens do not fit"):
-        settle([ipo], log=lambda _: None)
+        run_jobs([ipo], log=lambda _: None)
 
 
 class Killed(Job):
-    def settle(self, log=print):
+    def run(self, log=print):
         os._exit(9)
 
 
@@ -132,7 +132,7 @@ def test_a_killed_worker_is_no_traceback(original):
     plan = original.plan.model_copy(update={"arms": original.plan.arms | {"other": original.plan.arms[SFT]}})
     study = replace(original, settings=original.settings.model_copy(update={"study": plan}))
     with pytest.raises(StageFailed, match=r"study\.workers"):
-        settle([replace(job, study=study) for job in jobs], workers=2)
+        run_jobs([replace(job, study=study) for job in jobs], workers=2)
 
 
 def test_a_folder_in_use_is_not_touched(original, tmp_path, capsys):
