@@ -397,7 +397,7 @@ def test_a_server_is_an_arm_like_any_other(tmp_path: Path) -> None:
     pairs = [pair(at) for at in range(3)]
     with Server(bot, schedule=lambda number: "length" if number == 0 else None) as server:
         trained = Store(tmp_path / "bot.jsonl", "a model's")  # which wrote replies of the same name before
-        trained.finish([])
+        trained.write([])
         replies = hosted_replies(arm(server, concurrency=1), pairs, "bot", tmp_path / "store", tmp_path / "bot.jsonl")
         assert not trained.is_complete()
         assert [each.pair_id for each in replies] == [each.id for each in pairs]

@@ -31,7 +31,7 @@ def hosted_replies(
             f"The others are stored; run again to ask for these."
         )
     replies = [_reply(outcomes[pair.id], pair, arm) for pair in pairs]
-    Store(output, fingerprint("server", section.model)).finish(replies)
+    Store(output, fingerprint("server", section.model)).write(replies)
     return replies
 
 

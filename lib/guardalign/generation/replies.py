@@ -130,7 +130,7 @@ def generate(
     ranks.wait()
     replies = [by_pair[pair.id] for pair in pairs]
     if ranks.index == 0:
-        store.finish(replies)
+        store.write(replies)
     ranks.wait()
     return replies
 

@@ -61,7 +61,7 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self, replies: Sequence[Reply]) -> None:
+    def write(self, replies: Sequence[Reply]) -> None:
         """Write the output. The old fingerprint is removed first, so that it is never next to other content."""
         self.stamp.unlink(missing_ok=True)
         write_rows(self.output, replies)

@@ -282,7 +282,7 @@ class Study:
             for name in names:
                 output = self.folder(seed).replies(name)
                 if name == BASE and base and seedless:  # its greedy replies are the same with every seed
-                    self.writes(name, output, seed).store(pairs).finish(base)
+                    self.writes(name, output, seed).store(pairs).write(base)
                 replies = self.answers(name, pairs, output, seed)
                 base = replies if name == BASE else base
                 found += replies

@@ -43,7 +43,7 @@ def comparison_bars(
                        handlelength=1.4, borderaxespad=0)  # fmt: skip
         more = "A win is “better or both acceptable”, so the two win rates may add to more than 100 %."
         below = caption(pd.concat(parts), more + warning([arm for pair in comparisons for arm in pair], marks), level)
-        return style.finish(figure, "Verdicts on pairs of replies, % of prompts", below, profile)
+        return style.titled(figure, "Verdicts on pairs of replies, % of prompts", below, profile)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, paper_panel: str) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from guardalign.config.plan import Plan
 from guardalign.losses import LossOptions, Method, ScoredBatch
 from guardalign.report.figures.looks import METHODS, TASKS, Look, look, looks, plain
-from guardalign.report.figures.style import RULE, SMALL, canvas, finish, label_axes, styled, wrap
+from guardalign.report.figures.style import RULE, SMALL, canvas, label_axes, styled, titled, wrap
 from guardalign.report.figures.words import count
 
 PANELS = {
@@ -44,7 +44,7 @@ def training_curves(metrics: Mapping[str, pd.DataFrame], plan: Plan, profile: st
     lengths = count(steps[0], "step") if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,} steps"
     looked = {arm: (plain(arm), each) for arm, each in looks(metrics).items()}
     figure = _grid(lines, rows, ["loss", "margin", "accuracy", "kl"], looked)
-    return finish(figure, "Training of each arm, a row per method", f"{BELOW}; {lengths}. {note}".strip(), profile)
+    return titled(figure, "Training of each arm, a row per method", f"{BELOW}; {lengths}. {note}".strip(), profile)
 
 
 def dynamics(steps: pd.DataFrame, observed: dict[str, str], profile: str = "") -> Figure:
@@ -61,7 +61,7 @@ def dynamics(steps: pd.DataFrame, observed: dict[str, str], profile: str = "") -
     rows = {arm: text for arm, text in words.items() if arm in set(shown["arm"])}
     figure = _grid(pd.concat(lines, ignore_index=True), rows, ["margin", "grad_norm", "entropy", "kl"], looked, True)
     note = f"{BELOW}, mean over {count(steps['seed'].nunique(), 'seed')}. r: the SFT model. In words: paper B’s Table 2"
-    return finish(figure, "Training dynamics of each method, as in paper B’s Table 2", f"{note}.", profile)
+    return titled(figure, "Training dynamics of each method, as in paper B’s Table 2", f"{note}.", profile)
 
 
 def loss_curves(methods: Mapping[str, Method], beta: float, reach: float = 20.0) -> Figure:
@@ -91,7 +91,7 @@ def loss_curves(methods: Mapping[str, Method], beta: float, reach: float = 20.0)
         f"β = {beta:g}, replies of {TOKENS} tokens. Horizontal axis: Δ = Δw − Δl in nats, Δw = −Δl; dot: least loss. "
         "SFT and SLiC have no reference: log-probabilities up to a constant in place of log-ratios."
     )
-    return finish(figure, "Loss over the margin, a panel per method", note)
+    return titled(figure, "Loss over the margin, a panel per method", note)
 
 
 def _pair_loss(method: Method, margin: float, beta: float) -> torch.Tensor:

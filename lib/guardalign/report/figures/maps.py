@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from guardalign.report.figures.looks import named, plain, warning
-from guardalign.report.figures.style import MUTED, SEQUENTIAL, SMALL, canvas, finish, styled, wrap
+from guardalign.report.figures.style import MUTED, SEQUENTIAL, SMALL, canvas, styled, titled, wrap
 from guardalign.report.figures.words import count, span
 from guardalign.stats import live
 
@@ -51,7 +51,7 @@ def guardrail_map(compliance: pd.DataFrame, profile: str = "", marks: Collection
             f"are live; kinds in grey are kept on 95 % or more, or on 5 % or less, by every arm."
             + warning(map(str, grid.columns), marks)
         )
-        return finish(figure, "Applications of each guardrail that an arm keeps, %", below, profile)
+        return titled(figure, "Applications of each guardrail that an arm keeps, %", below, profile)
 
 
 def grid(table: pd.DataFrame, choice: pd.DataFrame, profile: str = "") -> Figure:
@@ -86,7 +86,7 @@ def grid(table: pd.DataFrame, choice: pd.DataFrame, profile: str = "") -> Figure
             "Worth of a reply: 0 if it is unnatural or invents something, else the share of its guardrails kept. "
             "Framed: the rate and β chosen. A frame at the rim of its grid means that the grid was too small."
         )
-        return finish(figure, "Mean worth of the replies to validation prompts, %", below, profile)
+        return titled(figure, "Mean worth of the replies to validation prompts, %", below, profile)
 
 
 def _short(text: str) -> str:

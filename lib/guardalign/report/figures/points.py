@@ -114,7 +114,7 @@ def contrasts(
         other.spines["right"].set_visible(False)
         more = "Above the dotted line: named beforehand; below: exploration." if divided else ""
         more += warning([*pairs["arm_1"], *pairs["arm_2"]], marks)
-        return style.finish(figure, "Paired differences between arms", caption(shown, more, level), profile)
+        return style.titled(figure, "Paired differences between arms", caption(shown, more, level), profile)
 
 
 def arms(kept: pd.DataFrame, profile: str = "", marks: Collection[str] = (), level: float = 0.95) -> Figure:
@@ -127,7 +127,7 @@ def arms(kept: pd.DataFrame, profile: str = "", marks: Collection[str] = (), lev
             style.percent_axis(axis.xaxis)
         of = "Shares are of prompts" + (", applications of guardrails apart" if "applications" in titles else "")
         below = caption(kept, f"{of}.{warning(kept['arm'], marks)}", level)
-        return style.finish(figure, "What each arm keeps", below, profile)
+        return style.titled(figure, "What each arm keeps", below, profile)
 
 
 def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = (), level: float = 0.95) -> Figure:
@@ -148,7 +148,7 @@ def parts(table: pd.DataFrame, profile: str = "", marks: Collection[str] = (), l
         figure, axes = point_plot(points, rows, titles, height=height, sharex=True, line=0, xlabel=xlabel)
         for axis in axes:
             axis.title.set_fontsize(style.SMALL)
-        return style.finish(figure, "Applications kept, by part", caption(table, level=level), profile)
+        return style.titled(figure, "Applications kept, by part", caption(table, level=level), profile)
 
 
 def effects(
@@ -161,7 +161,7 @@ def effects(
         figure, axes = point_plot(points, _names(table["effect"]), shown, line=0)
         for axis in axes:
             axis.locator_params(axis="x", nbins=3)
-        return style.finish(figure, title, caption(table, "Right of the line is better.", level), profile)
+        return style.titled(figure, title, caption(table, "Right of the line is better.", level), profile)
 
 
 def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: str = "", level: float = 0.95) -> Figure:
@@ -210,7 +210,7 @@ def trend(table: pd.DataFrame, lines: Mapping[str, str], title: str, profile: st
             for name, each in looked.items()
         ]
         figure.axes[0].legend(handles=handles, loc="best", fontsize=style.SMALL)
-        return style.finish(figure, title, caption(table, level=level), profile)
+        return style.titled(figure, title, caption(table, level=level), profile)
 
 
 def ranking(
@@ -235,7 +235,7 @@ def ranking(
         below = (
             f"Bradley–Terry with ties (Davidson); strengths compare within a group{fit}.{warning(first['arm'], marks)}"
         )
-        return style.finish(figure, "Strength of each arm over all comparisons", caption(rates, below, level), profile)
+        return style.titled(figure, "Strength of each arm over all comparisons", caption(rates, below, level), profile)
 
 
 def held_out(table: pd.DataFrame, profile: str = "", level: float = 0.95) -> Figure:
@@ -245,7 +245,7 @@ def held_out(table: pd.DataFrame, profile: str = "", level: float = 0.95) -> Fig
     with style.styled():
         figure, axes = point_plot(points, _names(table["arm"]), panels)
         style.percent_axis(axes[0].xaxis)
-        return style.finish(figure, "Held-out pairs of the data", caption(table, level=level), profile)
+        return style.titled(figure, "Held-out pairs of the data", caption(table, level=level), profile)
 
 
 def tasks(
@@ -266,7 +266,7 @@ def tasks(
             style.percent_axis(axis.xaxis)
         hollow = "" if tuned is None else " Hollow: with a rate and β of the arm’s own."
         below = caption(identical, f"{note}{hollow}", level)
-        return style.finish(figure, f"{words[:1].upper()}{words[1:]}", below, profile)
+        return style.titled(figure, f"{words[:1].upper()}{words[1:]}", below, profile)
 
 
 def table_1(rates: pd.DataFrame, profile: str = "", level: float = 0.95) -> Figure:
@@ -283,7 +283,7 @@ def table_1(rates: pd.DataFrame, profile: str = "", level: float = 0.95) -> Figu
                 axis.axhline(edge, color=style.MUTED, linewidth=0.6, alpha=0.6)
         differs = "A win is “better or both acceptable”. Paper A: another model, data and judge, no interval given."
         title = "Win rates of paper A’s Table 1: this run (filled) and the paper (hollow)"
-        return style.finish(figure, title, caption(used if len(used) else rates, differs, level), profile)
+        return style.titled(figure, title, caption(used if len(used) else rates, differs, level), profile)
 
 
 PANELS_3 = {
@@ -308,7 +308,7 @@ def table_3(rates: pd.DataFrame, profile: str = "", marks: Collection[str] = (),
             f"judge; its intervals are Wilson’s for {B_SAMPLES} samples, none for AlpacaEval."
         )
         below = caption(rates, differs + warning(table["method"], marked), level)
-        return style.finish(figure, "Replies against the preferred ones, as in paper B’s Table 3", below, profile)
+        return style.titled(figure, "Replies against the preferred ones, as in paper B’s Table 3", below, profile)
 
 
 def _beside(

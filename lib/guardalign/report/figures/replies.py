@@ -39,7 +39,7 @@ def reply_panels(statistics: pd.DataFrame, profile: str = "", note: str = "", ma
         axes[0].set_yticks(range(len(arms)), [named(arm, marks) for arm in arms])
         per_arm = span(statistics.groupby("arm").size())
         below = f"{per_arm} replies per arm; boxes: quartiles, whiskers: 5th and 95th percentile. {note}".strip()
-        return style.finish(
+        return style.titled(
             figure, "Length, repetition and cut-offs of the replies", below + warning(arms, marks), profile
         )
 
@@ -76,7 +76,7 @@ def cost(
                  ylabel="prompts with all guardrails kept")  # fmt: skip
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
         basis = caption(known, warning(known["arm"], marks), level)
-        return style.finish(figure, "Cost of an arm against what it keeps", basis, profile)
+        return style.titled(figure, "Cost of an arm against what it keeps", basis, profile)
 
 
 def task_costs(summary: pd.DataFrame, profile: str = "") -> Figure:
@@ -97,4 +97,4 @@ def task_costs(summary: pd.DataFrame, profile: str = "") -> Figure:
             "Means over tasks and seeds, the SFT model they start from not included. Replies are scored by the policy, "
             "the reference and, online, the reward model. Memory on a CPU is the process’s resident size."
         )
-        return style.finish(figure, "Cost of each arm", note, profile)
+        return style.titled(figure, "Cost of each arm", note, profile)

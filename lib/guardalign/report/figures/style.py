@@ -84,7 +84,7 @@ def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tu
     return figure, list(axes.ravel())
 
 
-def finish(figure: Figure, title: str, caption: str, profile: str = "") -> Figure:
+def titled(figure: Figure, title: str, caption: str, profile: str = "") -> Figure:
     """Set the title (what is plotted, and of which run) above and the caption below, wrapped to the figure's width.
 
     Both stay with the figure for :func:`save` and the report.
