@@ -202,16 +202,14 @@ class Study:
             found = [judged[pair.id] if wanted.rejected != "data" else pair for pair in found if pair.id in judged]
         return exchanged(found[: wanted.count], wanted.swapped, seed)
 
-    def mistakes(self, name: str, splits: Sequence[Split]) -> list[PreferencePair]:
-        """The pairs of ``splits`` where the judge finds an arm's reply, of the first seed, worse than the chosen one,
-        the reply in place of the data's rejected one; kept in ``data/feedback-<arm>.jsonl``.
+    def own_replies(self, name: str, wanted: Pairs, seed: int | None = None) -> list[PreferencePair]:
+        """The pairs of the splits and part of ``wanted`` where the judge finds an arm's reply worse than the chosen one
+        (or of the sort that ``wanted.replies`` names), the reply in place of the data's rejected one.
 
-        Without a judge, the pairs whose reply is not the chosen one. Raises InputError if there are none.
+        They are kept in ``data/feedback-<arm>.jsonl``. Without a judge, the pairs whose reply is not the chosen one.
+        Raises InputError if there are none.
         """
-        return self.own_replies(name, Pairs(splits=tuple(splits), rejected=name), self.seeds[0])
-
-    def own_replies(self, name: str, wanted: Pairs, seed: int) -> list[PreferencePair]:
-        """As ``mistakes``, but of the part of the conversations and of the sort of replies that ``wanted`` names."""
+        seed = self.seeds[0] if seed is None else seed
         key = (name, wanted.splits, wanted.part, wanted.replies, seed)
         if key in self._kept:
             return self._kept[key]
