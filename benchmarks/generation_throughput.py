@@ -24,8 +24,9 @@ import torch
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from guardalign.files import write_text
-from guardalign.generation.decoding import Completion, Sampler, decode_plain, decode_shared, plan_trunks
+from guardalign.generation.decoding import Completion, Sampler, decode_plain, decode_shared
 from guardalign.generation.replies import batched_trunks
+from guardalign.generation.trunks import plan_trunks
 from training_throughput import RESULTS, SHAPES, machine
 
 VOCABULARY = 512  # as many as every shape has

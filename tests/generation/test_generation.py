@@ -20,25 +20,17 @@ from guardalign.data.construction import format_prompt
 from guardalign.data.conversations import PreferencePair, Reply, Turn
 from guardalign.errors import InputError
 from guardalign.files import read_rows
-from guardalign.generation.decoding import (
-    Branch,
-    Sampler,
-    Trunk,
-    can_share,
-    decode_plain,
-    decode_shared,
-    plan_trunks,
-)
+from guardalign.generation.decoding import Sampler, can_share, decode_plain, decode_shared
 from guardalign.generation.replies import (
     GenerationJob,
     GenerationSettings,
-    batched_trunks,
     dealt,
     generate,
     load_policy,
     made_with,
 )
 from guardalign.generation.store import Store
+from guardalign.generation.trunks import Branch, Trunk, batched_trunks, plan_trunks
 from guardalign.launch.accelerate import run_generation
 from guardalign.models.encoding import encode_prompt, prompt_of
 from tiny import FAMILIES, SHAPE, WORDS, make_model, make_tokenizer

@@ -12,8 +12,7 @@ the vocabulary.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,8 +34,8 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from guardalign.generation.trunks import Trunk
 from guardalign.models.encoding import left_padded
-from guardalign.tree.prefix_tree import common_prefix
 
 GROUPED = "guardalign_grouped"
 GROWTH = 128  # cache slots added at once
@@ -49,23 +48,6 @@ class Completion:
 
     tokens: tuple[int, ...]
     finished: bool
-
-
-@dataclass(frozen=True)
-class Branch:
-    """Point ``index`` (position in the list of prompts): the trunk's first ``shared`` tokens, then ``tail``."""
-
-    index: int
-    shared: int
-    tail: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """Tokens that are computed once, and the points that branch off them."""
-
-    tokens: tuple[int, ...]
-    branches: tuple[Branch, ...]
 
 
 @dataclass(frozen=True)
@@ -86,29 +68,6 @@ class Sampler:
         cumulated = (logits.double() / self.temperature).softmax(-1).cumsum(-1)
         draw = self.draws[prompts, step].to(logits.device)[:, None] * cumulated[:, -1:]
         return torch.searchsorted(cumulated, draw, right=True).squeeze(-1).clamp_(max=logits.shape[-1] - 1)
-
-
-def plan_trunks(prompts: Sequence[Sequence[int]], groups: Sequence[Hashable]) -> list[Trunk]:
-    """Gather prompts (non-empty token ids) of equal group under trunks; a prompt joins where it shares half its tokens.
-
-    Every branch keeps a tail of at least one token, whose logits start the reply. Trunks come longest first, so that
-    what needs most memory runs first.
-    """
-    members: dict[Hashable, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups):
-        members[group].append(index)
-    trunks, arrays = [], [np.asarray(prompt) for prompt in prompts]
-    for indices in members.values():
-        waiting = sorted(indices, key=lambda index: -len(prompts[index]))
-        while waiting:
-            longest = arrays[waiting[0]]
-            shared = {i: min(common_prefix(arrays[i], longest), len(prompts[i]) - 1) for i in waiting}
-            joined = [i for i in waiting if i == waiting[0] or 2 * shared[i] >= len(prompts[i])]
-            branches = tuple(Branch(i, shared[i], tuple(prompts[i][shared[i] :])) for i in joined)
-            tokens = prompts[joined[0]][: max(branch.shared for branch in branches)]
-            trunks.append(Trunk(tuple(tokens), branches))
-            waiting = [i for i in waiting if i not in joined]
-    return sorted(trunks, key=lambda trunk: -len(trunk.tokens))
 
 
 def can_share(model: PreTrainedModel, length: int) -> bool:

@@ -16,16 +16,9 @@ from guardalign.data.conversations import Reply, Row
 from guardalign.data.examples import Prompt
 from guardalign.errors import InputError, OutOfMemory
 from guardalign.files import fingerprint, read_rows
-from guardalign.generation.decoding import (
-    Completion,
-    Sampler,
-    Trunk,
-    can_share,
-    decode_plain,
-    decode_shared,
-    plan_trunks,
-)
+from guardalign.generation.decoding import Completion, Sampler, can_share, decode_plain, decode_shared
 from guardalign.generation.store import Store
+from guardalign.generation.trunks import batched_trunks, plan_trunks
 from guardalign.models import loading
 from guardalign.models.encoding import encode_prompt, prompt_of
 from guardalign.models.hub import reaching
@@ -181,18 +174,6 @@ def reply_batches(
         batches = (decode_plain(policy.model, batch, *rest) for batch in parts)
     for completions in batches:
         yield [_reply(policy, pairs[index], arm, completion) for index, completion in completions.items()]
-
-
-def batched_trunks(trunks: Sequence[Trunk], size: int) -> Iterator[list[Trunk]]:
-    """Consecutive trunks with ``size`` branches together at most; a trunk with more than that is a batch of its own."""
-    batch: list[Trunk] = []
-    for trunk in trunks:
-        if batch and sum(len(one.branches) for one in batch) + len(trunk.branches) > size:
-            yield batch
-            batch = []
-        batch.append(trunk)
-    if batch:
-        yield batch
 
 
 def load_policy(model_dir: str | Path, precision: str = "auto") -> Policy:
