@@ -1,10 +1,25 @@
-"""``guardalign report`` and ``guardalign judge-sample``."""
+"""``guardalign comparison``, ``guardalign report`` and ``guardalign judge-sample``."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
+
+from guardalign import processes
+from guardalign.config.params import Params
+from guardalign.files import RunFolder
+
+
+def comparison(parser: ArgumentParser, argv: Sequence[str]) -> None:
+    parser.add_argument("params", help="a parameter file with tasks, e.g. params/comparison.yaml")
+    settings = Params.load(parser.parse_args(argv).params)
+    from guardalign.report.comparison import carry_out  # slow to import
+
+    run = RunFolder.named(settings.run)
+    with processes.alone_in(run.root):
+        carry_out(settings, run)
+    print(f"Tables: {run.root / 'tables'}")
 
 
 def command(parser: ArgumentParser, argv: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("pack", "put a study's results without its weights into one file", "guardalign.study.archive:command"),
     ("estimate", "estimate memory, disk, hours and dollars of a run", "guardalign.workflow.estimate:command"),
     ("sweep", "run every point of a grid of parameters", "guardalign.workflow.sweep:command"),
-    ("comparison", "compare all methods on the tasks of a parameter file", "guardalign.workflow.comparison:command"),
+    ("comparison", "compare all methods on the tasks of a parameter file", "guardalign.report.command:comparison"),
     ("report", "write a run's report, or set several runs side by side", "guardalign.report.command:command"),
     ("judge-sample", "draw replies for people to judge", "guardalign.report.command:judge_sample"),
     ("export", "write an arm as a folder for transformers, peft or vLLM", "guardalign.study.export:command"),
