@@ -77,7 +77,7 @@ class CanaryReport(Row):
             return f"Do not trust: no canaries were put to the judge {self.judge}."
         failed = "; ".join(result.name for result in self.results if not result.passed)
         head = f"Do not trust: the judge {self.judge} fails the canaries {failed}."
-        found = f"it finds the data's better reply {self.accuracy:.0%} of the time"
+        found = f"it finds the data's better reply in {100 * self.accuracy:.0f} % of the pairs"
         good = f"The judge {self.judge} passes its canaries; {found}."
         return "\n".join([head if failed else good, *(f"- {result}" for result in self.results)])
 

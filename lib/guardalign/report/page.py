@@ -143,7 +143,8 @@ def kept(arms: pd.DataFrame, collapsed: dict[str, str]) -> pd.DataFrame:
     order = arms["arm"].drop_duplicates()
     table = _by_measure(arms, ["arm"], PERCENT)
     table.insert(0, "arm", [plain(arm) for arm in order])
-    return table.assign(warning=[collapsed.get(arm, "") for arm in order]) if collapsed else table
+    warnings = [collapsed.get(arm, "") for arm in order]
+    return table.assign(warning=warnings) if any(warnings) else table
 
 
 def _by_measure(table: pd.DataFrame, by: list[str], unit: str) -> pd.DataFrame:
