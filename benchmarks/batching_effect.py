@@ -81,7 +81,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
                           palette=[style.ACCENT, "#d55e00"], legend=axes is panels[0])  # fmt: skip
             axes.set(xlabel="", ylabel=label)
             style.label_axes(axes, "y")
-        style.finish(figure, "Batches of pairs and of whole conversations", "A point per training seed.")
+        style.titled(figure, "Batches of pairs and of whole conversations", "A point per training seed.")
         figure.savefig(path, dpi=style.PNG_DPI)
 
 

@@ -76,7 +76,9 @@ def timed(run: Callable[[], dict[int, Completion]], repeats: int) -> tuple[float
 
 def compare(model: PreTrainedModel, count: int, samples: int, limit: int, batch: int, repeats: int) -> dict[str, Any]:
     """Both ways of decoding ``samples`` replies of ``limit`` tokens to each of ``count`` prompts."""
-    prompts, groups = ([each for each in given for _ in range(samples)] for given in make_prompts(count))
+    given, conversations = make_prompts(count)
+    prompts = [each for each in given for _ in range(samples)]
+    groups = [each for each in conversations for _ in range(samples)]
     draws = torch.rand(len(prompts), limit, generator=torch.Generator().manual_seed(0))
     sampler = Sampler(1.0, draws) if samples > 1 else Sampler()
     trunks = plan_trunks(prompts, groups)

@@ -32,8 +32,8 @@ sys.path.insert(0, str(ROOT / "lib"))
 
 from guardalign.config.sections import Lora  # noqa: E402
 from guardalign.training.memory import Row, measured, training_memory  # noqa: E402
-from guardalign.tree import tree_attention  # noqa: E402
-from guardalign.tree.prefix_tree import TokenSequence, tree_row  # noqa: E402
+from guardalign.tree import scoring, tree_attention  # noqa: E402
+from guardalign.tree.prefix_tree import TokenSequence, TreeRow, tree_row  # noqa: E402
 from guardalign.tree.scoring import TreeScorer  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
@@ -73,6 +73,11 @@ def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, *
     return _Kept.apply(query.to(value.dtype), key.to(value.dtype), value).transpose(1, 2), None
 
 
+def _inputs(model: Any, row: TreeRow, *_: Any) -> dict[str, Any]:
+    """``model_inputs`` without the mask, whose making looks at the values."""
+    return {"input_ids": row.tokens[None], "position_ids": row.depth[None], "use_cache": False}
+
+
 class _In4Bits(bitsandbytes.nn.Linear4bit):
     """bitsandbytes' layer around fake weights of its sizes: four bits each, doubly quantised scales.
 
@@ -93,8 +98,7 @@ class _In4Bits(bitsandbytes.nn.Linear4bit):
             blocksize=64, quant_type="nf4", dtype=torch.bfloat16, offset=torch.zeros(()), state2=scales,
         )  # fmt: skip
         self.weight = torch.nn.Parameter(torch.empty(size // 2, 1, dtype=torch.uint8), requires_grad=False)
-        self.weight.quant_state, self.weight.quant_type = self.quant_state, "nf4"
-        self.weight.compress_statistics = True
+        vars(self.weight).update(quant_state=self.quant_state, quant_type="nf4", compress_statistics=True)
 
 
 def in_4_bits(model: Any) -> Any:
@@ -130,8 +134,8 @@ def peak(layers: int, case: dict[str, Any]) -> tuple[float, float]:
                 model.enable_input_require_grads()
         scorer = TreeScorer(model, precision=case["precision"]).train()
         trained = [weight for weight in scorer.parameters() if weight.requires_grad]
-        kind = torch.optim.AdamW if optimizer == "adamw" else torch.optim.RMSprop
-        stepper = kind(trained, lr=1e-4, **({"fused": True} if optimizer == "adamw" else {}))
+        adamw = optimizer == "adamw"
+        stepper = torch.optim.AdamW(trained, fused=True) if adamw else torch.optim.RMSprop(trained)
         tracker = MemTracker()
         tracker.track_external(scorer, stepper)
         with tracker:
@@ -157,12 +161,13 @@ def _skip_frozen(name: str) -> None:
     setattr(Tensor, name, register)
 
 
-def main(layers: int = 8) -> None:
+def main(layers: int = 8, results: Path = RESULTS) -> None:
     AttentionInterface.register(tree_attention.NAME, _attend)
-    tree_attention.tree_mask = lambda *_: None  # type: ignore[assignment]
+    scoring.model_inputs = _inputs  # type: ignore[assignment]
     for name in ("register_hook", "register_post_accumulate_grad_hook"):
         _skip_frozen(name)
-    torch.nn.Module.to = lambda self, *_, **__: self  # PEFT moves adapters to the weights' device; fake ones are there
+    # PEFT moves adapters to the weights' device; fake ones are there.
+    torch.nn.Module.to = lambda self, *_, **__: self  # type: ignore[method-assign]
     rows = {}
     for name, case in CASES.items():
         counted, estimated = peak(layers, case)
@@ -170,7 +175,7 @@ def main(layers: int = 8) -> None:
         rows[name] = {"counted": counted, "estimated": estimated, "error": round(error, 3)}
         print(f"{name:36}{counted / 2**30:7.1f} GiB, estimated {estimated / 2**30:7.1f} ({error:+.1%})", flush=True)
     facts = {"layers": layers, **SHAPE, "prompt": PROMPT, "reply": REPLY, "pairs": PAIRS}
-    RESULTS.write_text(json.dumps({"unit": "bytes", "model": facts, "cases": rows}, indent=1) + "\n")
+    results.write_text(json.dumps({"unit": "bytes", "model": facts, "cases": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ Each task is measured in rounds that alternate between the engines: this package
 with ``TreeDPOTrainer`` in its place. A round's ratio is that of two median step times (the first step of a round is
 warm-up), and the table shows the median ratio over rounds. On a CPU with one thread the time is the process's own CPU
 time, so that other work on the machine does not count. TRL computes the reference's log-probs beforehand, uses its
-fused head and the faster of two micro-batch sizes; its ``padding_free`` is switched off in 1.16. Peak memory is that of
-a fresh process (on CUDA the allocator's) beyond what it held with the model and the data loaded. A share of the peak is
-floating-point operations (of the tokens that an engine computes) per second over those of a large matrix product.
-Slopes are exponents: seconds per step grow as the number of turns, guardrail tokens or pairs to that power.
+fused head and the faster of two micro-batch sizes (the smaller one for SmolLM2's shapes on a CPU: the larger takes
+tens of GB); its ``padding_free`` is switched off in 1.16. Peak memory is that of a fresh process (on CUDA the
+allocator's) beyond what it held with the model and the data loaded. A share of the peak is floating-point operations
+(of the tokens that an engine computes) per second over those of a large matrix product. Slopes are exponents: seconds
+per step grow as the number of turns, guardrail tokens or pairs to that power.
 Weights are random in the shapes of the embedded model, SmolLM2 and Mistral. Writes
 ``training_throughput-<machine>-<shape>.json`` and a plot to ``--results``; ``speed_table.py`` puts the tables into
 docs/scaling.md. ``--small`` rehearses all of it with a little model in a minute; its figures say nothing.
@@ -171,8 +172,7 @@ def config_of(base: Path, folder: Path, method: str, batch: int, precision: str,
     given: dict[str, Any] = {"options": {"average": "token"}} if method == "sft" else {}
     return TrainingConfig(
         arm="bench", model=str(base), output=folder / f"{time.monotonic_ns()}", method=method, learning_rate=1e-5,
-        batch_size=batch, precision=precision, cache=folder / "cache", save_steps=10**6, row_tokens=32768,
-        **given, **more,
+        batch_size=batch, precision=precision, cache=folder / "cache", save_steps=10**6, **given, **more,
     )  # fmt: skip
 
 
@@ -238,9 +238,11 @@ class Setup:
     steps: int
     lora: bool
     peak: float  # TFLOP/s
+    roomy: bool  # whether activations of tens of thousands of tokens fit
 
     def config(self, method: str, batch: int, engine: str = "tree", micro: int | None = None) -> TrainingConfig:
         more: dict[str, Any] = {"epochs": 1 + self.steps, "lora": Lora(rank=16) if self.lora else None}
+        more["row_tokens"] = 32768 if self.roomy else 4096
         if engine != "tree":
             more |= {"engine": "trl", "trl_micro_batch_size": micro or batch}
         return config_of(self.base, self.folder, method, batch, self.precision, **more)
@@ -257,8 +259,9 @@ class Setup:
 def compare(setup: Setup, method: str, examples: list[Example]) -> dict[str, Any]:
     """Median step seconds of the engines and the median ratios over rounds; a step holds all the examples."""
     batch = len(examples)
-    tried = {micro: setup.seconds("trl", method, examples, micro) for micro in {batch, max(batch // 5, 1)}}
-    micro = min(tried, key=tried.__getitem__)
+    small = max(batch // 5, 1)
+    tried = {micro: setup.seconds("trl", method, examples, micro) for micro in {small, batch}} if setup.roomy else {}
+    micro = min(tried, key=tried.__getitem__, default=small)
     engines = ["tree", "trl"] + (["trl_tree"] if method in ("ipo_mean", "dpo") else [])
     found: dict[str, list[float]] = {engine: [] for engine in engines}
     for _ in range(setup.rounds):
@@ -358,7 +361,7 @@ def print_peak_memory(engine: str, base: Path, folder: Path, precision: str, mic
     examples = conversations(1, 10)
     run = tree_seconds if engine == "tree" else trl_seconds
     told = {} if engine == "tree" else {"engine": "trl", "trl_micro_batch_size": micro}
-    run(config_of(base, folder, "ipo_mean", 1, precision, **told), examples[:1])  # libraries, optimiser, buffers
+    run(config_of(base, folder, "ipo_mean", micro, precision, **told), examples[:micro])  # libraries, buffers
     now_held = torch.cuda.memory_allocated if torch.cuda.is_available() else lambda: psutil.Process().memory_info().rss
     before = now_held() / 2**30
     run(config_of(base, folder, "ipo_mean", 10, precision, **told), examples)
@@ -406,7 +409,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
         figure, (left, right) = style.canvas(3.6, columns=2)
         sns.barplot(rows, x="ratio", y="name", ax=left, color=style.ACCENT, width=0.6)
         left.axvline(1, color=style.INK, linewidth=0.8)
-        left.bar_label(left.containers[0], fmt="%.1f×", padding=3)
+        left.bar_label(left.containers[0], fmt="%.1f×", padding=3)  # type: ignore[arg-type]
         left.margins(x=0.2)  # room for the labels
         left.set(xlabel="pairs per second, as a multiple of TRL’s", ylabel="")
         left.set_yticks(range(len(rows)), [style.wrap(name, 18) for name in rows["name"]])
@@ -415,11 +418,11 @@ def plot(results: dict[str, Any], path: Path) -> None:
                      markers=["s", "o"])  # fmt: skip
         right.set(xlabel="turns of the conversation", ylabel="seconds per conversation", yscale="log")
         right.set_title("IPO on all points of a conversation")
-        right.get_legend().set_title("")
+        right.legend(title="")
         for axes in (left, right):
             style.label_axes(axes, "x" if axes is left else "y")
         where = f"{results['machine']['name']}, {results['machine']['cores']} cores"
-        style.finish(figure, "Training with the prefix tree beside TRL", f"{where}; model shape: {results['shape']}.")
+        style.titled(figure, "Training with the prefix tree beside TRL", f"{where}; model shape: {results['shape']}.")
         figure.savefig(path, dpi=style.PNG_DPI)
 
 
@@ -450,7 +453,8 @@ def main() -> None:
         texts = [e.prompt + e.chosen for e in (*conversations(20, 3, seed=1), *care(40), *single_turn_pairs(8))]
         precision = "fp32" if options.shape in LIKE_EMBEDDED or not torch.cuda.is_available() else "bf16"
         setup = Setup(make_base(folder / "base", options.shape, texts), folder, precision, options.rounds,
-                      options.steps, options.lora, results["matmul_tflops"])  # fmt: skip
+                      options.steps, options.lora, results["matmul_tflops"],
+                      options.shape in LIKE_EMBEDDED or torch.cuda.is_available())  # fmt: skip
         measure(results, path, setup, options.small)
     plot(results, path.with_suffix(".png"))
     print(f"wrote {path}")
@@ -509,7 +513,8 @@ def point(setup: Setup, name: str, value: int) -> dict[str, Any]:
 def slope(rows: list[dict[str, Any]], name: str, engine: str) -> float | None:
     """The exponent of growth: least squares of log seconds on log value; None for fewer than two values."""
     known = [(row[name], row[f"{engine}_seconds"]) for row in rows if f"{engine}_seconds" in row]
-    return round(float(np.polyfit(*np.log(np.array(known)).T, 1)[0]), 2) if len(known) > 1 else None
+    values, seconds = np.log(np.array(known).reshape(-1, 2)).T
+    return round(float(np.polyfit(values, seconds, 1)[0]), 2) if len(known) > 1 else None
 
 
 if __name__ == "__main__":
