@@ -263,14 +263,17 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, shared: bool = False) -> Iterator[int | None]:
-    """Hold a lock on ``path`` that ends with this process; yields its descriptor, or None if another holds it."""
+def locked(path: Path, shared: bool = False, wait: bool = False) -> Iterator[int | None]:
+    """Hold a lock on ``path`` that ends with this process; yields its descriptor, or None if another holds it.
+
+    ``wait`` until no other holds it instead.
+    """
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield descriptor
     except BlockingIOError:
         yield None

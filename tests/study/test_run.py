@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from guardalign.config import params
+from guardalign.config.plan import BASE, Pairs
 from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.errors import InputError, MissingStage
 from guardalign.files import RunFolder, fingerprint, write_rows, write_text
 from guardalign.study.run import Study
-from series import parameters, study
+from series import parameters, save_base, study
+from tiny_study import study_in, with_pairs
 
 LORA = {"rank": 4}
 
@@ -91,3 +94,15 @@ def test_metrics_that_are_not_as_training_wrote_them_are_named(experiment):
     write_text(path, '{"step": 1, "loss": 0.5}\n')
     with pytest.raises(InputError, match=r"metrics\.jsonl is damaged.*--again"):
         experiment.metrics(["M_1SFT"])
+
+
+def test_arms_that_learn_from_the_same_replies_can_ask_for_them_at_once(tmp_path):
+    given = with_pairs(study_in(tmp_path / "run", save_base(tmp_path / "base"), [1]))
+    settings = params.read(given.settings.sections() | {"judge": {"kind": "none"}})
+
+    def own(_: int) -> list[PreferencePair]:
+        return Study(settings, given.run).own_replies(BASE, Pairs(splits=("train",)))
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(own, range(4)))
+    assert len(found[0]) == 4 and all(each == found[0] for each in found)

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from guardalign import stats
+from guardalign import processes, stats
 from guardalign.config.params import Params
 from guardalign.config.plan import BASE, CARE, NONE, NOTEBOOKS, RANDOM, Contrast, Pairs, Plan, Stage
 from guardalign.data import splitting
@@ -216,17 +216,20 @@ class Study:
         folder, pairs = self.folder(seed), part(self.rows(*wanted.splits), wanted.part)
         label = "-".join([name, *(wanted.splits if wanted.splits != ("feedback",) else ())])
         label += "" if wanted.part is None else f"-{wanted.part[0]}of{wanted.part[1]}"
-        replies = self.answers(name, pairs, folder.root / "samples" / f"feedback-{label}.jsonl", seed)
-        texts = {reply.pair_id: reply.text for reply in replies}
-        judge = chosen_judge(self.settings.judge, self.run.root / "llm")
-        label += "" if wanted.replies == "worse" else f"-{wanted.replies}"
-        kept, verdicts = own_replies(judge, pairs, texts, name, wanted.replies)
-        write_rows(folder.root / "verdicts" / "feedback" / f"chosen-vs-{label}.jsonl", verdicts)
-        tokenizer = load_tokenizer(base_model(self.settings.model.name))
-        kept, too_long = fitted(kept, tokenizer, self.settings.model)  # the arm's own replies may be longer
-        if too_long:
-            print(f"{name}: {len(too_long)} replies left out, longer than model.max_length")
-        write_rows(folder.data(f"feedback-{label}"), kept)
+        samples = folder.root / "samples"
+        # Arms that learn from the same replies may be trained side by side: one process writes them, the others wait.
+        with processes.locked(samples / f".feedback-{label}.lock", wait=True):
+            replies = self.answers(name, pairs, samples / f"feedback-{label}.jsonl", seed)
+            texts = {reply.pair_id: reply.text for reply in replies}
+            judge = chosen_judge(self.settings.judge, self.run.root / "llm")
+            label += "" if wanted.replies == "worse" else f"-{wanted.replies}"
+            kept, verdicts = own_replies(judge, pairs, texts, name, wanted.replies)
+            write_rows(folder.root / "verdicts" / "feedback" / f"chosen-vs-{label}.jsonl", verdicts)
+            tokenizer = load_tokenizer(base_model(self.settings.model.name))
+            kept, too_long = fitted(kept, tokenizer, self.settings.model)  # the arm's own replies may be longer
+            if too_long:
+                print(f"{name}: {len(too_long)} replies left out, longer than model.max_length")
+            write_rows(folder.data(f"feedback-{label}"), kept)
         if not kept:
             raise InputError(f"{name}: every reply that is kept is longer than model.max_length")
         self._kept[key] = kept
