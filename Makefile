@@ -69,7 +69,7 @@ book: $(READY)  ## Build the site of the notebooks and docs in build/book/html
 
 # Pages are laid out as the repository is, with executed notebooks in place of bare ones.
 BOOK     ?= build/book
-EXECUTED := $(wildcard $(addsuffix /*.ipynb,outputs/reference/notebooks outputs/reference_questions outputs/care/notebooks))
+EXECUTED := $(wildcard $(addsuffix /*.ipynb,outputs/reference/notebooks outputs/reference_comparison outputs/reference_questions outputs/care/notebooks))
 READ     := $(addprefix outputs/care/,report.html run.json figures tables readings notebooks)
 site:
 	@rm -rf $(BOOK) && mkdir -p $(BOOK)/source

@@ -141,6 +141,8 @@ def _grid(
         for column, panel in zip(cells.T, panels, strict=True):
             seen = [axis for axis in column if axis.get_visible()]
             seen[0].set_title(wrap(PANELS[panel], 14), fontsize=9)
+            if share and panel == "grad_norm":  # methods differ by orders of magnitude
+                seen[0].set_yscale("log")
             seen[-1].set_xlabel("share of steps", fontsize=SMALL)
             seen[-1].tick_params(labelbottom=True)
         previous: list[str] = []
