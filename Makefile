@@ -60,7 +60,7 @@ study: $(READY)  ## Repeat the care study, or a study of several seeds that PARA
 	@$(RUN) study $(STUDY)
 	@$(RUN) run $(STUDY) $(WHERE)
 
-questions: $(READY)  ## Answer open questions (notebooks 10 to 14) on the embedded world: an hour and a half on two cores; rerunning resumes
+questions: $(READY)  ## Answer open questions (notebooks 10 to 14) on the embedded world: an hour and a half or more on two cores; rerunning resumes
 	@for file in params/questions/*.yaml; do $(RUN) run $$file $(WHERE) --target tables/$$(basename $$file .yaml).csv || exit 1; done
 
 book: $(READY)  ## Build the site of the notebooks and docs in build/book/html

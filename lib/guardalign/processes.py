@@ -266,7 +266,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 def locked(path: Path, shared: bool = False, wait: bool = False) -> Iterator[int | None]:
     """Hold a lock on ``path`` that ends with this process; yields its descriptor, or None if another holds it.
 
-    ``wait`` until no other holds it instead.
+    With ``wait`` it is held as soon as no other holds it.
     """
     import fcntl
 

@@ -10,10 +10,9 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -245,19 +244,20 @@ def run_jobs(jobs: Sequence[Job], workers: int = 1, log: Log = print) -> list[Ou
     """The outcomes of ``jobs`` in their order.
 
     Those that are not known are run in that order, ``workers`` at a time, each after the arms it needs. Progress is
-    logged after every twentieth of them, or every minute.
+    logged every minute and after every twentieth of them.
     """
     known = {job.name: found for job in jobs if (found := job.known())}
     missing = [job for job in jobs if job.name not in known]
     starts = set[str]().union(*(job.needs for job in missing))
     missing = [job for job in jobs if job.name not in known or (job.name in starts and not job.has_weights)]
-    began = last = time.monotonic()
+    began = logged = time.monotonic()
     for count, (job, outcome) in enumerate(_outcomes(missing, min(workers, len(missing))), 1):
-        known[job.name], now = outcome, time.monotonic()
-        if now - last > 60 or count * 20 // len(missing) > (count - 1) * 20 // len(missing):
-            left, last = (now - began) / count * (len(missing) - count) / 60, now
-            steps = f"{outcome.steps} steps in {outcome.seconds:.0f} s"
-            log(f"{count}/{len(missing)} {job.name}: {steps}; {left:.0f} min left")
+        known[job.name] = outcome
+        now = time.monotonic()
+        if now - logged < 60 and count * 20 // len(missing) == (count - 1) * 20 // len(missing):
+            continue
+        logged, left = now, (now - began) / count * (len(missing) - count) / 60
+        log(f"{count}/{len(missing)} {job.name}: {outcome.steps} steps in {outcome.seconds:.0f} s; {left:.0f} min left")
     return [known[job.name] for job in jobs]
 
 
@@ -289,8 +289,7 @@ def _outcomes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]
 
 def _in_worker(job: Job) -> Outcome:
     torch.set_num_threads(1)
-    with redirect_stdout(StringIO()):
-        return job.run(_silent)
+    return job.run(_silent)
 
 
 def _silent(_: object) -> None:

@@ -106,7 +106,7 @@ class Study:
     ) -> TrainingResult:
         """Train one arm on its pairs, or on ``pairs``."""
         seed, arm, settings = self.seeds[0] if seed is None else seed, self.plan.arms[name], self.settings
-        learnt = self.examples(self.pairs_of(name, seed) if pairs is None else pairs)
+        learnt = self.examples(self.pairs_of(name, seed, log) if pairs is None else pairs)
         if arm.method != "rlhf":
             return run_training(self.config_of(name, seed), learnt, settings.launch.kind, log)
         from guardalign.training.rlhf import train_online
@@ -193,16 +193,16 @@ class Study:
 
     # Pairs
 
-    def pairs_of(self, name: str, seed: int | None = None) -> list[Any]:
+    def pairs_of(self, name: str, seed: int | None = None, log: Log = print) -> list[Any]:
         """The pairs an arm learns from. Raises MissingStage if they need replies of an arm that is not trained yet."""
         wanted, seed = self.plan.arms[name].pairs, self.seeds[0] if seed is None else seed
         found = part(self.rows(*wanted.splits), wanted.part)
         if wanted.judged:
-            judged = {pair.id: pair for pair in self.own_replies(wanted.judged, wanted, seed)}
+            judged = {pair.id: pair for pair in self.own_replies(wanted.judged, wanted, seed, log)}
             found = [judged[pair.id] if wanted.rejected != "data" else pair for pair in found if pair.id in judged]
         return exchanged(found[: wanted.count], wanted.swapped, seed)
 
-    def own_replies(self, name: str, wanted: Pairs, seed: int | None = None) -> list[PreferencePair]:
+    def own_replies(self, name: str, wanted: Pairs, seed: int | None = None, log: Log = print) -> list[PreferencePair]:
         """The pairs of the splits and part of ``wanted`` where the judge finds an arm's reply worse than the chosen one
         (or of the sort that ``wanted.replies`` names), the reply in place of the data's rejected one.
 
@@ -219,7 +219,7 @@ class Study:
         samples = folder.root / "samples"
         # Arms that learn from the same replies may be trained side by side: one process writes them, the others wait.
         with processes.locked(samples / f".feedback-{label}.lock", wait=True):
-            replies = self.answers(name, pairs, samples / f"feedback-{label}.jsonl", seed)
+            replies = self.answers(name, pairs, samples / f"feedback-{label}.jsonl", seed, log)
             texts = {reply.pair_id: reply.text for reply in replies}
             judge = chosen_judge(self.settings.judge, self.run.root / "llm")
             label += "" if wanted.replies == "worse" else f"-{wanted.replies}"
