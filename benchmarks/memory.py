@@ -161,7 +161,7 @@ def _skip_frozen(name: str) -> None:
     setattr(Tensor, name, register)
 
 
-def main(layers: int = 8, results: Path = RESULTS) -> None:
+def main(layers: int = 8, *, results: Path = RESULTS) -> None:
     AttentionInterface.register(tree_attention.NAME, _attend)
     scoring.model_inputs = _inputs  # type: ignore[assignment]
     for name in ("register_hook", "register_post_accumulate_grad_hook"):

@@ -33,7 +33,7 @@ def test_the_calculator_agrees_with_what_torch_counts(tmp_path):
     code = f"""
 import memory, pathlib
 memory.CASES = {{name: memory.CASES[name] for name in ("full, bf16", "LoRA, nf4")}}
-memory.main(4, pathlib.Path({str(tmp_path / "memory.json")!r}))
+memory.main(4, results=pathlib.Path({str(tmp_path / "memory.json")!r}))
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT / "benchmarks", check=True, timeout=600)
     cases = json.loads((tmp_path / "memory.json").read_text())["cases"]
