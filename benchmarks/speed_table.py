@@ -15,13 +15,13 @@ BEGIN, END = "<!-- training speed -->\n", "<!-- /training speed -->"
 
 def table(results: dict[str, Any]) -> str:
     """A Markdown table of one machine's results, a row a task and one for conversations of one turn and of the most."""
-    machine, known = results["machine"], [row for row in results["turns"] if "trl_seconds" in row]
+    machine, known = results["machine"], [row for row in results.get("turns", []) if "trl_seconds" in row]
     lines = [
         f"| {results['shape']} on {machine['name']}, {_count(machine['threads'], 'thread')} | prefix tree | TRL "
         f"{machine['versions']['trl']} | ratio | target | TRL with the tree |",
         "|---|---|---|---|---|---|",
         *(_line(row) for row in results["tasks"]),
-        *(_turns(row) for row in (known[0], known[-1])),
+        *(_turns(row) for row in (*known[:1], *known[-1:])),
         *(_slope(row) for row in results.get("slopes", [])),
     ]
     return "\n".join(lines) + "\n"

@@ -7,7 +7,8 @@ with ``TreeDPOTrainer`` in its place. A round's ratio is that of two median step
 warm-up), and the table shows the median ratio over rounds. On a CPU with one thread the time is the process's own CPU
 time, so that other work on the machine does not count. TRL computes the reference's log-probs beforehand, uses its
 fused head and the faster of two micro-batch sizes (the smaller one for SmolLM2's shapes on a CPU: the larger takes
-tens of GB); its ``padding_free`` is switched off in 1.16. Peak memory is that of a fresh process (on CUDA the
+tens of GB); its ``padding_free`` is switched off in 1.16. The embedded shape trains in fp32, the others in bf16, which
+is faster for both sides on a CPU with bf16 products. Peak memory is that of a fresh process (on CUDA the
 allocator's) beyond what it held with the model and the data loaded. A share of the peak is floating-point operations
 (of the tokens that an engine computes) per second over those of a large matrix product. Slopes are exponents: seconds
 per step grow as the number of turns, guardrail tokens or pairs to that power.
@@ -31,6 +32,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,7 @@ SHAPES = {
     "mistral-7b": {"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
                    "num_attention_heads": 32, "num_key_value_heads": 8},
 }  # fmt: skip
-LIKE_EMBEDDED = ("rehearsal", "embedded")  # trained in fp32; the others in bf16 on a GPU
+LIKE_EMBEDDED = ("rehearsal", "embedded")  # trained in fp32; the others in bf16
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 VOCABULARY = 2048  # of the tokenizer, trained on the texts; a larger head costs what its shape costs
 TARGETS = {"ipo": 10.0, "sft": 4.0, "hh dpo": 1.3, "tree / causal": 1.25, "memory": 1.0}
@@ -374,12 +376,11 @@ def _held() -> float:
     return peak_resident() / 2**30
 
 
-def matmul_peak() -> float:
-    """TFLOP/s of a large matrix product in the precision the machine trains in."""
-    on_gpu = torch.cuda.is_available()
-    n, kind = (8192, torch.bfloat16) if on_gpu else (1024, torch.float32)
-    a = torch.randn(n, n, dtype=kind, device="cuda" if on_gpu else "cpu")
-    return 2 * n**3 / timed(lambda: torch.mm(a, a), 10) / 1e12  # type: ignore[arg-type, return-value]
+def matmul_peak(precision: str) -> float:
+    """TFLOP/s of a large matrix product in ``precision``: the fastest of twenty, as it is a peak."""
+    n = 8192 if torch.cuda.is_available() else 1024
+    a = torch.randn(n, n, dtype=torch.bfloat16 if precision == "bf16" else torch.float32, device=DEVICE)
+    return 2 * n**3 / min(timed(lambda: torch.mm(a, a), 1) for _ in range(20)) / 1e12  # type: ignore[arg-type, return-value]
 
 
 def machine() -> dict[str, Any]:
@@ -432,6 +433,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="steps of a round, beside the warm-up")
     parser.add_argument("--shape", choices=SHAPES, default="embedded")
     parser.add_argument("--lora", action="store_true", help="train adapters of rank 16 in place of all weights")
+    parser.add_argument("--slopes", action=argparse.BooleanOptionalAction, default=True, help="measure how cost grows")
     parser.add_argument("--small", action="store_true", help="a rehearsal with a little model")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--memory-of", nargs=5, help=argparse.SUPPRESS)
@@ -449,50 +451,59 @@ def main() -> None:
     options.results.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        results = {"machine": facts, "shape": shape, "tasks": [], "matmul_tflops": matmul_peak()}
+        precision = "fp32" if options.shape in LIKE_EMBEDDED else "bf16"
+        results = {"machine": facts, "shape": shape, "tasks": [], "matmul_tflops": matmul_peak(precision)}
         texts = [e.prompt + e.chosen for e in (*conversations(20, 3, seed=1), *care(40), *single_turn_pairs(8))]
-        precision = "fp32" if options.shape in LIKE_EMBEDDED or not torch.cuda.is_available() else "bf16"
         setup = Setup(make_base(folder / "base", options.shape, texts), folder, precision, options.rounds,
                       options.steps, options.lora, results["matmul_tflops"],
                       options.shape in LIKE_EMBEDDED or torch.cuda.is_available())  # fmt: skip
-        measure(results, path, setup, options.small)
-    plot(results, path.with_suffix(".png"))
+        tell = partial(add, results, path)
+        measure(setup, tell)
+        if options.slopes:
+            measure_slopes(setup, options.small, tell)
+            plot(results, path.with_suffix(".png"))
     print(f"wrote {path}")
 
 
-def measure(results: dict[str, Any], path: Path, setup: Setup, small: bool) -> None:
-    """Fill ``results``, written to ``path`` after every row."""
+def add(results: dict[str, Any], path: Path, row: dict[str, Any], table: str = "tasks") -> None:
+    """Add a row to a table of the results and write them: what was measured stays, should the rest be interrupted."""
+    results.setdefault(table, []).append(row)
+    write_text(path, json.dumps(results, indent=1) + "\n")
+    print(json.dumps(row), flush=True)
 
-    def told(row: dict[str, Any], table: str = "tasks") -> None:
-        results.setdefault(table, []).append(row)
-        write_text(path, json.dumps(results, indent=1) + "\n")
-        print(json.dumps(row), flush=True)
 
+def measure(setup: Setup, tell: Callable[..., None]) -> None:
+    """Speed and memory on each kind of data, a row each."""
     kept, ten, hh = setup.precision, conversations(1, 10), single_turn_pairs(8)
     row = compare(setup, "ipo_mean", ten)
-    told({"name": f"guardrail conversations, IPO, {kept}", "target": TARGETS["ipo"], **row})
+    tell({"name": f"guardrail conversations, IPO, {kept}", "target": TARGETS["ipo"], **row})
     if not setup.lora:
         micro = row["trl_micro_batch"]
         memory = {e: peak_memory(e, setup.base, setup.folder, kept, micro) for e in ("tree", "trl")}
         ratio = {"memory_ratio": memory["tree"] / memory["trl"], "trl_micro_batch": micro}
         gib = {f"{engine}_gib": held for engine, held in memory.items()}
-        told({"name": f"peak memory, {kept}", "target": TARGETS["memory"], **ratio, **gib})
-    told(
+        tell({"name": f"peak memory, {kept}", "target": TARGETS["memory"], **ratio, **gib})
+    tell(
         {"name": f"guardrail conversations of 5 turns, IPO, {kept}", **compare(setup, "ipo_mean", conversations(1, 5))}
     )
-    told({"name": f"guardrail conversations, SFT, {kept}", "target": TARGETS["sft"], **compare(setup, "sft", ten)})
-    told({"name": f"care corpus, IPO, {kept}", **compare(setup, "ipo_mean", care())})
+    tell({"name": f"guardrail conversations, SFT, {kept}", "target": TARGETS["sft"], **compare(setup, "sft", ten)})
+    tell({"name": f"care corpus, IPO, {kept}", **compare(setup, "ipo_mean", care())})
     if hh:
-        told({"name": f"single-turn pairs (HH), DPO, {kept}", "target": TARGETS["hh dpo"], **compare(setup, "dpo", hh)})
+        tell({"name": f"single-turn pairs (HH), DPO, {kept}", "target": TARGETS["hh dpo"], **compare(setup, "dpo", hh)})
     for name, examples in {"": ten, "care corpus: ": care(1)}.items():  # one conversation: a plain row sees it all
         causal = against_causal(setup.base, examples, setup.rounds, kept)
-        told({"name": f"{name}tree against plain causal row, {kept}", "target": TARGETS["tree / causal"],
+        tell({"name": f"{name}tree against plain causal row, {kept}", "target": TARGETS["tree / causal"],
               "causal_ratio": causal.pop("ratio"), **causal})  # fmt: skip
+
+
+def measure_slopes(setup: Setup, small: bool, tell: Callable[..., None]) -> None:
+    """How seconds a step grow, a row a point and one an exponent."""
     for name, values in SLOPES.items():
+        rows = []
         for value in values[:2] if small else values:
-            told(point(setup, name, value), name)
-        exponents = {engine: slope(results[name], name, engine) for engine in ("tree", "trl")}
-        told({"of": name, **exponents}, "slopes")
+            rows.append(point(setup, name, value))
+            tell(rows[-1], name)
+        tell({"of": name, **{engine: slope(rows, name, engine) for engine in ("tree", "trl")}}, "slopes")
 
 
 def point(setup: Setup, name: str, value: int) -> dict[str, Any]:
