@@ -76,7 +76,7 @@ site:
 	@tar -cf - --exclude=__pycache__ --exclude='*.safetensors' *.md CITATION.cff LICENSE docs notebooks params benchmarks lib tests outputs/reference* $(wildcard $(READ)) | tar -xf - -C $(BOOK)/source
 	@cp docs/index.md $(BOOK)/source/
 	$(if $(EXECUTED),@cp $(EXECUTED) $(BOOK)/source/notebooks/)
-	@sed -i.bak 's#(outputs/[a-z_/]*/\([0-9a-z_]*[.]ipynb)\)#(notebooks/\1#g' $(BOOK)/source/README.md
+	@sed -i.bak 's#outputs/[a-z_/]*/\([0-9a-z_]*[.]ipynb)\)#notebooks/\1#g' $(BOOK)/source/README.md $(BOOK)/source/docs/*.md
 	@$(PY) -m sphinx -q -W --keep-going -c docs $(BOOK)/source $(BOOK)/html
 	@echo $(BOOK)/html/index.html
 
