@@ -13,6 +13,8 @@ Method = Literal[
 ]
 Precision = Literal["fp32", "bf16", "int8", "nf4"]
 """The number formats a model's weights are loaded in."""
+DecodingPrecision = Literal["auto", "fp32", "bf16"]
+"""The same for replies; ``auto``: the checkpoint's own on a GPU, fp32 on a CPU."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 """A name that is also a file's or a folder's: of an arm, a task, a run."""
 Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
@@ -236,6 +238,7 @@ class Generation(Section):
 
     max_new_tokens: Positive
     batch_size: Positive
+    precision: DecodingPrecision = "auto"
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
     replies: dict[Name, ServerArm] = {}
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from guardalign.config.sections import DecodingPrecision
 from guardalign.data.conversations import Reply, Row
 from guardalign.data.examples import Prompt
 from guardalign.errors import InputError, OutOfMemory
@@ -22,9 +23,7 @@ from guardalign.generation.trunks import batched_trunks, plan_trunks
 from guardalign.models import loading
 from guardalign.models.encoding import encode_prompt, prompt_of
 from guardalign.models.hub import reaching
-from guardalign.models.loading import is_adapter, load_tokenizer, model_fingerprint
-
-TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+from guardalign.models.loading import is_adapter, load_tokenizer, model_fingerprint, text_files
 
 
 class GenerationSettings(Row):
@@ -41,7 +40,7 @@ class GenerationSettings(Row):
     seed: int = 0
     prompt: Literal["plain", "chat"] = "plain"
     prefix_sharing: bool = True
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    precision: DecodingPrecision = "auto"
 
 
 class GenerationJob(Row):
@@ -130,12 +129,12 @@ def generate(
 
 def made_with(model_dir: str | Path, pairs: Sequence[Prompt], arm: str, settings: GenerationSettings) -> str:
     """A fingerprint of what determines the replies: weights, tokenizer, end tokens, settings and prompts."""
-    files = [file for name in TEXT_FILES if (file := Path(model_dir) / name).exists()]
     asked = [(pair.id, pair.conversation_id, prompt_of(pair)) for pair in pairs]
     outcome = settings.model_dump(exclude={"batch_size", "prefix_sharing"})
     if not settings.temperature:
         outcome.pop("seed")
-    return fingerprint(fingerprint(model_fingerprint(str(model_dir)), *files), outcome, asked, arm)
+    weights = model_fingerprint(str(model_dir))
+    return fingerprint(fingerprint(weights, *text_files(model_dir)), outcome, asked, arm)
 
 
 def dealt(pairs: Sequence[Prompt], count: int) -> list[list[Prompt]]:
@@ -176,13 +175,13 @@ def reply_batches(
         yield [_reply(policy, pairs[index], arm, completion) for index, completion in completions.items()]
 
 
-def load_policy(model_dir: str | Path, precision: str = "auto") -> Policy:
+def load_policy(model_dir: str | Path, precision: DecodingPrecision = "auto") -> Policy:
     """Load a checkpoint or adapter (merged into its base) for decoding, on the GPU if there is one.
 
-    "auto" is the checkpoint's own precision on a GPU and float32 on a CPU. Raises ModelUnavailable.
+    Raises ModelUnavailable.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = precision if precision != "auto" else "auto" if device == "cuda" else "float32"
+    dtype = {"fp32": "float32", "bf16": "bfloat16", "auto": "auto" if device == "cuda" else "float32"}[precision]
     folder = str(model_dir)
     base = loading.adapter_base(folder) if is_adapter(folder) else folder
     with loading.without_bars(), reaching(base):

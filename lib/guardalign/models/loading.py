@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Imported on a machine without its optional CPU kernels, bitsandbytes warns in every notebook; its fallback is as good.
 standard_logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(standard_logging.ERROR)
 
+_TEXT = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "*.index.json")
 RECORD = "training.json"
 """A training's record next to its checkpoint; it holds the fingerprint of the weights."""
@@ -245,6 +246,11 @@ def content_of(folder: Path) -> str:
     if not any(file.suffix in (".safetensors", ".bin") for file in files):
         raise InputError(f"{folder} holds no model weights")
     return fingerprint(*files)
+
+
+def text_files(path: str | Path) -> list[Path]:
+    """What a folder holds besides weights that decides how text becomes tokens and replies end; none of a hub model."""
+    return [file for name in _TEXT if (file := Path(path) / name).exists()]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -19,8 +19,7 @@ from pathlib import Path
 from guardalign.config.params import Params
 from guardalign.errors import InputError
 from guardalign.files import RunFolder, replacing, space_for
-from guardalign.generation.replies import TEXT_FILES
-from guardalign.models.loading import RECORD, dropped, model_fingerprint
+from guardalign.models.loading import RECORD, dropped, model_fingerprint, text_files
 from guardalign.training.arm_folder import METRICS
 
 ARCHIVE = "results.tar.xz"
@@ -42,8 +41,8 @@ def pack(run: RunFolder) -> Path:
         text = json.dumps(content | {"dropped": gone}, indent=1) + "\n"
         # Paths of the original run do not apply elsewhere.
         members[record] = text.replace(f"{run.root}/", "").replace(str(Path.home()), "~").encode()
-        for beside in (METRICS, *TEXT_FILES):  # the tokenizer enters the replies' fingerprint too
-            if (path := record.with_name(beside)).exists():
+        for path in (record.with_name(METRICS), *text_files(record.parent)):  # the tokenizer enters fingerprints too
+            if path.exists():
                 members[path] = path.read_bytes()
     archive = run.root / ARCHIVE
     with replacing(archive) as part, tarfile.open(part, "w:xz", preset=9) as tar:

@@ -47,7 +47,7 @@ def _write(model_dir: str, folder: Path, merge: bool, prompt: str) -> None:
         write_text(folder / "adapter_config.json", json.dumps(facts, indent=2) + "\n")
     else:
         with without_bars():
-            load_policy(model_dir, "float32").model.save_pretrained(folder)
+            load_policy(model_dir, "fp32").model.save_pretrained(folder)
     tokenizer = load_tokenizer(model_dir)
     if prompt == "plain":
         tokenizer.chat_template = plain_template(tokenizer)

@@ -242,7 +242,9 @@ class Study:
     ) -> GenerationJob:
         """How an arm's model writes its replies into ``output``: at the run's temperature, or at another one."""
         seed = self.seeds[0] if seed is None else seed
-        options = self.settings.generation.model_dump(include={"max_new_tokens", "batch_size", "temperature"})
+        options = self.settings.generation.model_dump(
+            include={"max_new_tokens", "batch_size", "temperature", "precision"}
+        )
         options |= {} if temperature is None else {"temperature": temperature}
         prompt = self.settings.model.prompt
         settings = GenerationSettings(**options, seed=seed if options["temperature"] else 0, prompt=prompt)

@@ -15,7 +15,15 @@ from guardalign.config.plan import NONE
 from guardalign.data.examples import Example
 from guardalign.errors import InputError
 from guardalign.files import fingerprint, space_for, write_text
-from guardalign.models.loading import AGAIN, RECORD, clear_model, content_of, model_fingerprint, without_bars
+from guardalign.models.loading import (
+    AGAIN,
+    RECORD,
+    clear_model,
+    content_of,
+    model_fingerprint,
+    text_files,
+    without_bars,
+)
 from guardalign.training.config import TrainingConfig, TrainingResult
 
 Log = Callable[[str], object]
@@ -24,8 +32,8 @@ METRICS = "metrics.jsonl"
 
 
 def training_fingerprint(config: TrainingConfig, examples: Sequence[Example]) -> str:
-    """A fingerprint of what determines the resulting weights: settings, data, initial model and reference."""
-    models = [model_fingerprint(config.model)]
+    """A fingerprint of what determines the resulting weights: settings, data, tokenizer, initial model, reference."""
+    models = [fingerprint(model_fingerprint(config.model), *text_files(config.model))]
     if config.loss.reference:
         models.append(model_fingerprint(config.reference_model) if config.reads_reference else NONE)
     return fingerprint(config.facts(), models, [example.model_dump() for example in examples])

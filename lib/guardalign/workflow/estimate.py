@@ -239,11 +239,14 @@ def estimate(settings: Params, machine: Machine) -> Estimate:
     needed = arms if plan.keep else sum(map(plan.is_needed, plan.arms))
     kept = min(arms * seeds, (arms if seeds > 1 else needed) + needed * (seeds - 1) + plan.workers)
     cache = 4.0 * shape.layers * shape.keys * (data.longest + settings.generation.max_new_tokens)
+    half = settings.generation.precision == "bf16" or (
+        settings.generation.precision == "auto" and gpu and shape.adapter
+    )
     saving = plan.workers if any(each.steps > training.save_steps for each in work) else 0
     return Estimate(
         shape, data, everywhere // machines, plan.workers, gpu, work,
         memory=max(memories, key=lambda each: sum(each.values())),
-        writing=(2 if gpu and shape.adapter else 4) * shape.parameters + settings.generation.batch_size * cache,
+        writing=(2 if half else 4) * shape.parameters + settings.generation.batch_size * cache,
         disk={
             "models": 4.0 * shape.trained * kept,
             "checkpoints": 3 * (4.0 + STATE_BYTES[training.optimizer]) * shape.trained * saving,
