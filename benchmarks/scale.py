@@ -36,6 +36,7 @@ from guardalign.data.conversations import PreferencePair, Turn
 from guardalign.files import RunFolder, write_rows
 from guardalign.generation.replies import generate
 from guardalign.launch import accelerate_config
+from guardalign.models.encoding import fitted
 from guardalign.models.loading import load_tokenizer
 from guardalign.study.run import Study
 from guardalign.study.sources import load, world
@@ -130,6 +131,7 @@ def train(settings: Params, found: Estimate, steps: int, machine: Machine) -> di
     """IPO for ``steps`` batches; medians over the steps after the warm-up."""
     run = RunFolder.named(settings.run)
     pairs = load(settings.source).pairs[: steps * settings.training.batch_size]
+    pairs, _ = fitted(pairs, load_tokenizer(settings.model.name), settings.model)  # the longest give up old turns
     study = Study(settings, run)
     result = study.train_arm(ARM, pairs=pairs)
     rows = study.metrics([ARM])[ARM]

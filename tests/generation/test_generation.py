@@ -253,6 +253,7 @@ def test_unchanged_output_is_kept_and_any_change_is_noticed(checkpoint, tmp_path
     assert run() and not run()
     assert not run(batch_size=2) and not run(seed=5), "neither touches greedy replies"
     assert run(max_new_tokens=7) and run()
+    assert run(precision="bf16") and run()
     assert run(asked=pairs[::-1]) and run()
     other = pairs[0].model_copy(update={"guardrails": ("Say sorry.",)})
     assert run(asked=[other, *pairs[1:]]) and run()
@@ -263,6 +264,11 @@ def test_unchanged_output_is_kept_and_any_change_is_noticed(checkpoint, tmp_path
         model.lm_head.weight[5] += 0.01
     model.save_pretrained(folder)
     assert run() and not run()
+
+
+def test_replies_are_decoded_in_the_precision_asked_for(checkpoint):
+    dtypes = {name: load_policy(checkpoint, name).model.dtype for name in ("fp32", "bf16")}
+    assert dtypes == {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 KILLED = """

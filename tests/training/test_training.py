@@ -250,6 +250,15 @@ def test_an_adapter_and_its_base_have_different_fingerprints(base, tmp_path):
     assert len(marks) == 3
 
 
+def test_another_tokenizer_trains_an_arm_again(tmp_path):
+    base = save_checkpoint(tmp_path / "base")
+    for skipped in (False, True):
+        assert train(config(base, tmp_path / "arm", "sft", epochs=1), EXAMPLES, quiet).skipped is skipped
+    facts = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(facts | {"padding_side": "left"}))
+    assert not train(config(base, tmp_path / "arm", "sft", epochs=1), EXAMPLES, quiet).skipped
+
+
 def test_gradient_checkpointing_changes_no_weight(base, tmp_path):
     train(config(base, tmp_path / "plain"), EXAMPLES, quiet)
     train(config(base, tmp_path / "saving", gradient_checkpointing=True), EXAMPLES, quiet)
