@@ -69,6 +69,12 @@ def test_the_sample_is_balanced_in_comparisons_and_sides(sample):
     assert [item.arm_1 for item in sample] != sorted(item.arm_1 for item in sample)
 
 
+def test_odd_shares_are_balanced_over_the_comparisons():
+    replies = {arm: simulated.replies(arm) for arm in ARMS}
+    drawn = people.draw(simulated.pairs(), replies, COMPARISONS, size=2)
+    assert sorted(item.swapped for item in drawn) == [False, True]
+
+
 def test_what_people_get_names_no_arm(sample, tmp_path):
     page, table, key = people.export(sample, tmp_path)
     for path in (page, table):

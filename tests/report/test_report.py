@@ -318,6 +318,23 @@ def test_verdicts_on_arms_that_are_no_longer_compared_are_left_out(tmp_path):
     assert len(stats.gold_accuracy(results.rows)) == 3
 
 
+def test_a_stage_reads_its_own_plan_where_several_share_a_folder(tmp_path):
+    pairs = [("M_1SFT", "M_1SFT_ipo"), ("M_1SFT", "M_kto"), ("M_1SFT_ipo", "M_kto")]
+    root = simulated.run_folder(tmp_path, dict.fromkeys(pairs, 0.2), 6, 2)
+    arms = {name: {"method": "sft", "learning_rate": 1e-4} for name in ("M_1SFT", "M_1SFT_ipo", "M_kto")}
+    stages = {"06_judging": pairs[:2], "13_side_effects": pairs[2:]}
+    facts = {
+        stage: {"parameters": {"study": {
+            "arms": arms, "contrasts": [{"arm_1": one, "arm_2": two, "named": True} for one, two in own],
+        }}}
+        for stage, own in stages.items()
+    }  # fmt: skip
+    (root / "run.json").write_text(json.dumps(facts))
+    for stage, own in stages.items():
+        results = report.load(root, stage=stage)
+        assert results.comparisons == own and list(results.named) == own
+
+
 def test_a_run_names_its_own_level(tmp_path):
     contrasts = {("M_1SFT", "M_1SFT_ipo"): 0.2, ("M_1SFT", "M_ipo"): 0.1}
     root = simulated.run_folder(tmp_path / "run", contrasts, conversations=8)

@@ -15,7 +15,7 @@ from guardalign.errors import GuardalignError, InputError, StageFailed
 from guardalign.files import RunFolder
 from guardalign.judging.choice import chosen_judge
 from guardalign.models.encoding import encode
-from guardalign.models.loading import drop_weights, dropped, load_tokenizer
+from guardalign.models.loading import RECORD, drop_weights, dropped, load_tokenizer
 from guardalign.processes import alone_in
 from guardalign.study.jobs import Job, jobs_of, run_jobs
 from guardalign.study.run import Study
@@ -48,6 +48,16 @@ def test_a_notebooks_example_needs_no_weights_a_second_time(original):
     drop_weights(original.folder().model(SFT))
     again = original.logps(SFT, sequences)
     assert len(again) == 2 and all(map(torch.equal, before, again)) and dropped(original.folder().model(SFT))
+
+
+def test_an_arm_whose_training_record_is_gone_is_trained_again(original):
+    (job,) = (each for each in jobs_of(original, [IPO]) if each.name.endswith(f"seed-1/{IPO}"))
+    record = job.model / RECORD
+    before = record.read_text()
+    record.unlink()  # as when training a dropped arm again is interrupted
+    assert job.known() is None
+    run_jobs([job], log=lambda _: None)
+    assert job.known() and json.loads(record.read_text())["weights"] == json.loads(before)["weights"]
 
 
 def test_missing_replies_or_scores_are_computed_again(original):

@@ -92,12 +92,14 @@ def _outcomes(
         if found := alpaca_eval.exchange(run.root / "alpaca_eval", protocol, task_jobs, rows[-1]):
             more = more.merge(alpaca_eval.length_controlled(found, task), on=KEYS, how="left")
         extra.append(more)
-    together, level = pd.concat(rows, ignore_index=True), settings.report.level
-    measures = {name: bounds for name, bounds in MEASURES.items() if together[name].notna().all()}
-    table = heldout.table(together, level, KEYS, measures).merge(pd.concat(extra), on=KEYS)
+    level, tables = settings.report.level, []
+    for each in rows:  # a task that nothing reads here has no wins
+        measures = {name: bounds for name, bounds in MEASURES.items() if each[name].notna().all()}
+        tables.append(heldout.table(each, level, KEYS, measures))
+    table = pd.concat(tables, ignore_index=True).merge(pd.concat(extra), on=KEYS)
     write_text(run.tables(f"{protocol}_methods.csv"), table.to_csv(index=False))
-    if "win" in measures:
-        pairs = against_each_other(together, level)
+    if read := [each for each in rows if each["win"].notna().all()]:
+        pairs = against_each_other(pd.concat(read, ignore_index=True), level)
         clear = pairs[(pairs["win_low"] > 0.5) | (pairs["win_high"] < 0.5)]
         write_text(run.tables(f"{protocol}_pairs.csv"), pairs.to_csv(index=False))
         write_text(run.tables(f"{protocol}_decided.csv"), clear.to_csv(index=False))
@@ -193,10 +195,11 @@ def gains(summary: pd.DataFrame) -> pd.DataFrame:
         "": table["lead_low"] > 0,
         "the SFT model already prefers nearly every chosen reply": table["task"].map(start) >= NEARLY_ALL,
         "margins shrink": table["gain_high"] < 0.5,
-        "margins hardly move": table["gain_low"] <= 0.5,
+        "accuracy falls": table["lead_high"] < 0,
+        "no more margins grow than shrink, as far as can be told": table["gain_low"] <= 0.5,
         "moves far, and loses as many pairs as it wins": table["kl"] > FAR,
     }
-    why = np.select(list(reasons.values()), list(reasons), "margins grow, too little to turn a pair")
+    why = np.select(list(reasons.values()), list(reasons), "margins grow; no change of accuracy detected")
     columns = [*KEYS, "lead", "lead_low", "lead_high", "gain", "kl"]
     return table[columns].assign(raised=table["lead_low"] > 0, why=why)
 
@@ -245,7 +248,9 @@ def _draw(run: RunFolder, summary: pd.DataFrame, tuned: pd.DataFrame | None, ste
     figures.save(drawn, summary, run.figures("accuracy"))
     if "win" in summary:
         note = f"Share of prompts whose reply reads better than the data’s preferred one, ties half. {TWIN}"
-        drawn = figures.tasks(summary, "win", 0.5, "beats the preferred reply", tuned, profile, note, level)
+        drawn = figures.tasks(
+            summary.dropna(subset=["win"]), "win", 0.5, "beats the preferred reply", tuned, profile, note, level
+        )
         figures.save(drawn, summary, run.figures("win_rates"))
     figures.save(figures.task_costs(methods, profile), summary, run.figures("cost"))
     drawn = figures.dynamics(steps, dynamics.OBSERVED, profile)

@@ -77,7 +77,8 @@ def draw(
     size: int,
     seed: int = 0,
 ) -> list[Item]:
-    """``size`` items in shuffled order, evenly over ``comparisons``; sides are balanced within each comparison.
+    """``size`` items in shuffled order, evenly over ``comparisons``; sides are balanced within each comparison,
+    to within one.
 
     Raises InputError if a comparison has fewer prompts that both arms answered than its share.
     """
@@ -90,7 +91,8 @@ def draw(
         both = sorted(prompts.keys() & texts.get(one, {}).keys() & texts.get(two, {}).keys())
         if len(both) < share:
             raise InputError(f"{one} against {two}: {len(both)} prompts answered by both, {share} needed")
-        swaps = [bool(at % 2) for at in range(share)]
+        # Of odd shares, one comparison has one more on the one side, the next on the other.
+        swaps = [bool((at + index) % 2) for at in range(share)]
         rng.shuffle(swaps)
         for pair_id, swapped in zip(rng.sample(both, share), swaps, strict=True):
             shown, pair = (texts[one][pair_id], texts[two][pair_id]), prompts[pair_id]

@@ -205,9 +205,9 @@ class Results:
         return self.verdicts[min(self.verdicts)]
 
 
-def load(root: str | Path, level: float | None = None) -> Results:
+def load(root: str | Path, level: float | None = None, stage: str | None = None) -> Results:
     """As ``read``. Raises MissingStage without verdicts."""
-    results = read(root, level)
+    results = read(root, level, stage)
     if not results.judged:
         raise _not_judged(results.root)
     return results
@@ -219,20 +219,23 @@ def _not_judged(root: Path) -> MissingStage:
     )
 
 
-def read(root: str | Path, level: float | None = None) -> Results:
+def read(root: str | Path, level: float | None = None, stage: str | None = None) -> Results:
     """Read ``outputs/<run>``. If it has folders ``seed-<n>`` with verdicts or scores, they are the training seeds.
     People's verdicts, which are on the first seed's replies, are read from ``people/*.jsonl``.
 
     Verdicts on two arms that the run's plan no longer compares are left out: they may be of replies that are no longer
-    there. ``level`` defaults to the run's own parameter. Raises InputError if a file is damaged.
+    there. ``level`` defaults to the run's own parameter. ``stage``: by the plan that this stage recorded, where several
+    plans share a folder. Raises InputError if a file is damaged.
     """
     root = Path(root)
     folders = seed_folders(root)
     first = next(iter(folders.values()))
-    facts = RunFolder(root).facts or RunFolder(first).facts
+    facts: dict[str, Any] = RunFolder(root).facts or RunFolder(first).facts
+    if stage:
+        facts = {name: each for name, each in facts.items() if name == stage or not each.get("parameters")}
     recorded_parameters: dict[str, Any] = {}
-    for stage in facts.values():
-        recorded_parameters |= stage.get("parameters", {})
+    for each in facts.values():
+        recorded_parameters |= each.get("parameters", {})
     # Verdicts of a judge that the run no longer has are not its results; people's are.
     judged = recorded_parameters.get("judge", {}).get("kind") != "none"
     folders_judged = {seed: folder / "verdicts" for seed, folder in folders.items()} if judged else {}

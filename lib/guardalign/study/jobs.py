@@ -142,14 +142,12 @@ class Job:
         """The outcome of an earlier run with the same fingerprint; one that is damaged, or that lacks replies or
         measures that are wanted now, counts as none."""
         paths = [self._file(each) for each in ("outcomes", "replies", *self._measures)]
-        if not all(path.exists() and intact(path) for path in paths):
+        if not all(path.exists() and intact(path) for path in paths) or not (self.model / RECORD).exists():
             return None
         (found,) = read_rows(self.outcome, Outcome)
         if found.fingerprint != self.fingerprint:
             return None
         if self.instructions:
-            if not (self.model / RECORD).exists():
-                return None
             answers = self.study.writes(self.arm, self._file("instructions"), self.seed)
             if not answers.store(self._instruction_prompts()).is_complete():
                 return None
