@@ -6,12 +6,12 @@ Each task is measured in rounds that alternate between the engines: this package
 with ``TreeDPOTrainer`` in its place. A round's ratio is that of two median step times (the first step of a round is
 warm-up), and the table shows the median ratio over rounds. On a CPU with one thread the time is the process's own CPU
 time, so that other work on the machine does not count. TRL computes the reference's log-probs beforehand, uses its
-fused head and the faster of two micro-batch sizes (the smaller one for SmolLM2's shapes on a CPU: the larger takes
-tens of GB); its ``padding_free`` is switched off in 1.16. The embedded shape trains in fp32, the others in bf16, which
-is faster for both sides on a CPU with bf16 products. Peak memory is that of a fresh process (on CUDA the
-allocator's) beyond what it held with the model and the data loaded. A share of the peak is floating-point operations
-(of the tokens that an engine computes) per second over those of a large matrix product. Slopes are exponents: seconds
-per step grow as the number of turns, guardrail tokens or pairs to that power.
+fused head and the faster of two micro-batch sizes (for SmolLM2's shapes on a CPU the one that 24 GB hold); its
+``padding_free`` is switched off in 1.16. The embedded shape trains in fp32, the others in bf16, which is faster for
+both sides on a CPU with bf16 products. Peak memory is that of a fresh process (on CUDA the allocator's) beyond what it
+held with the model and the data loaded. A share of the peak is floating-point operations (of the tokens that an engine
+computes) per second over those of a large matrix product. Slopes are exponents: seconds per step grow as the number of
+turns, guardrail tokens or pairs to that power.
 Weights are random in the shapes of the embedded model, SmolLM2 and Mistral. Writes
 ``training_throughput-<machine>-<shape>.json`` and a plot to ``--results``; ``speed_table.py`` puts the tables into
 docs/scaling.md. ``--small`` rehearses all of it with a little model in a minute; its figures say nothing.
@@ -85,6 +85,7 @@ SHAPES = {
                    "num_attention_heads": 32, "num_key_value_heads": 8},
 }  # fmt: skip
 LIKE_EMBEDDED = ("rehearsal", "embedded")  # trained in fp32; the others in bf16
+FITTING = {"smollm2-135m": 2, "smollm2-360m": 1}  # pairs of a micro-batch of TRL's in 24 GB of memory, on a CPU
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 VOCABULARY = 2048  # of the tokenizer, trained on the texts; a larger head costs what its shape costs
 TARGETS = {"ipo": 10.0, "sft": 4.0, "hh dpo": 1.3, "tree / causal": 1.25, "memory": 1.0}
@@ -240,11 +241,11 @@ class Setup:
     steps: int
     lora: bool
     peak: float  # TFLOP/s
-    roomy: bool  # whether activations of tens of thousands of tokens fit
+    fitting: int | None  # pairs of TRL's micro-batch that fit into memory; None: any number, and rows of any length
 
     def config(self, method: str, batch: int, engine: str = "tree", micro: int | None = None) -> TrainingConfig:
         more: dict[str, Any] = {"epochs": 1 + self.steps, "lora": Lora(rank=16) if self.lora else None}
-        more["row_tokens"] = 32768 if self.roomy else 4096
+        more["row_tokens"] = 4096 if self.fitting else 32768
         if engine != "tree":
             more |= {"engine": "trl", "trl_micro_batch_size": micro or batch}
         return config_of(self.base, self.folder, method, batch, self.precision, **more)
@@ -261,9 +262,10 @@ class Setup:
 def compare(setup: Setup, method: str, examples: list[Example]) -> dict[str, Any]:
     """Median step seconds of the engines and the median ratios over rounds; a step holds all the examples."""
     batch = len(examples)
-    small = max(batch // 5, 1)
-    tried = {micro: setup.seconds("trl", method, examples, micro) for micro in {small, batch}} if setup.roomy else {}
-    micro = min(tried, key=tried.__getitem__, default=small)
+    micro = setup.fitting or 0
+    if not micro:
+        tried = {size: setup.seconds("trl", method, examples, size) for size in {max(batch // 5, 1), batch}}
+        micro = min(tried, key=tried.__getitem__)
     engines = ["tree", "trl"] + (["trl_tree"] if method in ("ipo_mean", "dpo") else [])
     found: dict[str, list[float]] = {engine: [] for engine in engines}
     for _ in range(setup.rounds):
@@ -456,7 +458,7 @@ def main() -> None:
         texts = [e.prompt + e.chosen for e in (*conversations(20, 3, seed=1), *care(40), *single_turn_pairs(8))]
         setup = Setup(make_base(folder / "base", options.shape, texts), folder, precision, options.rounds,
                       options.steps, options.lora, results["matmul_tflops"],
-                      options.shape in LIKE_EMBEDDED or torch.cuda.is_available())  # fmt: skip
+                      None if torch.cuda.is_available() else FITTING.get(options.shape))  # fmt: skip
         tell = partial(add, results, path)
         measure(setup, tell)
         if options.slopes:
@@ -475,14 +477,13 @@ def add(results: dict[str, Any], path: Path, row: dict[str, Any], table: str = "
 def measure(setup: Setup, tell: Callable[..., None]) -> None:
     """Speed and memory on each kind of data, a row each."""
     kept, ten, hh = setup.precision, conversations(1, 10), single_turn_pairs(8)
-    row = compare(setup, "ipo_mean", ten)
-    tell({"name": f"guardrail conversations, IPO, {kept}", "target": TARGETS["ipo"], **row})
-    if not setup.lora:
-        micro = row["trl_micro_batch"]
+    if not setup.lora:  # before this process has grown
+        micro = setup.fitting or 2
         memory = {e: peak_memory(e, setup.base, setup.folder, kept, micro) for e in ("tree", "trl")}
         ratio = {"memory_ratio": memory["tree"] / memory["trl"], "trl_micro_batch": micro}
         gib = {f"{engine}_gib": held for engine, held in memory.items()}
         tell({"name": f"peak memory, {kept}", "target": TARGETS["memory"], **ratio, **gib})
+    tell({"name": f"guardrail conversations, IPO, {kept}", "target": TARGETS["ipo"], **compare(setup, "ipo_mean", ten)})
     tell(
         {"name": f"guardrail conversations of 5 turns, IPO, {kept}", **compare(setup, "ipo_mean", conversations(1, 5))}
     )
@@ -500,7 +501,7 @@ def measure_slopes(setup: Setup, small: bool, tell: Callable[..., None]) -> None
     """How seconds a step grow, a row a point and one an exponent."""
     for name, values in SLOPES.items():
         rows = []
-        for value in values[:2] if small else values:
+        for value in values[:3] if small else values:
             rows.append(point(setup, name, value))
             tell(rows[-1], name)
         tell({"of": name, **{engine: slope(rows, name, engine) for engine in ("tree", "trl")}}, "slopes")
@@ -522,10 +523,10 @@ def point(setup: Setup, name: str, value: int) -> dict[str, Any]:
 
 
 def slope(rows: list[dict[str, Any]], name: str, engine: str) -> float | None:
-    """The exponent of growth: least squares of log seconds on log value; None for fewer than two values."""
+    """The exponent of growth: least squares of log seconds on log value; None for fewer than three values."""
     known = [(row[name], row[f"{engine}_seconds"]) for row in rows if f"{engine}_seconds" in row]
     values, seconds = np.log(np.array(known).reshape(-1, 2)).T
-    return round(float(np.polyfit(values, seconds, 1)[0]), 2) if len(known) > 1 else None
+    return round(float(np.polyfit(values, seconds, 1)[0]), 2) if len(known) > 2 else None
 
 
 if __name__ == "__main__":

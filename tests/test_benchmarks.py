@@ -21,11 +21,19 @@ def test_a_benchmark_finds_all_that_it_imports(path, monkeypatch):
     assert runpy.run_path(str(path), run_name="imported")["__doc__"]
 
 
-def test_the_page_shows_the_training_speeds_that_are_committed():
+def test_the_page_shows_the_speeds_that_are_committed():
     module = runpy.run_path(str(ROOT / "benchmarks" / "speed_table.py"), run_name="imported")
-    page, tables = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8"), module["committed"]()
-    assert tables and all("× as fast" in table for table in tables)
-    assert module["filled"](page, tables) == page
+    page = module["PAGE"].read_text(encoding="utf-8")
+    assert "× as fast" in page and module["filled"](page) == page
+
+
+def test_what_a_gpu_is_measured_with_can_be_rehearsed_without_one(tmp_path):
+    options = "--machine rehearsal --small --steps 1 --profiles paper --results"
+    command = [sys.executable, str(ROOT / "benchmarks" / "scale.py"), *options.split(), str(tmp_path)]
+    subprocess.run(command, check=True, timeout=600)
+    measured = json.loads((tmp_path / "scale-rehearsal.json").read_text())
+    assert set(measured["profiles"]["paper"]) >= {"training", "writing"}
+    assert max(measured["gpu_against_cpu"].values()) < 1e-3
 
 
 def test_the_calculator_agrees_with_what_torch_counts(tmp_path):

@@ -71,8 +71,9 @@ def grid(table: pd.DataFrame, choice: pd.DataFrame, profile: str = "") -> Figure
                         annot_kws={"fontsize": SMALL})  # fmt: skip
             axis.set_title(wrap(f"{plain(method)}, from {plain(start)}", 26), fontsize=9.5)
             axis.set(xlabel="learning rate", ylabel="β")
-            axis.set_xticklabels([f"{rate:g}" for rate in cells.columns], rotation=0)
-            axis.set_yticklabels([f"{beta:g}" for beta in cells.index], rotation=0)
+            rates = [f"{rate:.1e}".replace(".0", "").replace("e-0", "e-") for rate in cells.columns]
+            axis.set_xticklabels(rates, rotation=0)
+            axis.set_yticklabels([f"{beta:.3g}" for beta in cells.index], rotation=0)
             axis.tick_params(length=0)
             for row in choice[(choice["method"] == method) & (choice["start"] == start)].to_dict("records"):
                 if row["beta"] in cells.index and row["learning_rate"] in cells.columns:
