@@ -51,12 +51,13 @@ def test_a_notebooks_example_needs_no_weights_a_second_time(original):
 
 
 def test_an_arm_whose_training_record_is_gone_is_trained_again(original):
-    (job,) = (each for each in jobs_of(original, [IPO]) if each.name.endswith(f"seed-1/{IPO}"))
+    jobs = jobs_of(original, [IPO])
+    (job,) = (each for each in jobs if each.name.endswith(f"seed-1/{IPO}"))
     record = job.model / RECORD
     before = record.read_text()
     record.unlink()  # as when training a dropped arm again is interrupted
     assert job.known() is None
-    run_jobs([job], log=lambda _: None)
+    run_jobs(jobs, log=lambda _: None)
     assert job.known() and json.loads(record.read_text())["weights"] == json.loads(before)["weights"]
 
 
